@@ -1,0 +1,140 @@
+"""Every exception of ours, in one tree.
+
+    OpenSesameError
+    ├── BadRequest                 the request is malformed
+    │   └── GuardrailRefused       the guard will not let it in
+    ├── NotFound                   no such thing for this tenant
+    │   ├── UnknownCatalog
+    │   └── UnknownPrediction
+    ├── Gone                       it was there, its time is over
+    ├── Conflict                   another outcome or body for the same key
+    ├── TooLarge                   over a size limit
+    ├── UnsupportedMedia           not a content type we read
+    ├── SpecError                  not a usable spec
+    │   ├── SpecInvalid            what it says cannot be read as OpenAPI
+    │   └── SpecUnavailable        its URL is refused, missing or slow: one text for all
+    ├── Unavailable                try again, after `retry_after_s`
+    │   ├── CatalogPreparing
+    │   ├── StateUnavailable
+    │   └── Overloaded
+    ├── GeneratorError             late, broken or garbage; degrades the answer, never fails it
+    ├── RankerArtifactError        a saved ranker that must not be served
+    ├── UnknownOperation           a candidate that is not in the catalog
+    └── SettingsError              the configuration cannot be used
+
+Each class has a stable `slug`; the ingress alone assigns HTTP statuses. Every constructor
+argument goes to `super().__init__`, so that an exception survives pickling.
+"""
+
+from __future__ import annotations
+
+
+class OpenSesameError(Exception):
+    """Root of the tree; `detail` says what to mend, in one sentence."""
+
+    slug = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadRequest(OpenSesameError):
+    slug = "bad_request"
+
+
+class GuardrailRefused(BadRequest):
+    slug = "guardrail_refused"
+
+
+class NotFound(OpenSesameError):
+    slug = "not_found"
+
+
+class UnknownCatalog(NotFound):
+    slug = "unknown_catalog"
+
+
+class UnknownPrediction(NotFound):
+    slug = "unknown_prediction"
+
+
+class Gone(OpenSesameError):
+    slug = "gone"
+
+
+class Conflict(OpenSesameError):
+    slug = "conflict"
+
+
+class TooLarge(OpenSesameError):
+    slug = "too_large"
+
+
+class UnsupportedMedia(OpenSesameError):
+    slug = "unsupported_media"
+
+
+class SpecError(OpenSesameError):
+    slug = "spec_error"
+
+
+class SpecInvalid(SpecError):
+    """`where` is a JSON pointer or a line, empty for the whole document."""
+
+    slug = "spec_invalid"
+
+    def __init__(self, detail: str, where: str = "") -> None:
+        super().__init__(detail)
+        self.args = (detail, where)
+        self.where = where
+
+
+class SpecUnavailable(SpecError):
+    """One text for a refused, missing and slow URL alike, so that nobody scans networks through us."""
+
+    slug = "spec_unavailable"
+
+    def __init__(
+        self,
+        detail: str = "The spec URL could not be fetched: it must be public, reachable over http or "
+        "https within the time limit, and answer 200 with an OpenAPI document within the size limit.",
+    ) -> None:
+        super().__init__(detail)
+
+
+class Unavailable(OpenSesameError):
+    slug = "unavailable"
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.args = (detail, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class CatalogPreparing(Unavailable):
+    slug = "catalog_preparing"
+
+
+class StateUnavailable(Unavailable):
+    slug = "state_unavailable"
+
+
+class Overloaded(Unavailable):
+    slug = "overloaded"
+
+
+class GeneratorError(OpenSesameError):
+    slug = "generator_error"
+
+
+class RankerArtifactError(OpenSesameError):
+    slug = "ranker_artifact"
+
+
+class UnknownOperation(OpenSesameError):
+    slug = "unknown_operation"
+
+
+class SettingsError(OpenSesameError):
+    slug = "settings"

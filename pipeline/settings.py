@@ -1,0 +1,249 @@
+"""One frozen model of all settings and its one loader.
+
+`load` reads `configs/base.yaml`, then one overlay, then `OPENSESAME__SECTION__KEY` from the
+environment; nothing else in the project reads the environment. `base.yaml` says what each key
+means; an unknown key, in a file or in the environment, is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from pipeline.errors import SettingsError
+
+_PREFIX = "OPENSESAME__"
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Replicas(_Section):
+    min: pydantic.PositiveInt = 1
+    max: pydantic.PositiveInt = 1
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class _Deployment(_Section):
+    replicas: Replicas
+    num_cpus: pydantic.NonNegativeFloat
+    max_ongoing_requests: pydantic.PositiveInt
+
+
+class Server(_Section):
+    host: str
+    port: int = pydantic.Field(ge=0, le=65535)
+    auth: Literal["none"]
+    body_limit_bytes: pydantic.PositiveInt
+    upload_limit_bytes: pydantic.PositiveInt
+    default_catalog: str
+
+
+class RayRuntime(_Section):
+    address: str
+    logical_cpus: pydantic.PositiveInt
+    object_store_bytes: pydantic.PositiveInt
+    dashboard_port: int = pydantic.Field(ge=0, le=65535)
+    haproxy: bool
+    request_timeout_s: pydantic.PositiveFloat
+
+
+class Predict(_Section):
+    deadline_default_s: pydantic.PositiveFloat
+    deadline_max_s: pydantic.PositiveFloat
+    history_max: pydantic.PositiveInt
+    prompt_max: pydantic.PositiveInt
+    user_max: pydantic.PositiveInt
+    k_default: pydantic.PositiveInt
+    k_max: pydantic.PositiveInt
+    prompt_vectors: pydantic.NonNegativeInt
+    hop_retries: pydantic.NonNegativeInt
+
+
+class Fetch(_Section):
+    connect_s: pydantic.PositiveFloat
+    read_s: pydantic.PositiveFloat
+    total_s: pydantic.PositiveFloat
+    wire_limit_bytes: pydantic.PositiveInt
+    expanded_limit_bytes: pydantic.PositiveInt
+    redirects: pydantic.NonNegativeInt
+    ports: tuple[int, ...]
+    allow_hosts: tuple[str, ...]
+    fresh_s: pydantic.PositiveFloat
+
+
+class Parse(_Section):
+    inline_limit_bytes: pydantic.PositiveInt
+    operations_max: pydantic.PositiveInt
+    depth_max: pydantic.PositiveInt
+    yaml_events_max: pydantic.PositiveInt
+    yaml_aliases_max: pydantic.NonNegativeInt
+    memory_bytes: pydantic.PositiveInt
+    time_s: pydantic.PositiveFloat
+
+
+class Catalogs(_Deployment):
+    cache_bytes: pydantic.PositiveInt
+    first_wait_s: pydantic.PositiveFloat
+    lease_s: pydantic.PositiveFloat
+    embed_chunk: pydantic.PositiveInt
+
+
+class Shortlist(_Section):
+    words: pydantic.NonNegativeInt
+    meaning: pydantic.NonNegativeInt
+    neighbours: pydantic.NonNegativeInt
+    producers: pydantic.NonNegativeInt
+    habit: pydantic.NonNegativeInt
+    total: pydantic.PositiveInt
+    schemas: pydantic.NonNegativeInt
+
+
+class Embedder(_Deployment):
+    model: str
+    dtype: Literal["auto", "float32", "bfloat16"]
+    threads: pydantic.PositiveInt
+    num_gpus: pydantic.NonNegativeFloat
+    batch_max: pydantic.PositiveInt
+    batch_wait_s: pydantic.NonNegativeFloat
+
+
+class Ranker(_Deployment):
+    artifact: str
+    threads: pydantic.PositiveInt
+
+
+class Generator(_Deployment):
+    enabled: bool
+    model: str
+    dtype: str
+    max_model_len: pydantic.PositiveInt
+    max_num_seqs: pydantic.PositiveInt
+    options: pydantic.PositiveInt
+    buffer: pydantic.NonNegativeInt
+    max_tokens: pydantic.PositiveInt
+    min_budget_s: pydantic.NonNegativeFloat
+    reserve_s: pydantic.NonNegativeFloat
+    kv_cache_gib: pydantic.PositiveInt
+    gpu_memory_utilization: float = pydantic.Field(gt=0, le=1)
+    tensor_parallel_size: pydantic.PositiveInt
+    quantization: str
+    enforce_eager: bool
+    usd_per_million_tokens_in: pydantic.NonNegativeFloat
+    usd_per_million_tokens_out: pydantic.NonNegativeFloat
+    num_gpus: pydantic.NonNegativeFloat
+
+
+class Ingress(_Deployment):
+    shed_at: pydantic.PositiveInt
+
+
+class State(_Section):
+    url: str
+    redis_server: str
+    join_window_s: pydantic.PositiveInt
+    inbox_max: pydantic.PositiveInt
+    catalog_ttl_s: pydantic.PositiveInt
+    name_quota: pydantic.PositiveInt
+    timeout_s: pydantic.PositiveFloat
+    connect_timeout_s: pydantic.PositiveFloat
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value != "embedded" and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must be 'embedded' or a redis://, rediss:// or unix:// URL")
+        return value
+
+
+class Guardrails(_Section):
+    destructive: Literal["intent", "allow"]
+
+
+class Log(_Section):
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["json", "console"]
+
+
+class Settings(BaseSettings):
+    """All settings; code receives its section, not the whole."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=_PREFIX, env_nested_delimiter="__", case_sensitive=False
+    )
+
+    server: Server
+    ray: RayRuntime
+    predict: Predict
+    fetch: Fetch
+    parse: Parse
+    catalogs: Catalogs
+    shortlist: Shortlist
+    embedder: Embedder
+    ranker: Ranker
+    generator: Generator
+    ingress: Ingress
+    state: State
+    guardrails: Guardrails
+    log: Log
+
+
+def resource(name: str) -> Path:
+    """Folder `name` (configs, examples): inside the installed package, else beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / name
+    return packaged if packaged.is_dir() else here.parent / name
+
+
+def load(config: str | Path = "local", **changes: dict[str, Any]) -> Settings:
+    """Settings of base.yaml, overlay `config` (a name in configs/ or a path), the environment, then `changes`.
+
+    Raises:
+        SettingsError: no such overlay, not YAML, an unknown key or a value out of its range.
+    """
+    overlay = Path(config)
+    if overlay.suffix not in (".yaml", ".yml"):
+        overlay = resource("configs") / f"{config}.yaml"
+    if not overlay.is_file():
+        known = sorted(p.stem for p in resource("configs").glob("*.yaml") if p.stem not in ("base", "slo"))
+        raise SettingsError(f"There is no configuration '{config}': name a file, or one of {', '.join(known)}.")
+    files = [resource("configs") / "base.yaml", overlay]
+    unknown = [
+        k
+        for k in os.environ
+        if k.upper().startswith(_PREFIX)
+        and k.upper().removeprefix(_PREFIX).split("__")[0].lower() not in Settings.model_fields
+    ]
+    if unknown:
+        raise SettingsError(f"The environment sets {', '.join(sorted(unknown))}: no such section.")
+
+    class _Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
+        ):  # type: ignore[no-untyped-def]
+            return (
+                init_settings,
+                EnvSettingsSource(settings_cls),
+                YamlConfigSettingsSource(settings_cls, yaml_file=files, deep_merge=True),
+            )
+
+    try:
+        layered = _Layered(**changes)  # type: ignore[arg-type]
+    except pydantic.ValidationError as error:
+        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(f"{overlay}: " + "; ".join(lines)) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{overlay} is not YAML: {error}") from None
+    return Settings.model_construct(**{name: getattr(layered, name) for name in Settings.model_fields})

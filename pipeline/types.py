@@ -1,0 +1,257 @@
+"""What travels between the rooms: frozen, without behaviour beyond what a field means.
+
+What is stored or leaves the process as bytes is a `msgspec.Struct` (no arrays); what
+carries numpy arrays between two rooms or over one handle call is a frozen dataclass.
+Nothing here imports anything of ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+Verb = Literal["read", "create", "update", "delete", "action"]
+
+
+class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One argument of an operation; the top-level properties of a request body are parameters too."""
+
+    name: str
+    location: str  # path | query | header | cookie | body
+    required: bool = False
+    type: str = "any"  # string | integer | number | boolean | array | object | any
+    format: str = ""
+    items: str = ""  # type of the items of an array
+    enum: tuple[Any, ...] = ()
+    default: Any = None
+    example: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str = ""  # at most 200 characters
+
+
+class Link(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An OpenAPI link (3.0, 4.7.20): a response of the operation feeds parameters of another one."""
+
+    operation: str  # operationId, or "METHOD /template" where the spec gives an operationRef
+    parameters: dict[str, str] = {}  # parameter -> runtime expression
+
+
+class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One method + path template of a spec."""
+
+    method: str  # upper case
+    path: str  # the template exactly as the spec writes it
+    operation_id: str = ""
+    summary: str = ""
+    description: str = ""  # at most 600 characters
+    tags: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    response_fields: tuple[str, ...] = ()  # dotted names of the success response, arrays transparent: "data.id"
+    links: tuple[Link, ...] = ()
+    deprecated: bool = False
+    verb: Verb = "read"
+    destructive: str = (
+        ""  # family of what it destroys or moves away ("delete", "cancel", "refund"...); "" when harmless
+    )
+
+    @property
+    def key(self) -> str:
+        """`METHOD /template`: how everything learnt names the operation."""
+        return f"{self.method} {self.path}"
+
+
+class Catalog(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All operations of one spec, in document order, keyed by the hash of its content."""
+
+    digest: str  # "sha256:<64 hex>" of the bytes of the spec
+    title: str = ""
+    version: str = ""
+    base_paths: tuple[str, ...] = ()  # path prefixes of the servers ("/api/v3"), without trailing slash, never ""
+    operations: tuple[Operation, ...] = ()
+    warnings: tuple[str, ...] = ()  # what of the spec could not be read, where, and why; at most 100
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One past API call as the client sent it."""
+
+    method: str
+    path: str  # concrete path, without query string
+    params: dict[str, Any] = {}  # query and body together, as sent
+    ts: float | None = None  # seconds since the epoch, UTC
+    status: int | None = None
+    body: Any = None  # a sample of the response's body
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a catalog comes from; exactly one of name, url and data is set once the query is resolved."""
+
+    name: str = ""  # an uploaded or packaged catalog
+    url: str = ""
+    data: bytes = b""  # an inline spec
+    digest: str = ""  # of the content, where it is known already
+
+
+class Query(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is asked: calls, prompt, spec, k."""
+
+    source: Source
+    calls: tuple[Call, ...] = ()  # oldest first
+    prompt: str = ""
+    k: int = 5
+    user: str = "anonymous"
+    tenant: str = "local"
+    deadline_s: float = 1.0
+    temperature: float = 0.0
+    max_cost_usd: float | None = None
+    context: dict[str, str] = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Match:
+    """A call matched to an operation."""
+
+    index: int  # of the operation in the catalog
+    path_params: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """An operation with arguments, proposed as the next call."""
+
+    operation: str  # METHOD /template
+    operation_id: str = ""
+    summary: str = ""
+    verb: Verb = "read"
+    destructive: str = ""
+    deprecated: bool = False
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    missing_params: tuple[str, ...] = ()
+    guessed_params: tuple[str, ...] = ()  # defaults and examples, not seen in prompt or history
+    sources: tuple[str, ...] = ()  # words | meaning | relations | habit | generator
+    reason: str = ""
+    schema: tuple[Parameter, ...] = ()  # only for what may be offered to the generator
+
+    @property
+    def method(self) -> str:
+        return self.operation.split(" ", 1)[0]
+
+    @property
+    def path(self) -> str:
+        return self.operation.split(" ", 1)[1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GroundedQuery:
+    """The query with its calls matched to operations, and its shortlist; at most 64 KB pickled."""
+
+    digest: str
+    lineage: str
+    title: str
+    operations: int
+    matched: tuple[str | None, ...]  # for each call its operation's key, or None
+    candidates: tuple[Candidate, ...]  # the shortlist
+    block: np.ndarray  # [n_candidates, n_catalog_features] float32: features that depend on the catalog
+    intents: tuple[str, ...] = ()  # families of destructive words the prompt asks for, negated ones left out
+    prompt_vector: np.ndarray | None = None  # [n_dims] float32, unit length
+    degraded: tuple[str, ...] = ()
+    ground_s: float = 0.0
+
+    @property
+    def unmatched(self) -> tuple[int, ...]:
+        return tuple(i for i, key in enumerate(self.matched) if key is None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proposal:
+    """What the generator chose of the shortlist, best first."""
+
+    picks: tuple[tuple[int, dict[str, Any], str], ...]  # (index into candidates, arguments, why)
+    model: str
+    tier: str = "small"
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scores:
+    """What the ranker says of one query group."""
+
+    raw: np.ndarray  # [n_candidates] float32, higher is better
+    confidence: np.ndarray  # [n_candidates] float32, calibrated probability of being the next call
+    version: str  # of the ranker, "cold-start" for the declared linear order
+    head: str = ""  # which head scored: prompt_only | prompt_history | history_only
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+    """One ranked next call."""
+
+    rank: int
+    candidate: Candidate
+    confidence: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """All that a prediction says, before the wire names it."""
+
+    prediction_id: str | None
+    predictions: tuple[Prediction, ...]
+    grounded: GroundedQuery
+    model_version: str
+    proposal: Proposal | None
+    degraded: tuple[str, ...]
+    timings_s: dict[str, float]
+
+
+class Impression(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was shown, in which order, with the features it was scored on."""
+
+    id: str
+    tenant: str
+    user: str
+    lineage: str
+    digest: str
+    ts: float
+    shown: tuple[str, ...]  # operation keys in the order of their ranks
+    others: tuple[str, ...] = ()  # at most 24 more that were scored
+    features: bytes = b""  # [n_shown + n_others, n_features] float16, C order; empty when dropped for size
+    fingerprint: str = ""  # of the feature table
+    scores: tuple[float, ...] = ()  # of shown and others
+    model_version: str = ""
+    arm: str = "champion"
+    propensity: float = 1.0
+    history: tuple[str, ...] = ()  # operation keys of the last three matched calls
+    has_prompt: bool = False
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the user did with an impression."""
+
+    outcome: Literal["accept", "override", "reject"]
+    chosen: str = ""  # METHOD /path as the client says it
+    prediction_id: str = ""
+    user: str = "anonymous"
+    tenant: str = "local"
+    idempotency_key: str = ""
+
+
+class QueryGroup(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A labelled impression: LightGBM's group, never split."""
+
+    impression: Impression
+    labels: tuple[int, ...]  # 0-3 for shown and others
+    outcome: str
+    chosen: str = ""  # operation key; may be none of shown and others
+    ts: float = 0.0

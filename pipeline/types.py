@@ -135,6 +135,9 @@ class Candidate:
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
     missing_params: tuple[str, ...] = ()
     guessed_params: tuple[str, ...] = ()  # defaults and examples, not seen in prompt or history
+    origins: dict[str, tuple[str, int]] = dataclasses.field(
+        default_factory=dict
+    )  # param -> (kind, index of call or -1)
     sources: tuple[str, ...] = ()  # words | meaning | relations | habit | generator
     reason: str = ""
     schema: tuple[Parameter, ...] = ()  # only for what may be offered to the generator

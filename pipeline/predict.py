@@ -1,0 +1,310 @@
+"""STORY 1: a query becomes a prediction.
+
+Told in two halves. `prepare` runs where the catalog lies (inside deployment Catalogs, or in
+process): match the calls, shortlist, bind arguments, compute the features that depend on the
+catalog. `predict` runs in the ingress: guard, recall, ground, propose, score, order, remember.
+This is the only maker of feature matrices; `assemble` makes them for training from the same two
+halves. It knows nothing of Ray: where a stage runs is decided by whoever implements `Stages`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from pipeline import guardrails
+from pipeline.candidates.arguments import Session
+from pipeline.catalog import verbs
+from pipeline.catalog.library import Compiled, lineage
+from pipeline.catalog.retrieve import gather
+from pipeline.errors import GeneratorError, StateUnavailable
+from pipeline.ranking import features
+from pipeline.settings import Settings, Shortlist
+from pipeline.types import (
+    Answer,
+    Candidate,
+    GroundedQuery,
+    Impression,
+    Prediction,
+    Proposal,
+    Query,
+    Scores,
+    Source,
+)
+
+_IMPRESSION_OTHERS = 24
+
+
+class Recall(Protocol):
+    """What the state knows before a query is grounded."""
+
+    digest: str  # of the catalog the source names, "" when it is not known yet
+    accepted: Collection[str]  # destructive operations this user accepted before
+    habit: Mapping[str, float]  # operation key -> how often it followed the last call here
+
+
+class Memory(Protocol):
+    """The state, as this story needs it: one round trip before, one after."""
+
+    async def recall(self, query: Query) -> Recall: ...
+
+    async def remember(self, impression: Impression) -> None: ...
+
+    def new_id(self) -> str: ...
+
+
+class Stages(Protocol):
+    """Where the work is done: in this process (`pipeline.local`) or behind deployment handles (`serve.remote`)."""
+
+    async def ground(self, query: Query, habit: Mapping[str, float]) -> GroundedQuery:
+        """The query grounded in its catalog; waits for a catalog never seen, up to its limit.
+
+        Raises:
+            SpecError, UnknownCatalog, CatalogPreparing, Unavailable.
+        """
+        ...
+
+    async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
+        """The generator's choice within `budget_s`; None when it is off or not worth its cost.
+
+        Raises:
+            GeneratorError: late, broken or garbage.
+        """
+        ...
+
+    async def score(self, matrix: np.ndarray, head: str) -> Scores:
+        """Raw and calibrated scores of a matrix [n_candidates, n_features] float32."""
+        ...
+
+
+class _Nothing:
+    """The recall of a state that is away or was never there."""
+
+    digest = ""
+    accepted: Collection[str] = ()
+    habit: Mapping[str, float] = {}
+
+
+def prepare(
+    query: Query,
+    compiled: Compiled,
+    prompt_vector: np.ndarray | None,
+    habit: Mapping[str, float],
+    limits: Shortlist,
+) -> GroundedQuery:
+    """The half of the story that needs the catalog; pure and synchronous (milliseconds).
+
+    `prompt_vector` is float32 [n_dims], unit length, None without a prompt or an embedder.
+    """
+    started = time.perf_counter()
+    operations = compiled.catalog.operations
+    matches = tuple(compiled.matcher.match(call.method, call.path) for call in query.calls)
+    evidence = gather(compiled, query, matches, prompt_vector, habit, limits)
+    session = Session(
+        query.calls,
+        [None if match is None else operations[match.index] for match in matches],
+        [{} if match is None else match.path_params for match in matches],
+        query.prompt,
+    )
+    candidates = []
+    for position, index in enumerate(evidence.candidates.tolist()):
+        operation = operations[index]
+        binding = session.bind(operation)
+        candidates.append(
+            Candidate(
+                operation=operation.key,
+                operation_id=operation.operation_id,
+                summary=operation.summary,
+                verb=operation.verb,
+                destructive=operation.destructive,
+                deprecated=operation.deprecated,
+                params=binding.params,
+                missing_params=binding.missing,
+                guessed_params=binding.guessed,
+                origins=binding.origins,
+                sources=evidence.sources[position],
+                schema=operation.parameters if position < limits.schemas else (),
+            )
+        )
+    degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()
+    return GroundedQuery(
+        digest=compiled.catalog.digest,
+        lineage=lineage(query.source, compiled.catalog.digest),
+        title=compiled.catalog.title,
+        operations=len(operations),
+        matched=tuple(None if match is None else operations[match.index].key for match in matches),
+        candidates=tuple(candidates),
+        block=features.ground_block(evidence),
+        intents=tuple(sorted(verbs.intents(query.prompt))) if query.prompt else (),
+        prompt_vector=prompt_vector,
+        degraded=degraded,
+        ground_s=time.perf_counter() - started,
+    )
+
+
+async def predict(query: Query, stages: Stages, memory: Memory, settings: Settings) -> Answer:
+    """The k most likely next calls.
+
+    Raises:
+        BadRequest, SpecError, UnknownCatalog, Unavailable: nothing to answer from. A generator, an
+        embedder or a state that is away is no error: the answer names it in `degraded`.
+    """
+    started = time.perf_counter()
+    query = guardrails.admit(query, settings.predict)
+    degraded: list[str] = []
+    recall: Recall = _Nothing()
+    try:
+        recall = await memory.recall(query)
+    except StateUnavailable:
+        degraded.append("state")
+    if recall.digest and not query.source.digest:
+        query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=recall.digest))
+    grounded = await stages.ground(query, recall.habit)
+    degraded += grounded.degraded
+    grounded_at = time.perf_counter()
+
+    # The deadline counts from here: the first answer of a catalog never seen waits for the catalog.
+    proposal = None
+    try:
+        budget_s = query.deadline_s - settings.generator.reserve_s
+        proposal = await stages.propose(query, grounded, budget_s)
+    except GeneratorError:
+        degraded.append("generator")
+    proposed_at = time.perf_counter()
+
+    matrix = features.compute(grounded, query, proposal)  # [n_candidates, n_features] float32
+    scores = await stages.score(matrix, features.head(query))
+    scored_at = time.perf_counter()
+
+    order = np.argsort(-scores.raw, kind="stable").tolist()
+    allowed = [
+        i
+        for i in order
+        if guardrails.allow(grounded.candidates[i], grounded.intents, recall.accepted, settings.guardrails.destructive)
+    ]
+    shown = allowed[: query.k]
+    predictions = tuple(
+        Prediction(rank, _with_reason(grounded, i, proposal, query), float(scores.confidence[i]), float(scores.raw[i]))
+        for rank, i in enumerate(shown, 1)
+    )
+    prediction_id: str | None = None
+    if "state" not in degraded:
+        impression = _impression(memory.new_id(), query, grounded, matrix, scores, shown, order)
+        try:
+            await memory.remember(impression)
+            prediction_id = impression.id
+        except StateUnavailable:
+            degraded.append("state")
+    return Answer(
+        prediction_id=prediction_id,
+        predictions=predictions,
+        grounded=grounded,
+        model_version=scores.version,
+        proposal=proposal,
+        degraded=tuple(dict.fromkeys(degraded)),
+        timings_s={
+            "ground": grounded_at - started,
+            "generate": proposed_at - grounded_at,
+            "score": scored_at - proposed_at,
+            "total": time.perf_counter() - started,
+        },
+    )
+
+
+def assemble(
+    query: Query,
+    compiled: Compiled,
+    prompt_vector: np.ndarray | None,
+    habit: Mapping[str, float],
+    limits: Shortlist,
+) -> tuple[GroundedQuery, np.ndarray]:
+    """The grounded query and the matrix [n_candidates, n_features] float32 that serving would score, without generator.
+
+    Training and evaluation make their query groups through this, so that no feature is ever computed twice.
+    """
+    grounded = prepare(query, compiled, prompt_vector, habit, limits)
+    return grounded, features.compute(grounded, query, None)
+
+
+def source_key(source: Source) -> str:
+    """What a source is routed by: the same catalog goes to the same replica, whether its digest is known yet or not."""
+    return source.digest or source.name or source.url or content_digest(source.data)
+
+
+def content_digest(data: bytes) -> str:
+    """How a spec's bytes are named: `sha256:` and 64 hexadecimal digits."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _impression(
+    prediction_id: str,
+    query: Query,
+    grounded: GroundedQuery,
+    matrix: np.ndarray,
+    scores: Scores,
+    shown: list[int],
+    order: list[int],
+) -> Impression:
+    taken = set(shown)
+    others = [i for i in order if i not in taken][:_IMPRESSION_OTHERS]
+    rows = shown + others
+    with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
+        block = matrix[rows].astype(np.float16)
+    return Impression(
+        id=prediction_id,
+        tenant=query.tenant,
+        user=query.user,
+        lineage=grounded.lineage,
+        digest=grounded.digest,
+        ts=time.time(),
+        shown=tuple(grounded.candidates[i].operation for i in shown),
+        others=tuple(grounded.candidates[i].operation for i in others),
+        features=block.tobytes(),
+        fingerprint=features.FINGERPRINT,
+        scores=tuple(float(scores.raw[i]) for i in rows),
+        model_version=scores.version,
+        history=tuple(key for key in grounded.matched if key is not None)[-3:],
+        has_prompt=bool(query.prompt),
+    )
+
+
+def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None, query: Query) -> Candidate:
+    """The candidate with what the generator adds, and one true sentence why it is offered."""
+    candidate = grounded.candidates[index]
+    changes: dict[str, object] = {"schema": ()}
+    params, missing, sources, why = candidate.params, candidate.missing_params, candidate.sources, ""
+    for pick, arguments, pick_why in proposal.picks if proposal else ():
+        if pick == index:
+            params = {**arguments, **params}  # what was seen in the session beats what a model wrote
+            missing = tuple(name for name in missing if name not in params)
+            sources, why = (*sources, "generator"), pick_why
+            break
+    changes |= {"params": guardrails.clean_params(params), "missing_params": missing, "sources": sources}
+    changes["reason"] = why or _reason(candidate, grounded, query)
+    return dataclasses.replace(candidate, **changes)
+
+
+def _reason(candidate: Candidate, grounded: GroundedQuery, query: Query) -> str:
+    """The strongest evidence in words: a value of the session it takes, the prompt's words, or its neighbours."""
+    last = len(query.calls) - 1
+    for name, (kind, call) in candidate.origins.items():
+        if call >= 0:
+            when = "just" if call == last else "earlier"
+            value = str(candidate.params.get(name))[:60]
+            return f"{name} {value} was {when} seen in {query.calls[call].endpoint[:120]}."
+        if kind == "prompt":
+            return f"The prompt gives {name}."
+    if "words" in candidate.sources or "meaning" in candidate.sources:
+        return "The prompt speaks of it: " + (candidate.summary or candidate.operation) + "."
+    if "habit" in candidate.sources:
+        return "It often followed the last call."
+    previous = next((key for key in reversed(grounded.matched) if key is not None), None)
+    if previous is not None:
+        return f"It works on the same part of the API as {previous}."
+    return "It is a usual way into this API."

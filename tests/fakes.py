@@ -1,0 +1,87 @@
+"""The stand-ins: a scripted generator engine and an encoder that hashes words.
+
+Everything else in the tests is the real part. `ScriptedEngine` speaks the `Engine` protocol of
+`pipeline/candidates/propose.py`; `HashingEncoder` has the shape of `pipeline/catalog/embed.Encoder`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+class HashingEncoder:
+    """Unit vectors from hashed words and their trigrams: texts that share words are close; no weights, no download."""
+
+    def __init__(self, dims: int = 64) -> None:
+        self.dims = dims
+        self.name = f"hashing-{dims}"
+        self.texts: list[str] = []  # what was asked for, in order
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts.extend(texts)
+        vectors = np.zeros((len(texts), self.dims), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"[a-z0-9]+", text.lower()) or [""]:
+                for piece in (word, *(word[i : i + 3] for i in range(len(word) - 2))):
+                    bits = int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=8).digest(), "little")
+                    vectors[row, bits % self.dims] += 1.0 if bits >> 63 else -1.0
+            norm = float(np.linalg.norm(vectors[row]))
+            vectors[row, 0] += norm == 0.0
+            vectors[row] /= norm or 1.0
+        return vectors
+
+
+class ScriptedEngine:
+    """Answers with the script's lines in turn, the last one for ever.
+
+    A line is a text, an exception to raise, or a function of (messages, schema) that gives a text.
+    `delay_s` holds every answer back (`float("inf")`: for ever); `calls` keeps what was asked and
+    `cancelled` counts the requests whose caller went away.
+    """
+
+    def __init__(self, *script: str | BaseException | Callable[..., str], delay_s: float = 0.0) -> None:
+        lines: Iterable[Any] = script or ('{"picks": []}',)
+        self._script = itertools.chain(lines, itertools.repeat(list(lines)[-1]))
+        self.delay_s = delay_s
+        self.calls: list[dict[str, Any]] = []
+        self.cancelled = 0
+
+    async def generate(
+        self,
+        messages: Sequence[dict[str, str]],
+        schema: dict[str, Any],
+        max_tokens: int,
+        temperature: float,
+        request_id: str,
+    ) -> Any:
+        from pipeline.candidates.propose import Reply
+
+        self.calls.append(
+            {
+                "messages": list(messages),
+                "schema": schema,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "request_id": request_id,
+            }
+        )
+        line = next(self._script)
+        try:
+            if self.delay_s == float("inf"):
+                await asyncio.Event().wait()
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(line, BaseException):
+            raise line
+        text = line(messages, schema) if callable(line) else line
+        tokens_in = sum(len(m["content"].split()) for m in messages)
+        return Reply(text=text, tokens_in=tokens_in, tokens_cached=0, tokens_out=len(text.split()), finish="stop")

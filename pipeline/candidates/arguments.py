@@ -1,0 +1,275 @@
+"""Arguments of a candidate from what the session has seen: calls, answers and prompt; never an invented id.
+
+`Session` reads the calls once (names, entities, path prefixes, values of answers, typed spans of the
+prompt); `Session.bind` then fills one operation's parameters in microseconds. A value comes, in this
+order, from: an id the prompt names beside the parameter's entity ("issue 42"), the calls under the same
+path (values that belong together come from one call), the same name, the same entity (`id` of /pets is
+`petId`), a typed span of the prompt, an enum literal it names, a default. What is left is missing.
+Headers and cookies are never filled. Knows nothing of ranking; called by `pipeline/predict.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.candidates import names, spans
+from pipeline.candidates.names import Name
+from pipeline.types import Call, Operation, Parameter
+
+_BODY_VALUES = 400  # values of one answer that are read
+_BODY_DEPTH = 4
+_BODY_ITEMS = 20  # of one list
+# Fields that only wrap what an answer is about.
+_WRAPPERS = frozenset(
+    ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
+)
+_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "term", "text", "searchterm", "searchquery", "searchtext"))
+_EXACT_KINDS = {  # kind of span -> last words of a parameter's name that take it
+    "email": ("email", "mail"),
+    "url": ("url", "uri", "link", "href", "website"),
+    "uuid": ("uuid", "guid"),
+    "zip": ("zip", "zipcode", "postcode", "postal"),
+    "phone": ("phone", "telephone", "mobile"),
+    "money": ("amount", "price", "total", "cost"),
+}
+_CUE_NOISE = frozenset(("number", "no", "id", "ids", "called", "named", "is", "the", "nr", "code", "key", "with", "of"))
+
+Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Binding:
+    """Arguments of one operation and where each came from."""
+
+    params: dict[str, Any]
+    missing: tuple[str, ...]  # required and path parameters nothing was found for
+    guessed: tuple[str, ...]  # filled from a default or an example
+    origins: dict[str, tuple[str, int]]  # parameter -> (path | params | response | prompt | default, call or -1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Value:
+    """One value the session has seen."""
+
+    name: Name
+    value: Any
+    call: int
+    kind: str  # path | params | response
+
+
+class Session:
+    """What the calls and the prompt of one query say about values; made once, then asked for each candidate.
+
+    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        operations: Sequence[Operation | None],
+        path_params: Sequence[Mapping[str, str]],
+        prompt: str,
+        today: datetime.date | None = None,
+    ) -> None:
+        self._by_name: dict[str, list[_Value]] = {}  # oldest first
+        self._by_entity: dict[str, list[_Value]] = {}
+        self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
+        self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
+        self._given: dict[str, set[str]] = {}  # entity -> values that calls were given
+        for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
+            self._see(index, call, operation, values)
+        if today is None and calls and calls[-1].ts is not None:
+            today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
+        self._spans = spans.extract(prompt, today) if prompt else ()
+        self._words = frozenset(spans.words(prompt)) if prompt else frozenset()
+        self._mentions = _mentions(self._spans)
+
+    def bind(self, operation: Operation) -> Binding:
+        """Arguments of `operation`: required ones from all that was seen, optional ones only from the prompt."""
+        template = names.template(operation.path)
+        params: dict[str, Any] = {}
+        origins: dict[str, tuple[str, int]] = {}
+        missing: list[str] = []
+        together: dict[str, Found] = {}
+        for prefix, count in template.prefixes:
+            if (hit := self._by_prefix.get(prefix)) is not None:
+                together = {raw: (v, "path", hit[0]) for raw, v in zip(template.names[:count], hit[1], strict=True)}
+                break
+        scope = {names.name(raw, "").full: found[0] for raw, found in together.items()}
+        for parameter in operation.parameters:
+            raw, location = parameter.name, parameter.location
+            if location in ("header", "cookie"):
+                continue
+            needed = parameter.required or location == "path"
+            if not needed and not self._words:
+                continue
+            name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
+            found = self._mentioned(name)
+            if found is None and location == "path":
+                found = together.get(raw) or self._seen(name, scope)
+            if found is None:
+                found = self._required(name, parameter, scope) if needed else self._optional(name, parameter, operation)
+            value = None if found is None else coerce(found[0], parameter)
+            if found is not None and value is not None:
+                params[raw] = value
+                origins[raw] = (found[1], found[2])
+                if location == "path":
+                    scope[name.full] = found[0]
+            elif needed:
+                missing.append(raw)
+        guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
+        return Binding(params, tuple(missing), guessed, origins)
+
+    # What a call leaves behind
+
+    def _see(self, index: int, call: Call, operation: Operation | None, values: Mapping[str, str]) -> None:
+        template = names.template(operation.path if operation is not None else call.path)
+        for prefix, count in template.prefixes if values else ():
+            given = tuple(values.get(raw, "") for raw in template.names[:count])
+            if all(given):
+                self._by_prefix[prefix] = (index, given)
+        for raw, value in values.items():
+            self._add(_Value(names.name(raw, template.resources.get(raw, "")), value, index, "path"))
+        if operation is None:
+            for entity, value in names.guess_path_values(call.path):
+                self._add(_Value(names.name("id", entity), value, index, "path"))
+        self._scopes.append({names.name(raw, "").full: value for raw, value in values.items()})
+        for raw, value in call.params.items():
+            if isinstance(value, (str, int, float, list)) and value != "" and value != []:
+                self._add(_Value(names.name(raw, template.last), value, index, "params"))
+        if call.body is not None:
+            self._read_answer(index, call.body, template, values)
+
+    def _add(self, value: _Value) -> None:
+        name = value.name
+        self._by_name.setdefault(name.full, []).append(value)
+        self._by_entity.setdefault(name.entity, []).append(value)
+        if value.kind != "response":
+            self._given.setdefault(name.entity, set()).add(str(value.value))
+
+    def _read_answer(self, index: int, body: Any, template: names.Template, values: Mapping[str, str]) -> None:
+        """Values of an answer; an `id` belongs to the entity of the object it stands in."""
+        read: list[_Value] = []
+        stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
+        top: dict[str, Any] | None = None
+        while stack and len(read) < _BODY_VALUES:
+            node, entity, depth = stack.pop()
+            if isinstance(node, list):
+                # Reversed, so that the first item is read last and counts as the newest.
+                stack.extend((item, entity, depth + 1) for item in node[:_BODY_ITEMS] if depth < _BODY_DEPTH)
+            elif isinstance(node, dict):
+                if isinstance(node.get("object"), str) and node["object"] != "list":
+                    entity = names.resource_of(node["object"])
+                if top is None and not any(key in _WRAPPERS for key in node):
+                    top = node
+                for raw, value in node.items():
+                    if isinstance(value, (dict, list)) and depth < _BODY_DEPTH:
+                        inner = names.resource_of(raw)
+                        stack.append((value, entity if raw.lower() in _WRAPPERS or not inner else inner, depth + 1))
+                    elif isinstance(value, (str, int, float)) and value != "" and len(str(value)) <= 500:
+                        read.append(_Value(names.name(raw, entity), value, index, "response"))
+            elif isinstance(node, (str, int)) and node != "" and len(str(node)) <= 500:
+                read.append(_Value(names.name("id", entity), node, index, "response"))
+        for seen in read:
+            self._add(seen)
+
+    # Where a value comes from
+
+    def _mentioned(self, name: Name) -> Found | None:
+        """An id the prompt names beside the entity; the first that no call was given yet, else the last."""
+        mentions = self._mentions.get(name.entity)
+        if not mentions or name.is_plural:
+            return None
+        given = self._given.get(name.entity, ())
+        return next(((m, "prompt", -1) for m in mentions if m not in given), (mentions[-1], "prompt", -1))
+
+    def _seen(self, name: Name, scope: Mapping[str, str]) -> Found | None:
+        """The latest value of the same name, else of the same entity; none of another scope."""
+        for value in reversed(self._by_name.get(name.full, ())):
+            if (not name.is_generic or value.name.resource == name.resource) and self._in_scope(value, scope):
+                return value.value, value.kind, value.call
+        for value in reversed(self._by_entity.get(name.entity, ())):
+            kind = value.name.kind
+            if (kind == name.kind or not kind or not name.kind) and self._in_scope(value, scope):
+                return value.value, value.kind, value.call
+        return None
+
+    def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
+        theirs = self._scopes[value.call]
+        return all(theirs.get(key, mine) == mine for key, mine in scope.items())
+
+    def _required(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
+        is_key = name.kind in ("id", "number", "key", "slug", "sha")
+        if (is_key or not name.is_generic) and (found := self._seen(name, scope)) is not None:
+            return found
+        if (found := self._typed(name, parameter)) is not None:
+            return found
+        if parameter.default is not None:
+            return parameter.default, "default", -1
+        if parameter.example is not None and parameter.location != "path" and not name.kind:
+            return parameter.example, "default", -1
+        return None
+
+    def _optional(self, name: Name, parameter: Parameter, operation: Operation) -> Found | None:
+        return None
+
+    def _typed(self, name: Name, parameter: Parameter) -> Found | None:
+        return None
+
+
+def coerce(value: Any, parameter: Parameter) -> Any:
+    """`value` as the parameter's declared type, None where it cannot be one."""
+    kind = parameter.type
+    if kind == "array":
+        items = value if isinstance(value, list) else [value]
+        item = Parameter(name=parameter.name, location=parameter.location, type=parameter.items or "any")
+        cast = [coerce(v, item) for v in items]
+        return None if None in cast else cast
+    if isinstance(value, list):
+        return value if kind == "any" else None
+    if kind == "boolean":
+        text = str(value).lower()
+        return text == "true" if text in ("true", "false") else None
+    if kind == "integer" and not isinstance(value, bool):
+        try:
+            return int(str(value))
+        except ValueError:
+            return None
+    if kind == "number" and not isinstance(value, bool):
+        try:
+            return float(str(value)) if not isinstance(value, int) else value
+        except ValueError:
+            return None
+    if kind == "string":
+        return value if isinstance(value, str) else str(value)
+    return value
+
+
+def bind(
+    operation: Operation,
+    calls: Sequence[Call],
+    operations: Sequence[Operation | None],
+    path_params: Sequence[Mapping[str, str]],
+    prompt: str,
+) -> Binding:
+    """Arguments of one operation; `Session` binds many."""
+    return Session(calls, operations, path_params, prompt).bind(operation)
+
+
+def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
+    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
+    mentions: dict[str, list[str]] = {}
+    previous = ""
+    for span in found:
+        if span.kind not in ("id", "number", "uuid"):
+            continue
+        cues = [word for word in span.before if word not in _CUE_NOISE]
+        joined = bool(span.before) and span.before[0] in ("and", "or")
+        entity = previous if joined and previous else names.singular(cues[0]) if cues else ""
+        if entity:
+            mentions.setdefault(entity, []).append(span.value)
+        previous = entity
+    return mentions

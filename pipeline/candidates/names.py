@@ -1,0 +1,132 @@
+"""Names of parameters and path templates, taken apart: what entity a name means, and by which kind of key.
+
+`order_id`, `orderId` and the `{id}` of /orders/{id} all mean entity `order`, kind `id`. Everything here is
+a pure function of a string and remembered, as the same names come back with every request; used by `arguments`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PARAMETER = re.compile(r"\{([^{}]*)\}")
+_KINDS = {
+    "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "pk": "id",
+    "number": "number", "num": "number", "no": "number", "index": "number",
+    "key": "key", "slug": "slug", "code": "code", "sha": "sha", "hash": "sha", "name": "name", "login": "name",
+}  # fmt: skip
+_GLUED = {
+    "username": ("user", "name"),
+    "userid": ("user", "id"),
+    "orgid": ("org", "id"),
+    "accountid": ("account", "id"),
+}
+_GENERIC_WORDS = (
+    "id name key number slug code sha type kind value values title body description message text content label state "
+    "status sort order direction page perpage limit offset size count url date from to start end since until before "
+    "after format version ref path tag note comment data action enabled active public private default color email "
+    "position index password secret token scope event events filter fields include expand reason"
+)
+_GENERIC = frozenset(_GENERIC_WORDS.split())
+_VERB_WORDS = (
+    "get list find search fetch read show create add new make insert update modify edit change set delete remove "
+    "cancel return exchange send post put by all details detail info information"
+)
+_VERBS = frozenset(_VERB_WORDS.split())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Name:
+    """A parameter's name taken apart."""
+
+    full: str  # all words, joined: "orderid"
+    entity: str  # "order"; the resource it stands in for a bare id, name, number ...
+    kind: str  # id | number | key | slug | code | sha | name | "" for a bare noun
+    resource: str  # singular of the literal path segment it stands after, or of the operation's last one
+    words: tuple[str, ...]
+    is_generic: bool  # says nothing without its resource
+    is_plural: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """A path template taken apart."""
+
+    names: tuple[str, ...]  # of its parameters, in order
+    resources: dict[str, str]  # parameter -> the literal before it
+    prefixes: tuple[tuple[str, int], ...]  # ("/repos/{}/{}", 2): ends in a parameter; longest first
+    last: str  # last literal segment, without verbs: "order" of /get_order_details
+
+
+@functools.lru_cache(maxsize=65536)
+def split(raw: str) -> tuple[str, ...]:
+    """Lower-case words of an identifier in any case convention."""
+    return tuple(word.lower() for word in _WORD.findall(raw))
+
+
+@functools.lru_cache(maxsize=65536)
+def singular(word: str) -> str:
+    """A noun's singular, well enough to compare with."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and word.endswith(("sses", "xes", "ches", "shes", "zes", "uses")):
+        return word[:-2]
+    if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+@functools.lru_cache(maxsize=65536)
+def resource_of(segment: str) -> str:
+    """The noun a literal path segment is about: "pull" of /pulls, "order" of /get_order_details."""
+    parts = split(segment)
+    nouns = [word for word in parts if word not in _VERBS] or list(parts)
+    return "".join(singular(word) for word in nouns)
+
+
+@functools.lru_cache(maxsize=262144)
+def name(raw: str, resource: str) -> Name:
+    """`raw` taken apart, `resource` being the singular noun it stands after."""
+    words = split(raw) or (raw.lower(),)
+    words = sum((_GLUED.get(word, (word,)) for word in words), ())
+    last = singular(words[-1])
+    is_plural = last != words[-1]
+    kind = _KINDS.get(last, "")
+    entity = "".join(singular(word) for word in (words[:-1] if kind else words)) or resource
+    full = "".join((*words[:-1], last))
+    return Name(full, entity, kind, resource, words, full in _GENERIC, is_plural)
+
+
+@functools.lru_cache(maxsize=65536)
+def template(path: str) -> Template:
+    """A path template taken apart; a concrete path is one without parameters."""
+    names: list[str] = []
+    resources: dict[str, str] = {}
+    prefixes: list[tuple[str, int]] = []
+    built = ""
+    literal = ""
+    for segment in path.strip("/").split("/"):
+        found = _PARAMETER.findall(segment)
+        built += "/" + _PARAMETER.sub("{}", segment)
+        for raw in found:
+            resources.setdefault(raw, literal)
+            names.append(raw)
+        if found:
+            prefixes.append((built, len(names)))
+        else:
+            literal = resource_of(segment)
+    return Template(tuple(names), resources, tuple(reversed(prefixes)), literal)
+
+
+@functools.lru_cache(maxsize=4096)
+def guess_path_values(path: str) -> tuple[tuple[str, str], ...]:
+    """(entity, value) of a concrete path that matched no operation: what has a digit and follows a plain noun."""
+    segments = [segment for segment in path.split("/") if segment]
+    return tuple(
+        (resource_of(noun), value)
+        for noun, value in itertools.pairwise(segments)
+        if any(c.isdigit() for c in value) and not any(c.isdigit() for c in noun)
+    )

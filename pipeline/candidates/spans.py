@@ -1,0 +1,214 @@
+"""Typed spans of a prompt: the ids, dates, numbers, names and quoted words that an argument could take.
+
+Pure text work, once per request; it knows no operation. `arguments` decides which parameter takes
+which span and calls this; what a span says it is, it is verbatim in the prompt (dates are rewritten
+as ISO 8601, nothing else is).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "january jan",
+            "february feb",
+            "march mar",
+            "april apr",
+            "may",
+            "june jun",
+            "july jul",
+            "august aug",
+            "september sep sept",
+            "october oct",
+            "november nov",
+            "december dec",
+        ),
+        1,
+    )
+    for name in names.split()
+}
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_DAYS = {"today": 0, "yesterday": -1, "tomorrow": 1}
+_NUMBER_WORDS = {
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
+
+# Alternatives in the order of their strength: the first that matches at a place wins.
+_SPAN = re.compile(
+    rf"""
+      (?P<quoted>"[^"\n]{{1,200}}"|“[^”\n]{{1,200}}”|(?<![\w'])'[^'\n]{{2,200}}'(?![\w'])|`[^`\n]{{1,200}}`)
+    | (?P<url>https?://[^\s<>"']{{1,500}})
+    | (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,5}})
+    | (?P<uuid>\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b)
+    | (?P<date>\b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b
+        | \b(?:{_MONTH})\.?\ \d{{1,2}}(?:st|nd|rd|th)?,?\ \d{{4}}\b
+        | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?:{_MONTH})\.?,?\ \d{{4}}\b
+        | \b(?:today|yesterday|tomorrow)\b)
+    | (?P<pair>(?<![\w./-])[A-Za-z][\w.-]{{0,99}}/[A-Za-z][\w.-]{{0,99}}(?![\w/]))
+    | (?P<id>\#[A-Za-z]{{0,4}}\d{{2,32}}\b
+        | \b(?=[\w-]{{0,64}}\d)[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{0,6}}_[A-Za-z0-9]{{2,64}}\b
+        | \b(?=[A-Za-z0-9]{{0,64}}\d)(?=[A-Za-z0-9]{{0,64}}[A-Za-z])
+          (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
+        | \b[A-Z]{{2,10}}-\d{{1,9}}\b)
+    | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?:dollars|euros|pounds|usd|eur|gbp)\b)
+    | (?P<number>\#?(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d))
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
+_TOKEN = re.compile(r"\S+")
+_CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "in", "to", "for", "a", "an", "on", "at", "&"))
+_PERSON = re.compile(
+    r"\b(?i:i am|i'm|you are|you're|name is|name's|this is)\s+(?!The\b)([A-Z][a-z'’-]+)\s+([A-Z][a-zA-Z'’-]+)"
+)
+_ZIP = re.compile(r"(?i:zip ?(?:code)?|postal ?(?:code)?|postcode)\D{0,12}?(\d{5}(?:-\d{4})?)\b|\b[A-Z]{2},? (\d{5})\b")
+_PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
+# Words that are capitalised because a sentence begins with them, never because they name something.
+_SENTENCE_STARTERS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the i you he she it we they this that these those my your his her our their who what which when where "
+        "why how is are was were do does did can could will would shall should may might must please give get show "
+        "list find search tell create make add delete remove update change set fetch retrieve look open close cancel "
+        "send return if and or but so then also after before for from in on at to of with by as ask want need let hi "
+        "hello hey dear id ids api url pr",
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of the prompt with its kind and the words beside it, lower case."""
+
+    kind: str  # quoted url email uuid date pair id money number entity opening first_name last_name zip phone
+    value: str
+    before: tuple[str, ...]  # the three words before it, nearest first
+    after: tuple[str, ...]  # the two words after it
+    start: int
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a text."""
+    return [match.group().lower() for match in _WORD.finditer(text)]
+
+
+def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]:
+    """Spans in the order of the prompt; `today` resolves "yesterday", which is left out without it."""
+    found: list[Span] = []
+    taken = bytearray(len(prompt))
+    for match in _SPAN.finditer(prompt):
+        kind, text = str(match.lastgroup), match.group()
+        if kind == "date":
+            iso = _iso(text, today)
+            if iso is None:
+                continue
+            text = iso
+        elif kind == "quoted":
+            text = text[1:-1].strip()
+        elif kind == "url":
+            text = text.rstrip(".,;:!?)")
+        elif kind == "money":
+            text = re.sub(r"[^\d.]", "", text)
+        elif kind == "pair" and not _looks_like_pair(text):
+            continue
+        elif kind == "id" and re.fullmatch(r"#\d+", text):
+            kind = "number" if len(text) < 8 else "id"
+        if not text:
+            continue
+        found.append(_span(prompt, kind, text.lstrip("#") if kind == "number" else text, match.start(), match.end()))
+        taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+    for match in _PERSON.finditer(prompt):
+        found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
+        found.append(_span(prompt, "last_name", match.group(2), match.start(2), match.end(2)))
+    for match in _ZIP.finditer(prompt):
+        group = 1 if match.group(1) else 2
+        found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
+    for match in _PHONE.finditer(prompt):
+        if sum(c.isdigit() for c in match.group()) >= 9 and not re.fullmatch(r"\d+", match.group()):
+            found.append(_span(prompt, "phone", match.group(), match.start(), match.end()))
+    found += _entities(prompt, taken)
+    found.sort(key=lambda span: span.start)
+    return tuple(found)
+
+
+def _span(prompt: str, kind: str, value: str, start: int, end: int) -> Span:
+    before = words(prompt[max(0, start - 60) : start])[-3:]
+    after = words(prompt[end : end + 40])[:2]
+    return Span(kind, value, tuple(reversed(before)), tuple(after), start)
+
+
+def _entities(prompt: str, taken: bytearray) -> list[Span]:
+    """Capitalised phrases ("The Dark Knight", "Lord of the Rings") that are not only the start of a sentence."""
+    phrases: list[list[tuple[str, int]]] = []
+    phrase: list[tuple[str, int]] = []
+    begins = True  # whether the next token begins a sentence
+    for match in _TOKEN.finditer(prompt):
+        raw = match.group()
+        token = raw.strip("()[]{}<>,;:.!?\"'`“”’*_")
+        start = match.start() + max(raw.find(token), 0)
+        plain = token.lower().removesuffix("'s").removesuffix("’s")
+        inside = any(taken[match.start() : match.end()])
+        if not token or inside:
+            is_part = False
+        elif begins or not phrase:
+            is_part = token[0].isupper() and not (begins and plain in _SENTENCE_STARTERS) and plain not in ("i", "i'm")
+        else:
+            is_part = (token[0].isupper() or token[0].isdigit() or plain in _CONNECTORS) and plain != "i"
+        if is_part:
+            phrase.append((token, start))
+        ends = raw[-1] in ".!?,;:" and not (len(token) == 1 and raw[-1] == ".") and not (raw[-1] == ":" and phrase[1:])
+        if not is_part or ends:
+            phrases.append(phrase)
+            phrase = []
+        begins = raw[-1] in ".!?:" and ends
+    spans = []
+    for tokens in [*phrases, phrase]:
+        while tokens and tokens[-1][0].lower() in _CONNECTORS:
+            tokens = tokens[:-1]
+        if not tokens or (len(tokens) == 1 and tokens[0][0].lower() in _SENTENCE_STARTERS):
+            continue
+        start, end = tokens[0][1], tokens[-1][1] + len(tokens[-1][0])
+        text = re.sub(r"['’]s$", "", prompt[start:end])
+        opens = len(tokens) == 1 and prompt[:start].rstrip()[-1:] in ("", ".", "!", "?", ":")
+        spans.append(_span(prompt, "opening" if opens else "entity", text, start, end))
+    return spans
+
+
+def _looks_like_pair(text: str) -> bool:
+    """`owner/repo`, not "and/or" or "his/her": one side is no plain lower-case word."""
+    left, _, right = text.partition("/")
+    return not (left.isalpha() and right.isalpha() and left.islower() and right.islower() and len(text) < 9)
+
+
+def _iso(text: str, today: datetime.date | None) -> str | None:
+    lower = text.lower()
+    if lower in _DAYS:
+        return (today + datetime.timedelta(days=_DAYS[lower])).isoformat() if today else None
+    if lower[:4].isdigit():
+        return text.replace(" ", "T", 1)
+    parts = re.findall(r"[a-z]+|\d+", lower)
+    month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
+    digits = [int(p) for p in parts if p.isdigit()]
+    try:
+        return datetime.date(digits[-1], month, digits[0]).isoformat()
+    except ValueError:
+        return None
+
+
+def number_word(word: str) -> int | None:
+    """3 for "three"."""
+    return _NUMBER_WORDS.get(word)

@@ -117,6 +117,7 @@ class Embedder(_Deployment):
     num_gpus: pydantic.NonNegativeFloat
     batch_max: pydantic.PositiveInt
     batch_wait_s: pydantic.NonNegativeFloat
+    prompt_wait_s: pydantic.PositiveFloat
 
 
 class Ranker(_Deployment):
@@ -156,8 +157,14 @@ class State(_Section):
     inbox_max: pydantic.PositiveInt
     catalog_ttl_s: pydantic.PositiveInt
     name_quota: pydantic.PositiveInt
+    habit_ttl_s: pydantic.PositiveInt
+    once_ttl_s: pydantic.PositiveInt
+    impression_limit_bytes: pydantic.PositiveInt
     timeout_s: pydantic.PositiveFloat
+    bulk_timeout_s: pydantic.PositiveFloat
     connect_timeout_s: pydantic.PositiveFloat
+    breaker_failures: pydantic.PositiveInt
+    breaker_open_s: pydantic.PositiveFloat
 
     @pydantic.field_validator("url")
     @classmethod

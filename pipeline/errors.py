@@ -3,6 +3,7 @@
     OpenSesameError
     ├── BadRequest                 the request is malformed
     │   └── GuardrailRefused       the guard will not let it in
+    ├── Forbidden                  not from this place or with this identity
     ├── NotFound                   no such thing for this tenant
     │   ├── UnknownCatalog
     │   └── UnknownPrediction
@@ -45,6 +46,10 @@ class BadRequest(OpenSesameError):
 
 class GuardrailRefused(BadRequest):
     slug = "guardrail_refused"
+
+
+class Forbidden(OpenSesameError):
+    slug = "forbidden"
 
 
 class NotFound(OpenSesameError):

@@ -148,8 +148,8 @@ def prepare(
     )
 
 
-async def predict(query: Query, stages: Stages, memory: Memory, settings: Settings) -> Answer:
-    """The k most likely next calls.
+async def predict(query: Query, stages: Stages, memory: Memory | None, settings: Settings) -> Answer:
+    """The k most likely next calls; without a memory nothing is remembered and the prediction has no id.
 
     Raises:
         BadRequest, SpecError, UnknownCatalog, Unavailable: nothing to answer from. A generator, an
@@ -159,10 +159,11 @@ async def predict(query: Query, stages: Stages, memory: Memory, settings: Settin
     query = guardrails.admit(query, settings.predict)
     degraded: list[str] = []
     recall: Recall = _Nothing()
-    try:
-        recall = await memory.recall(query)
-    except StateUnavailable:
-        degraded.append("state")
+    if memory is not None:
+        try:
+            recall = await memory.recall(query)
+        except StateUnavailable:
+            degraded.append("state")
     if recall.digest and not query.source.digest:
         query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=recall.digest))
     grounded = await stages.ground(query, recall.habit)
@@ -194,7 +195,7 @@ async def predict(query: Query, stages: Stages, memory: Memory, settings: Settin
         for rank, i in enumerate(shown, 1)
     )
     prediction_id: str | None = None
-    if "state" not in degraded:
+    if memory is not None and "state" not in degraded:
         impression = _impression(memory.new_id(), query, grounded, matrix, scores, shown, order)
         try:
             await memory.remember(impression)

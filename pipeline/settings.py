@@ -213,6 +213,12 @@ def resource(name: str) -> Path:
     return packaged if packaged.is_dir() else here.parent / name
 
 
+def packaged_spec(name: str) -> Path | None:
+    """The file of the packaged example catalog `name`, None when there is none."""
+    found = (resource("examples") / f"{name}{suffix}" for suffix in (".yaml", ".json"))
+    return next((path for path in found if path.is_file() and path.parent == resource("examples")), None)
+
+
 def load(config: str | Path = "local", **changes: dict[str, Any]) -> Settings:
     """Settings of base.yaml, overlay `config` (a name in configs/ or a path), the environment, then `changes`.
 

@@ -1,0 +1,144 @@
+"""Deployment `Catalogs`: holds compiled catalogs and grounds queries in them.
+
+Specs are parsed in a process of its own, whose death costs no replica. Requests of one catalog come
+to the same replicas (consistent hash of the digest). Errors of ours go back as values, since Serve
+would log a raised one with its text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from pipeline.catalog.fetch import Fetcher
+from pipeline.catalog.library import Library
+from pipeline.catalog.parse import ParseProcess
+from pipeline.errors import OpenSesameError
+from pipeline.predict import prepare
+from pipeline.settings import Settings
+from pipeline.stores.state import State
+from pipeline.types import GroundedQuery, Query, Source
+from serve.metrics import Metrics
+
+
+def _as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(method)
+    async def wrapped(*args: Any) -> Any:
+        try:
+            return await method(*args)
+        except OpenSesameError as error:
+            return error
+
+    return wrapped
+
+
+class RemoteEncoder:
+    """The library's encoder: operation cards go to deployment Embedder."""
+
+    def __init__(self, embedder: DeploymentHandle) -> None:
+        self._embedder = embedder
+
+    async def identity(self) -> tuple[str, int]:
+        return await self._embedder.identity.remote()
+
+    async def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of operation cards: float32 [n_texts, n_dims], unit length."""
+        return await self._embedder.cards.remote(list(texts))
+
+
+@serve.deployment(name="Catalogs")
+class CatalogsDeployment:
+    def __init__(self, settings: Settings, embedder: DeploymentHandle) -> None:
+        self._settings = settings
+        self._embedder = embedder
+        self._metrics = Metrics()
+        self._state = State(settings.state)
+        self._library = Library(
+            settings.catalogs,
+            store=self._state,
+            parser=ParseProcess(settings.parse),
+            fetcher=Fetcher(settings.fetch),
+            encoder=RemoteEncoder(embedder),
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ground")
+
+    @_as_values
+    async def ground(self, query: Query, habit: dict[str, float], vector: np.ndarray | None) -> GroundedQuery:
+        """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
+        embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
+        compiled = await self._library.obtain(query.source, query.tenant)
+        if embedding is not None:
+            vector = await embedding
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, prepare, query, compiled, vector, habit, self._settings.shortlist
+        )
+
+    @_as_values
+    async def match(self, tenant: str, digest: str, endpoint: str) -> str | None:
+        """The key of the operation an endpoint belongs to, None when it is in none."""
+        compiled = await self._library.obtain(Source(digest=digest), tenant)
+        method, _, path = endpoint.partition(" ")
+        match = compiled.matcher.match(method, path)
+        return None if match is None else compiled.catalog.operations[match.index].key
+
+    @_as_values
+    async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:
+        """Parse a spec and keep it under a name; what GET /catalogs/{name} says of it, without operations."""
+        compiled = await self._library.upload(tenant, name, data)
+        return _summary(name, compiled.catalog)
+
+    @_as_values
+    async def names(self, tenant: str) -> list[dict[str, str]]:
+        named = await self._state.list_uploads(tenant)
+        return [{"name": name, "catalog": digest} for name, digest in sorted(named.items())]
+
+    @_as_values
+    async def describe(self, tenant: str, source: Source) -> dict[str, Any]:
+        compiled = await self._library.obtain(source, tenant)
+        operations = [
+            {
+                "endpoint": operation.key,
+                "operation_id": operation.operation_id or None,
+                "summary": operation.summary,
+                "tags": list(operation.tags),
+                "is_destructive": bool(operation.destructive),
+            }
+            for operation in compiled.catalog.operations
+        ]
+        embedded = compiled.vectors is not None
+        return _summary(source.name, compiled.catalog) | {"embedded": embedded, "endpoints": operations}
+
+    @_as_values
+    async def remove(self, tenant: str, name: str) -> None:
+        await self._library.remove(tenant, name)
+
+    async def state(self) -> dict[str, Any]:
+        return {"status": "ok", **self._library.counters()}
+
+    async def _embed(self, prompt: str) -> np.ndarray | None:
+        try:
+            async with asyncio.timeout(self._settings.embedder.prompt_wait_s):
+                return await self._embedder.prompt.remote(prompt)
+        except (TimeoutError, RayError, RayServeException):
+            return None  # prepare says so: degraded ["embedding"]
+
+
+def _summary(name: str, catalog: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "catalog": catalog.digest,
+        "title": catalog.title,
+        "version": catalog.version,
+        "operations": len(catalog.operations),
+        "warnings": list(catalog.warnings),
+    }

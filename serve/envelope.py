@@ -1,0 +1,144 @@
+"""What surrounds every request: its id, the loopback guard, shedding, the last catch, one line of log.
+
+A plain ASGI wrapper, since Starlette's middleware class costs more than a whole prediction's
+bookkeeping. The table STATUS is the only place where an error gets its HTTP status. Used by
+`serve.ingress`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline import errors
+from pipeline.errors import OpenSesameError
+from pipeline.settings import Settings
+from serve import schemas
+from serve.metrics import Metrics
+
+_log = logging.getLogger("opensesame.access")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+# The most derived class of an error that stands here decides.
+STATUS: dict[type, int] = {
+    errors.BadRequest: 400,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.SpecError: 422,
+    errors.Unavailable: 503,
+}
+TITLES = {
+    400: "The request is malformed",
+    403: "Not from here",
+    404: "Not found",
+    405: "No such method here",
+    409: "Conflict",
+    410: "Its time is over",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not a usable spec",
+    500: "A fault of ours",
+    503: "Try again",
+}
+
+
+def problem(error: OpenSesameError, request_id: str) -> Response:
+    """The error as a problem document (RFC 9457); 500 when STATUS has none of its classes."""
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    response = problem_document(status, error.slug, error.detail, request_id, getattr(error, "where", ""))
+    if isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return response
+
+
+def problem_document(status: int, slug: str, detail: str, request_id: str, where: str = "") -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:opensesame:{slug}",
+        "title": TITLES.get(status, "The request failed"),
+        "status": status,
+        "detail": detail,
+        "slug": slug,
+        "request_id": request_id,
+    }
+    if where:
+        body["where"] = where
+    return Response(schemas.dump(body), status, media_type="application/problem+json")
+
+
+class Envelope:
+    """Wraps the application of one ingress replica."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._shed_at = settings.ingress.shed_at
+        # Without authentication a page in the user's browser must not reach the service through a name that it
+        # resolves to this machine (DNS rebinding): only loopback names are answered.
+        self._loopback_only = settings.server.auth == "none" and settings.server.host in _LOOPBACK
+        self._ongoing = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = {name: value for name, value in scope["headers"] if name in (b"host", b"x-request-id")}
+        request_id = _request_id(headers.get(b"x-request-id", b""))
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        self._ongoing += 1
+        try:
+            refusal = self._refusal(headers.get(b"host", b"").decode("latin-1"))
+            if refusal is not None:
+                self._metrics.count("opensesame_errors", slug=refusal.slug)
+                await problem(refusal, request_id)(scope, receive, send_named)
+            else:
+                await self._app(scope, receive, send_named)
+        except Exception as error:  # the last catch: what reaches it is a bug of ours, logged whole and answered bare
+            _log.exception("a fault of ours: %s", type(error).__name__)
+            self._metrics.count("opensesame_errors", slug="error")
+            if status == 0:
+                fault = OpenSesameError("The service failed on this request; it has been logged.")
+                await problem(fault, request_id)(scope, receive, send_named)
+        finally:
+            self._ongoing -= 1
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count("opensesame_requests", route=route, status=str(status))
+            _log.info(
+                "%s %s %d %.1fms %s", scope["method"], route, status, (time.perf_counter() - started) * 1e3, request_id
+            )
+
+    def _refusal(self, host: str) -> OpenSesameError | None:
+        if self._loopback_only:
+            name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+            if name.lower() not in _LOOPBACK:
+                return errors.Forbidden(
+                    "This instance has no authentication and answers only requests to localhost; the Host header "
+                    "names another host."
+                )
+        if self._ongoing > self._shed_at:
+            return errors.Overloaded("The service has more requests than it can take; try again.", 1.0)
+        return None
+
+
+def _request_id(sent: bytes) -> str:
+    """The client's request id when it is a plain short token, else a new one."""
+    text = sent.decode("latin-1")
+    return text if 0 < len(text) <= 128 and text.isascii() and text.isprintable() else uuid.uuid4().hex

@@ -1,0 +1,80 @@
+"""The graph of deployments.
+
+    client ──HTTP──> Ingress ──> Catalogs ──> Embedder
+                        │            (a prompt never seen, and operation cards in the background)
+                        ├──────> Generator      (when it is on, for queries with a prompt)
+                        └──────> Ranker
+
+Each is scaled by its own section of the settings. `build` is the import path of a Serve config
+(`serve.graph:build`, args `config`); `opensesame serve` calls `application` with loaded settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+from ray import serve
+from ray.serve.config import RequestRouterConfig
+
+from pipeline.settings import Embedder, Generator, Settings, load
+from serve.catalogs import CatalogsDeployment
+from serve.embedder import EmbedderDeployment
+from serve.ingress import Ingress
+from serve.ranker import RankerDeployment
+
+
+class GraphArgs(pydantic.BaseModel):
+    """Arguments of the application in a Serve config."""
+
+    config: str = "cluster"
+
+
+def build(args: GraphArgs) -> serve.Application:
+    """The application of configuration `args.config` (a name in configs/ or a path)."""
+    return application(load(args.config))
+
+
+def application(settings: Settings) -> serve.Application:
+    """The graph; the Generator is in it only when it is enabled."""
+    embedder = EmbedderDeployment.options(**_options(settings.embedder, threads=settings.embedder.threads)).bind(
+        settings
+    )
+    catalogs = CatalogsDeployment.options(
+        **_options(settings.catalogs),
+        request_router_config=RequestRouterConfig(
+            request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+        ),
+    ).bind(settings, embedder)
+    ranker = RankerDeployment.options(**_options(settings.ranker, threads=settings.ranker.threads)).bind(settings)
+    generator = None
+    if settings.generator.enabled:
+        from serve.generator import Generator as GeneratorDeployment
+
+        generator = GeneratorDeployment.options(**_options(settings.generator)).bind(settings)
+    return Ingress.options(**_options(settings.ingress)).bind(settings, catalogs, ranker, generator)
+
+
+def _options(section: Any, threads: int = 1) -> dict[str, Any]:
+    replicas = section.replicas
+    options: dict[str, Any] = {
+        "max_ongoing_requests": section.max_ongoing_requests,
+        "max_queued_requests": 4 * section.max_ongoing_requests,
+        "health_check_period_s": 2,
+        "health_check_timeout_s": 10,
+        "graceful_shutdown_timeout_s": 10,
+        "ray_actor_options": {
+            "num_cpus": section.num_cpus,
+            "num_gpus": section.num_gpus if isinstance(section, Embedder | Generator) else 0,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}},
+        },
+    }
+    if replicas.min == replicas.max:
+        options["num_replicas"] = replicas.min
+    else:
+        options["autoscaling_config"] = {
+            "min_replicas": replicas.min,
+            "max_replicas": replicas.max,
+            "target_ongoing_requests": max(1, section.max_ongoing_requests // 4),
+        }
+    return options

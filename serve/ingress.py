@@ -1,0 +1,291 @@
+"""Deployment `Ingress`: the routes of the service. No domain rule.
+
+It holds what cannot crash: no spec is parsed and no model runs here. JSON bodies are read with a
+limit, parsed by `serve.schemas` and answered by the stories of `pipeline`; errors become problem
+documents in `serve.envelope`. `build_app` needs no Ray: tests give it stages of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import fastapi
+from fastapi.exceptions import RequestValidationError
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from pipeline import errors
+from pipeline.errors import OpenSesameError
+from pipeline.feedback import record
+from pipeline.predict import Stages, predict, source_key
+from pipeline.settings import Settings
+from pipeline.stores.state import State
+from pipeline.types import Source
+from serve import schemas
+from serve.envelope import TITLES, Envelope, problem, problem_document
+from serve.metrics import Metrics
+from serve.remote import RemoteStages
+from serve.scrape import scrape
+
+_TENANT = "local"  # the one tenant there is when server.auth is none
+_NAME_MAX = 128
+
+
+class Backend(Stages, Protocol):
+    """The stages, and the catalogs' other calls."""
+
+    async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any: ...
+
+    async def states(self) -> dict[str, dict[str, Any]]: ...
+
+
+class Service:
+    """The handlers of one replica."""
+
+    def __init__(self, settings: Settings, backend: Backend, state: State, metrics: Metrics) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._state = state
+        self._metrics = metrics
+
+    async def predict(self, request: Request) -> Response:
+        """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
+        body = schemas.read_json(await self._json(request), schemas.PredictRequest)
+        query = schemas.to_query(body, self._settings, tenant=_TENANT, header_user=self._user(request))
+        answer = await predict(query, self._backend, self._state, self._settings)
+        for stage, seconds in answer.timings_s.items():
+            self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)
+        for part in answer.degraded:
+            self._metrics.count("opensesame_degraded", part=part)
+        timing = ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in answer.timings_s.items())
+        return _json_response(schemas.answer_json(answer), headers={"Server-Timing": timing})
+
+    async def feedback(self, request: Request) -> Response:
+        """Record what the user did with a prediction; answers once that is durable."""
+        body = schemas.read_json(await self._json(request), schemas.FeedbackRequest)
+        feedback = schemas.to_feedback(
+            body,
+            tenant=_TENANT,
+            header_user=self._user(request),
+            idempotency_key=request.headers.get("idempotency-key", ""),
+        )
+
+        async def match(digest: str, endpoint: str) -> str | None:
+            return await self._backend.catalogs("match", _TENANT, digest, endpoint, key=digest)
+
+        receipt = await record(feedback, self._state, match)
+        if not receipt.duplicate:
+            self._metrics.count("opensesame_feedback", outcome=feedback.outcome)
+        status = "duplicate" if receipt.duplicate else "recorded"
+        return _json_response({"prediction_id": receipt.prediction_id, "status": status}, 202)
+
+    async def put_catalog(self, request: Request) -> Response:
+        """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML."""
+        kind = _content_type(request)
+        if kind.startswith(("multipart/", "image/", "video/", "audio/")):
+            raise errors.UnsupportedMedia(f"Send the OpenAPI document itself as JSON or YAML, not {kind}.")
+        name = _name(request)
+        data = await _body(request, self._settings.server.upload_limit_bytes)
+        summary = await self._backend.catalogs(
+            "upload", _TENANT, name, data, key=name, timeout_s=self._settings.parse.time_s + 5
+        )
+        return _json_response(summary)
+
+    async def list_catalogs(self, request: Request) -> Response:
+        """The uploaded catalogs."""
+        return _json_response({"catalogs": await self._backend.catalogs("names", _TENANT, key="")})
+
+    async def get_catalog(self, request: Request) -> Response:
+        """A catalog: its operations and what of its spec could not be read."""
+        source = Source(name=_name(request))
+        return _json_response(await self._backend.catalogs("describe", _TENANT, source, key=source_key(source)))
+
+    async def delete_catalog(self, request: Request) -> Response:
+        """Remove an uploaded catalog."""
+        name = _name(request)
+        await self._backend.catalogs("remove", _TENANT, name, key=name)
+        return Response(status_code=204)
+
+    async def health(self, request: Request) -> Response:
+        """Alive, and what each component says of itself; 200 also when some are away."""
+        components = await self._components()
+        ok = all(part["status"] in ("ok", "starting") for part in components.values())
+        return _json_response({"status": "ok" if ok else "degraded", "components": components})
+
+    async def ready(self, request: Request) -> Response:
+        """May have traffic: catalogs can be grounded and candidates ranked."""
+        components = await self._components()
+        away = [name for name in ("catalogs", "ranker") if components[name]["status"] != "ok"]
+        if away:
+            raise errors.Unavailable(f"Not ready: {' and '.join(away)} did not answer.", 1.0)
+        return _json_response({"status": "ready"})
+
+    async def metrics(self, request: Request) -> Response:
+        """The metrics of every node, in Prometheus text."""
+        return Response(await scrape(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _components(self) -> dict[str, dict[str, Any]]:
+        components = await self._backend.states()
+        try:
+            await self._state.ping()
+            components["state"] = {"status": "ok"}
+        except errors.StateUnavailable:
+            components["state"] = {"status": "unavailable"}
+        return components
+
+    async def _json(self, request: Request) -> bytes:
+        kind = _content_type(request)
+        if kind != "application/json":
+            raise errors.UnsupportedMedia(f"Send the body as application/json, not {kind or 'without a type'}.")
+        return await _body(request, self._settings.server.body_limit_bytes)
+
+    def _user(self, request: Request) -> str:
+        user = request.headers.get("x-user-id", "")
+        if len(user) > self._settings.predict.user_max:
+            raise errors.BadRequest(f"X-User-ID is longer than {self._settings.predict.user_max} characters.")
+        return user
+
+
+def build_app(settings: Settings, backend: Backend, state: State, metrics: Metrics) -> ASGIApp:
+    """The HTTP application: every route at `/` and, the same, under `/v1`."""
+    service = Service(settings, backend, state, metrics)
+    app = fastapi.FastAPI(
+        title="OpenSesame",
+        version="1",
+        description="Predicts the next API call from an OpenAPI spec, the calls just made and a sentence of intent.",
+    )
+    for path, method, handler, docs in (
+        ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, schemas.PredictResponse, 415, 422, 503)),
+        ("/feedback", "POST", service.feedback, _docs(schemas.FeedbackRequest, None, 404, 409, 410, 415, 503)),
+        ("/catalogs", "GET", service.list_catalogs, _docs(None, None, 503)),
+        ("/catalogs/{name}", "PUT", service.put_catalog, _docs(bytes, None, 413, 415, 422, 503)),
+        ("/catalogs/{name}", "GET", service.get_catalog, _docs(None, None, 404, 503)),
+        ("/catalogs/{name}", "DELETE", service.delete_catalog, _docs(None, None, 404, 503)),
+        ("/health", "GET", service.health, _docs(None, None)),
+        ("/ready", "GET", service.ready, _docs(None, None, 503)),
+        ("/metrics", "GET", service.metrics, _docs(None, None)),
+    ):
+        name = handler.__name__
+        app.add_api_route(path, handler, methods=[method], operation_id=name, response_model=None, **docs)
+        app.add_api_route(f"/v1{path}", handler, methods=[method], response_model=None, include_in_schema=False)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OpenSesameError)
+        metrics.count("opensesame_errors", slug=error.slug)
+        return problem(error, request.state.request_id)
+
+    async def no_route(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        slug = "method_not_allowed" if error.status_code == 405 else "not_found"
+        detail = f"{request.method} {request.url.path} is no route of this service: see /docs."
+        response = problem_document(error.status_code, slug, detail, request.state.request_id)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def malformed(request: Request, error: Exception) -> Response:
+        return problem(errors.BadRequest("The request is malformed: see /docs."), request.state.request_id)
+
+    async def left(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # the client is gone: nobody reads this, the log does
+
+    app.add_exception_handler(OpenSesameError, refused)
+    app.add_exception_handler(HTTPException, no_route)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(ClientDisconnect, left)
+    app.openapi = _with_schemas(app, app.openapi)  # type: ignore[method-assign]
+    return Envelope(app, settings, metrics)
+
+
+@serve.deployment(name="Ingress")
+@serve.ingress()
+class Ingress:
+    """One replica of the ingress: the application over deployment handles and the state."""
+
+    def __init__(
+        self, settings: Settings, catalogs: DeploymentHandle, ranker: DeploymentHandle, generator: Any = None
+    ) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._stages = RemoteStages(settings, catalogs, ranker, generator, self._metrics)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return build_app(self._settings, self._stages, State(self._settings.state), self._metrics)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+
+
+def _name(request: Request) -> str:
+    name = request.path_params["name"]
+    if not 0 < len(name) <= _NAME_MAX or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        raise errors.BadRequest(
+            f"A name has 1 to {_NAME_MAX} letters, digits, dots, hyphens and underscores; it is {name[:80]!r}."
+        )
+    return name
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, read up to `limit` bytes; raises TooLarge beyond, before the rest is read."""
+    too_large = errors.TooLarge(f"The body is larger than {limit} bytes.")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(schemas.dump(value), status, headers, media_type="application/json")
+
+
+_BODIES = (schemas.PredictRequest, schemas.FeedbackRequest, schemas.PredictResponse, schemas.Problem)
+
+
+def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, Any]:
+    """What /docs says of a route; bodies are read by hand, so FastAPI cannot know."""
+    docs: dict[str, Any] = {"responses": {}}
+    if body is bytes:
+        document = {"schema": {"type": "string", "format": "binary"}}
+        content = dict.fromkeys(("application/json", "application/yaml", "application/octet-stream"), document)
+        docs["openapi_extra"] = {"requestBody": {"required": True, "content": content}}
+    elif body is not None:
+        reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
+        docs["openapi_extra"] = {"requestBody": {"required": True, "content": {"application/json": reference}}}
+    if answer is not None:
+        docs["responses"][200] = {
+            "description": "The ranked next calls.",
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}},
+        }
+    if body is schemas.FeedbackRequest:
+        docs["status_code"] = 202
+    for status in (400, 413, *problems) if body is not None else (400, *problems):
+        reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        docs["responses"][status] = {
+            "description": TITLES[status],
+            "content": {"application/problem+json": reference},
+        }
+    return docs
+
+
+def _with_schemas(app: fastapi.FastAPI, openapi: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    def document() -> dict[str, Any]:
+        made = openapi()
+        known = made.setdefault("components", {}).setdefault("schemas", {})
+        for model in _BODIES:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            known |= schema.pop("$defs", {})
+            known[model.__name__] = schema
+        return made
+
+    return document

@@ -1,0 +1,146 @@
+"""`Stages` over deployment handles: deadlines, retries, degraded answers.
+
+Every inner call is idempotent, so one whose replica died is asked again, a bounded number of times
+and after a jittered pause. Deployments return errors of ours as values: Serve would log a raised
+one with its text, three times. Used by the ingress only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+from ray.serve.handle import DeploymentHandle
+
+from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, UnknownCatalog
+from pipeline.predict import content_digest, source_key
+from pipeline.settings import Settings
+from pipeline.types import GroundedQuery, Proposal, Query, Scores
+from serve.metrics import Metrics
+
+_PAUSE_S = 0.03  # before the first retry; doubled for each further one
+_SCORE_S = 2.0  # a group is scored in a millisecond; longer than this the replica is stuck
+_STATE_S = 1.0
+
+
+class RemoteStages:
+    """The stages behind deployments Catalogs, Ranker and, when it is on, Generator."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogs: DeploymentHandle,
+        ranker: DeploymentHandle,
+        generator: DeploymentHandle | None,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._catalogs = catalogs
+        self._ranker = ranker
+        self._generator = generator
+        self._metrics = metrics
+        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]
+        self._sent: OrderedDict[str, None] = OrderedDict()  # digests of inline specs Catalogs has had from us
+        # Above first_wait_s, so that the late answer is Catalogs' own "catalog_preparing".
+        self._ground_s = settings.catalogs.first_wait_s + settings.fetch.total_s / 4
+
+    async def ground(self, query: Query, habit: Mapping[str, float]) -> GroundedQuery:
+        vector = self._vectors.get(query.prompt) if query.prompt else None
+        if query.prompt:
+            self._metrics.count("opensesame_prompt_vectors", result="miss" if vector is None else "hit")
+        if vector is not None:
+            self._vectors.move_to_end(query.prompt)
+        if query.source.data:
+            grounded = await self._ground_inline(query, habit, vector)
+        else:
+            grounded = await self.catalogs("ground", query, dict(habit), vector, key=source_key(query.source))
+        if vector is None and grounded.prompt_vector is not None:
+            self._vectors[query.prompt] = grounded.prompt_vector
+            while len(self._vectors) > self._settings.predict.prompt_vectors:
+                self._vectors.popitem(last=False)
+        return grounded
+
+    async def _ground_inline(
+        self, query: Query, habit: Mapping[str, float], vector: np.ndarray | None
+    ) -> GroundedQuery:
+        """An inline spec travels once: afterwards its digest is enough until Catalogs has forgotten it."""
+        digest = content_digest(query.source.data)
+        full = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=digest))
+        if digest in self._sent:
+            light = msgspec.structs.replace(full, source=msgspec.structs.replace(full.source, data=b""))
+            try:
+                return await self.catalogs("ground", light, dict(habit), vector, key=digest)
+            except UnknownCatalog:
+                pass
+        grounded = await self.catalogs("ground", full, dict(habit), vector, key=digest)
+        self._sent[digest] = None
+        while len(self._sent) > 4096:
+            self._sent.popitem(last=False)
+        return grounded
+
+    async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
+        if self._generator is None or not query.prompt or query.max_cost_usd == 0:
+            return None
+        if budget_s < self._settings.generator.min_budget_s:
+            raise GeneratorError("no time is left for the generator")
+        try:
+            # Only what it may choose from travels.
+            proposal = await self._once(
+                lambda: self._generator.propose.remote(query, grounded, budget_s),
+                budget_s,  # type: ignore[union-attr]
+            )
+        except (TimeoutError, Overloaded, RayActorError, RayTaskError, RequestCancelledError) as error:
+            raise GeneratorError(f"the generator did not answer: {type(error).__name__}") from None
+        self._metrics.count("opensesame_generator_tokens", proposal.tokens_in, direction="in")
+        self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
+        return proposal
+
+    async def score(self, matrix: np.ndarray, head: str) -> Scores:
+        return await self._retried(lambda: self._ranker.score.remote(matrix, head), _SCORE_S)
+
+    async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any:
+        """Call `method` of the Catalogs replica that `key` belongs to."""
+        handle = self._catalogs.options(session_id=key)
+        return await self._retried(lambda: getattr(handle, method).remote(*arguments), timeout_s or self._ground_s)
+
+    async def states(self) -> dict[str, dict[str, Any]]:
+        """What each deployment says of itself, for /health; a silent one is `unavailable`."""
+        handles = {"catalogs": self._catalogs, "ranker": self._ranker}
+        if self._generator is not None:
+            handles["generator"] = self._generator
+
+        async def ask(handle: DeploymentHandle) -> dict[str, Any]:
+            try:
+                return await self._once(lambda: handle.state.remote(), _STATE_S)
+            except (TimeoutError, OpenSesameError, RayActorError, RayTaskError, RequestCancelledError):
+                return {"status": "unavailable"}
+
+        return dict(zip(handles, await asyncio.gather(*map(ask, handles.values())), strict=True))
+
+    async def _retried(self, call: Callable[[], Any], timeout_s: float) -> Any:
+        for attempt in range(self._settings.predict.hop_retries + 1):
+            try:
+                return await self._once(call, timeout_s)
+            except TimeoutError:
+                raise Overloaded("A part of the service did not answer in time; try again.") from None
+            except RayActorError:  # the replica died: the next attempt goes to another one, or to its successor
+                if attempt < self._settings.predict.hop_retries:
+                    await asyncio.sleep(_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
+        raise Overloaded("A part of the service is being restarted; try again.", 1.0)
+
+    async def _once(self, call: Callable[[], Any], timeout_s: float) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await call()
+        except (BackPressureError, DeploymentUnavailableError):
+            raise Overloaded("The service has more requests than it can take; try again.", 1.0) from None
+        if isinstance(result, OpenSesameError):
+            raise result
+        return result

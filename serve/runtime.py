@@ -1,0 +1,223 @@
+"""Everything on one machine: Redis, a private Ray, the graph; started together, stopped together.
+
+The `RAY_SERVE_*` variables must stand before Ray is imported, in this process and in every child:
+`environment` makes them, `Runtime.start` imports Ray only after setting them. Paths and ports are
+per instance, so that two instances do not meet. Called by `opensesame serve` and by end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings
+from pipeline.stores.embedded import EmbeddedRedis
+
+_APP = "opensesame"
+_STOP_S = 20.0  # a child that has not ended by then is killed
+
+
+def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str, str]:
+    """The variables Ray and Serve read when they are imported, for an instance whose private folder is `folder`."""
+    haproxy = settings.ray.haproxy and sys.platform == "linux"
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if haproxy else "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        # An upload of server.upload_limit_bytes crosses one hop whole.
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(settings.server.upload_limit_bytes + (1 << 20)),
+        # On stop the replicas of a single machine have nobody to hand their clients to.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if haproxy:
+        metrics_port, stats_port = _free_ports(2)
+        low = 20000 + secrets.randbelow(200) * 50  # this instance's replicas listen in a window of its own
+        variables |= {
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1" if (os.cpu_count() or 1) <= 4 else "4",
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(low),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(low + 49),
+            "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(low + 10000),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(low + 10049),
+        }
+    return variables
+
+
+class Runtime:
+    """The processes of one instance.
+
+    `start` blocks until the graph is ready; `stop` ends what was started, by pid, and may be called twice.
+    """
+
+    def __init__(self, settings: Settings, var: Path) -> None:
+        self._settings = settings
+        self._var = var.resolve()
+        self._folder: Path | None = None
+        self._redis: EmbeddedRedis | None = None
+        self._children: list[psutil.Process] = []
+        self._connected = False
+        self.dashboard = ""
+        self.token_file = self._var / "ray-token"
+
+    def start(self) -> None:
+        """Raises SettingsError when the port is taken or the state cannot be used."""
+        settings = self._settings
+        _require_free(settings.server.host, settings.server.port)
+        self._var.mkdir(parents=True, exist_ok=True)
+        # Short: the paths of unix sockets are limited to 107 bytes, and Ray adds 60 of its own.
+        self._folder = Path(tempfile.mkdtemp(prefix="os-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        _write_token(self.token_file)
+        os.environ.update(environment(settings, self._folder, self.token_file))
+        if settings.state.url == "embedded":
+            self._redis = EmbeddedRedis(self._var / "redis", settings.state.redis_server)
+            self._redis.start()
+            state = settings.state.model_copy(update={"url": self._redis.url})
+            settings = settings.model_copy(update={"state": state})
+        # Ray puts the driver's folder first on its workers' path: nothing there may shadow our packages.
+        os.chdir(self._folder)
+        self._start_ray(settings)
+
+    def _start_ray(self, settings: Settings) -> None:
+        import ray
+        from ray import serve
+
+        before = {child.pid for child in psutil.Process().children(recursive=True)}
+        if settings.ray.address:
+            ray.init(address=settings.ray.address, namespace=_APP, log_to_driver=False)
+        else:
+            context: Any = ray.init(
+                num_cpus=settings.ray.logical_cpus,
+                object_store_memory=settings.ray.object_store_bytes,
+                include_dashboard=settings.ray.dashboard_port > 0,
+                dashboard_host="127.0.0.1",
+                dashboard_port=settings.ray.dashboard_port or None,
+                namespace=_APP,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=str(self._folder),
+            )
+            self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
+        self._connected = True
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={
+                "host": settings.server.host,
+                "port": settings.server.port,
+                "request_timeout_s": settings.ray.request_timeout_s,
+            },
+        )
+        from serve.graph import application
+
+        serve.run(application(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
+        self._children = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+
+    def stop(self) -> None:
+        if self._connected:
+            import ray
+            from ray import serve
+
+            self._children = _union(self._children, psutil.Process().children(recursive=True))
+            with contextlib.suppress(Exception):  # whatever Ray says while it ends, its processes are ended below
+                serve.shutdown()
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+            self._connected = False
+        keep = {self._redis.pid} if self._redis else set()
+        _end([child for child in self._children if child.pid not in keep])
+        if self._redis is not None:
+            self._redis.stop()
+            self._redis = None
+        if self._folder is not None:
+            os.chdir(self._var)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _write_token(path: Path) -> None:
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host if host != "localhost" else "127.0.0.1", port))
+        except OSError as error:
+            raise SettingsError(
+                f"Port {port} on {host} cannot be used ({error.strerror}): choose another one."
+            ) from None
+
+
+def _union(known: list[psutil.Process], more: list[psutil.Process]) -> list[psutil.Process]:
+    return [*known, *(p for p in more if p not in known)]
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End the processes that are still there: politely, then not."""
+    alive = [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(alive, timeout=_STOP_S / 4)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_STOP_S / 4)
+
+
+@contextlib.contextmanager
+def wait_for_signal() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; until then a start can be interrupted by either (KeyboardInterrupt)."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            return  # stopping has begun; a second Ctrl-C must not leave half of it behind
+        stopped.set()
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)

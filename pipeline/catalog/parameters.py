@@ -1,0 +1,225 @@
+"""The parameters of an operation: declared ones, and the top-level properties of its body.
+
+Reads OpenAPI 2 (`in: body`, `formData`) and 3 (`requestBody`, `content`) alike; what is broken is left out with a
+warning. `schema` resolves and merges schemas. Called by `operations`, one reader per document.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import orjson
+
+from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
+from pipeline.catalog.text import Texts
+from pipeline.types import Parameter
+
+NAME_MAX = 512  # characters of an operation id or a parameter's name
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LOCATIONS = {"path", "query", "header", "cookie"}
+_TYPES = {"string", "integer", "number", "boolean", "array", "object"}
+_PARAMETERS_MAX = 256  # of one operation
+_ENUM_MAX = 256
+_SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credential|private[-_]?key", re.I)
+
+
+class Parameters:
+    """Reads the parameters of one document's operations; what several of them share is read once."""
+
+    def __init__(self, schemas: Schemas, texts: Texts, warnings: Warnings, is_v2: bool) -> None:
+        self._schemas = schemas
+        self._text = texts.plain
+        self._warnings = warnings
+        self._is_v2 = is_v2
+        self._known: dict[int, tuple[Parameter, ...]] = {}
+        self._bodies: dict[int, tuple[Parameter, ...]] = {}
+
+    def read(
+        self, path: str, node: dict[str, Any], shared: Any, pointer: str, item_pointer: str
+    ) -> tuple[Parameter, ...]:
+        """Path-level parameters, overridden and followed by the operation's own, then the body's."""
+        merged: dict[tuple[str, str], Parameter] = {}
+        for source, where in (
+            (shared, f"{item_pointer}/parameters"),
+            (node.get("parameters"), f"{pointer}/parameters"),
+        ):
+            if source is None:
+                continue
+            if type(source) is not list:
+                self._warnings.add(where, "not a list")
+                continue
+            own: set[tuple[str, str]] = set()
+            for index, entry in enumerate(source[: 4 * _PARAMETERS_MAX]):
+                for parameter in self._parameter(entry, f"{where}/{index}"):
+                    key = (parameter.name, parameter.location)
+                    if key in own and parameter.location != "body":
+                        self._warnings.add(f"{where}/{index}", f"parameter {parameter.name} twice; the last one counts")
+                    own.add(key)
+                    merged[key] = parameter
+        if "requestBody" in node and not self._is_v2:
+            for parameter in self._request_body(node["requestBody"], f"{pointer}/requestBody"):
+                merged[parameter.name, "body"] = parameter
+        named = [name.lstrip("+#./;?&").rstrip("*") for name in PLACEHOLDER.findall(path)]
+        for name in named:
+            if name and (name, "path") not in merged and f"{{{name}}}" in path:
+                self._warnings.add(pointer, f"path parameter {name[:100]} is not declared")
+                merged[name, "path"] = Parameter(name[:NAME_MAX], "path", required=True, type="string")
+        for name in [name for name, location in merged if location == "path"]:
+            if name not in named and f"{{{name}}}" not in path:
+                self._warnings.add(pointer, f"path parameter {name[:100]} is not in the path; it is left out")
+                del merged[name, "path"]
+        if len(merged) > _PARAMETERS_MAX:
+            self._warnings.add(pointer, f"more than {_PARAMETERS_MAX} parameters; required ones are kept first")
+            return tuple(sorted(merged.values(), key=lambda p: not p.required)[:_PARAMETERS_MAX])
+        return tuple(merged.values())
+
+    def _parameter(self, entry: Any, pointer: str) -> tuple[Parameter, ...]:
+        """What one entry of a parameter list declares; a body of OpenAPI 2 declares several."""
+        node = self._schemas.resolve(entry, pointer)
+        if type(node) is not dict:
+            if node is not None or entry is None:
+                self._warnings.add(pointer, "a parameter that is not an object is left out")
+            return ()
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = self._read_parameter(node, pointer)
+        return known
+
+    def _read_parameter(self, node: dict[str, Any], pointer: str) -> tuple[Parameter, ...]:
+        name, location = scalar(node.get("name")), node.get("in")
+        if location == "body":
+            return self._body(node.get("schema"), node.get("required") is True, pointer)
+        if not name or len(name) > NAME_MAX:
+            self._warnings.add(pointer, "a parameter without a usable name is left out")
+            return ()
+        if location == "formData":
+            schema: Any = node
+            location = "body"
+        elif location not in _LOCATIONS:
+            self._warnings.add(pointer, f"parameter {name[:100]} is in {str(location)[:40]}, which is no place for one")
+            return ()
+        elif "schema" in node:
+            schema = node["schema"]
+        else:
+            schema = node if self._is_v2 else self._schemas.media(node.get("content"), pointer) or node
+        return (self._named(name, location, schema, location == "path" or node.get("required") is True, pointer, node),)
+
+    def _named(
+        self, name: str, location: str, schema: Any, required: bool, pointer: str, outer: dict[str, Any]
+    ) -> Parameter:
+        """A parameter of this name and schema; what `outer` says of it overrides its schema."""
+        own = schema if type(schema) is dict else {}
+        schema = self._schemas.resolve(schema, pointer)
+        schema = schema if type(schema) is dict else {}
+        kind, detail = self._kind(schema, pointer)
+        items = self._schemas.resolve(detail.get("items"), pointer) if kind == "array" else None
+        items_kind, items_detail = self._kind(items, pointer) if type(items) is dict else ("", {})
+        is_secret = bool(_SECRET.search(name)) or detail.get("format") == "password"
+        values = detail.get("enum") or items_detail.get("enum")
+        values = values if type(values) is list else [detail["const"]] if "const" in detail else []
+        description = outer.get("description") or own.get("description") or schema.get("description")
+        return Parameter(
+            name=name,
+            location=location,
+            required=required,
+            type=kind,
+            format=self._text(detail.get("format") or items_detail.get("format"), 40),
+            items=items_kind,
+            enum=tuple(v for v in map(_value, values[:_ENUM_MAX]) if v is not None),
+            default=None if is_secret else _value(own.get("default", detail.get("default"))),
+            example=None if is_secret else _example(outer, own, detail),
+            minimum=_number(detail.get("minimum"), detail.get("exclusiveMinimum")),
+            maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
+            description=self._text(description, 200),
+        )
+
+    def _kind(self, schema: dict[str, Any], pointer: str) -> tuple[str, dict[str, Any]]:
+        """JSON type of a schema and the (sub)schema that says most of it; `null` alternatives do not count."""
+        for _ in range(8):
+            kind = schema.get("type")
+            if type(kind) is list:
+                kind = next((k for k in kind if type(k) is str and k != "null"), None)
+            if kind == "file":
+                return "string", {**schema, "format": "binary"}
+            if type(kind) is str and kind.lower() in _TYPES:
+                return kind.lower(), schema
+            if "properties" in schema or "additionalProperties" in schema:
+                return "object", schema
+            if "items" in schema:
+                return "array", schema
+            if type(schema.get("enum")) is list and all(type(v) is str for v in schema["enum"][:_ENUM_MAX]):
+                return "string", schema
+            parts = next((schema[k] for k in ("allOf", "oneOf", "anyOf") if type(schema.get(k)) is list), [])
+            targets = [t for t in (self._schemas.resolve(p, pointer) for p in parts[:32]) if type(t) is dict]
+            typed = [
+                t for t in targets if t.get("type") != "null" and not t.keys() <= {"description", "title", "nullable"}
+            ]
+            if not typed:
+                return "any", schema
+            schema = {**typed[0], **{k: v for k, v in schema.items() if k not in ("allOf", "oneOf", "anyOf")}}
+        return "any", schema
+
+    def _request_body(self, node: Any, pointer: str) -> tuple[Parameter, ...]:
+        node = self._schemas.resolve(node, pointer)
+        if type(node) is not dict:
+            if node is not None:
+                self._warnings.add(pointer, "not an object")
+            return ()
+        return self._body(self._schemas.media(node.get("content"), pointer), node.get("required") is True, pointer)
+
+    def _body(self, schema: Any, is_required: bool, pointer: str) -> tuple[Parameter, ...]:
+        """The top-level properties of a body; one parameter `body` where it is no object."""
+        schema = self._schemas.resolve(schema, pointer)
+        if type(schema) is not dict:
+            return ()
+        known = self._bodies.get(id(schema))
+        if known is None:
+            properties, required = self._schemas.properties(schema, pointer)
+            known = tuple(
+                self._named(name, "body", value, name in required, f"{pointer}/{escape(name)}", {})
+                for name, value in properties.items()
+                if name and len(name) <= NAME_MAX and not (type(value) is dict and value.get("readOnly") is True)
+            )
+            self._bodies[id(schema)] = known
+        if (
+            known
+            or (schema.get("properties") is not None and not is_required)
+            or schema.get("additionalProperties") is False
+        ):
+            return known
+        return (self._named("body", "body", schema, is_required, pointer, {}),)
+
+
+def _value(value: Any) -> Any:
+    """A default, example or enum value that is small and JSON; None otherwise."""
+    if type(value) is str:
+        return value if len(value) <= 200 else None
+    if value is None or type(value) is bool:
+        return value
+    try:
+        return value if len(orjson.dumps(value)) <= 512 else None
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """The first example that anything gives: parameter, reference, schema."""
+    for node in (outer, own, schema):
+        for key in ("example", "x-example"):
+            if node.get(key) is not None:
+                return _value(node[key])
+        several = node.get("examples")
+        if type(several) is dict and several:
+            several = [e.get("value") for e in several.values() if type(e) is dict]
+        if type(several) is list and several:
+            return _value(several[0])
+    return None
+
+
+def _number(bound: Any, exclusive: Any) -> float | None:
+    for value in (bound, exclusive):
+        if type(value) in (int, float) and -1e308 < value < 1e308 and math.isfinite(value):
+            return float(value)
+    return None

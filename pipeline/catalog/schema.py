@@ -1,0 +1,218 @@
+"""Schemas of a document, flattened: in-document `$ref`s, merged properties, dotted response fields.
+
+Everything is lazy, cached by the schema it was read from and bounded, so that reference loops and
+exponential `allOf` cost no more than their first visit. What an operation makes of it is `parse`'s work;
+remote and file references are never followed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from pipeline.catalog.text import INVISIBLE
+
+_HOPS_MAX = 32  # references to references
+_VISITS_MAX = 2000  # schemas merged into one
+_PROPERTIES_MAX = 1000  # of one schema
+_FIELDS_MAX = 64  # response fields of one operation
+_FIELDS_SEEN = 512  # fields looked at before the 64 best are kept
+_FIELDS_DEPTH = 3
+_WARNINGS_MAX = 100
+_IDENTIFIER = re.compile(
+    r"(?:^|[._-])(?:id|ids|number|name|key|slug|code|sha|token|login|ref|uuid)$|[a-z]I[dD]s?$", re.I
+)
+
+
+class Warnings:
+    """What of a spec could not be read: at most 100 lines, each `pointer: why`."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}
+        self._more = 0
+
+    def add(self, pointer: str, why: str) -> None:
+        line = INVISIBLE.sub(" ", f"{pointer[:300]}: {why[:300]}")
+        if line in self._lines:
+            return
+        if len(self._lines) < _WARNINGS_MAX:
+            self._lines[line] = None
+        else:
+            self._more += 1
+
+    def lines(self) -> tuple[str, ...]:
+        lines = list(self._lines)
+        if self._more:
+            lines[-1] = f"#: {self._more + 1} more"
+        return tuple(lines)
+
+
+def escape(token: str) -> str:
+    """One token of a JSON pointer (RFC 6901, 3)."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+class Schemas:
+    """Reads the schemas of one document, which must not change meanwhile."""
+
+    def __init__(self, document: dict[str, Any], warnings: Warnings) -> None:
+        self._document = document
+        self._warnings = warnings
+        self._targets: dict[str, Any] = {}
+        self._properties: dict[int, tuple[dict[str, Any], frozenset[str]]] = {}
+        self._fields: dict[int, tuple[str, ...]] = {}
+
+    def resolve(self, node: Any, pointer: str, through: int = 0) -> Any:
+        """`node`, or what it refers to; None where the reference leads nowhere. Loops end."""
+        for _ in range(_HOPS_MAX):
+            if type(node) is not dict:
+                return node
+            reference = node.get("$ref")
+            if type(reference) is not str:
+                return node
+            if reference not in self._targets:
+                self._targets[reference] = None  # what refers to itself on its way leads nowhere
+                self._targets[reference] = self._find(reference, pointer, through)
+            node = self._targets[reference]
+        self._warnings.add(pointer, "a $ref that leads back to itself is left out")
+        return None
+
+    def _find(self, reference: str, pointer: str, through: int) -> Any:
+        shown = reference[:120]
+        if not reference.startswith("#"):
+            self._warnings.add(pointer, f"$ref {shown} lies outside of the document and is never fetched")
+            return None
+        if reference == "#":
+            return self._document
+        node: Any = self._document
+        for part in reference[1:].lstrip("/").split("/")[:64]:
+            token = part.replace("~1", "/").replace("~0", "~")
+            if type(node) is dict and token not in node:
+                token = unquote(token)
+                if token not in node and through < 8:  # a pointer that leads through another reference
+                    node = self.resolve(node, pointer, through + 1)
+            if type(node) is dict and token in node:
+                node = node[token]
+            elif type(node) is list and token.isdecimal() and len(token) < 9 and int(token) < len(node):
+                node = node[int(token)]
+            else:
+                self._warnings.add(pointer, f"$ref {shown} leads nowhere")
+                return None
+        return node
+
+    def properties(self, schema: Any, pointer: str) -> tuple[dict[str, Any], frozenset[str]]:
+        """Top-level properties of an object schema and the required ones.
+
+        `allOf` is merged; `oneOf` and `anyOf` give the union of their properties, none of them required.
+        """
+        schema = self.resolve(schema, pointer)
+        if type(schema) is not dict:
+            return {}, frozenset()
+        known = self._properties.get(id(schema))
+        if known is not None:
+            return known
+        merged: dict[str, Any] = {}
+        required: set[str] = set()
+        seen: set[tuple[int, bool]] = set()
+        pending = [(schema, True)]
+        while pending and len(seen) < _VISITS_MAX:
+            node, demanded = pending.pop()
+            if (id(node), demanded) in seen:
+                continue
+            seen.add((id(node), demanded))
+            own = node.get("properties")
+            if type(own) is dict:
+                for name, value in own.items():
+                    if len(merged) >= _PROPERTIES_MAX:
+                        break
+                    merged.setdefault(name, value)
+            elif own is not None:
+                self._warnings.add(pointer, "properties is not an object")
+            if demanded and type(node.get("required")) is list:
+                required.update(name for name in node["required"] if type(name) is str)
+            branches: list[tuple[dict[str, Any], bool]] = []
+            for key in ("allOf", "oneOf", "anyOf"):
+                parts = node.get(key)
+                if type(parts) is not list:
+                    continue
+                for part in parts[:_VISITS_MAX]:
+                    target = self.resolve(part, pointer)
+                    if type(target) is dict:
+                        branches.append((target, demanded and (key == "allOf" or len(parts) == 1)))
+            pending.extend(reversed(branches))
+        result = merged, frozenset(required)
+        self._properties[id(schema)] = result
+        return result
+
+    def fields(self, schema: Any, pointer: str) -> tuple[str, ...]:
+        """Dotted names of what a response holds, arrays transparent, three levels deep, at most 64.
+
+        Above 64 the names that look like identifiers stay, then the shallow ones.
+        """
+        schema = self._element(schema, pointer)
+        if schema is None:
+            return ()
+        known = self._fields.get(id(schema))
+        if known is not None:
+            return known
+        found: dict[str, None] = {}
+        level: list[tuple[str, dict[str, Any]]] = [("", schema)]
+        for _ in range(_FIELDS_DEPTH):
+            below: list[tuple[str, dict[str, Any]]] = []
+            for prefix, node in level:
+                for name, value in self.properties(node, pointer)[0].items():
+                    if len(found) >= _FIELDS_SEEN:
+                        break
+                    if not name or len(name) > 100:
+                        continue
+                    found[prefix + name] = None
+                    child = self._element(value, pointer)
+                    if child is not None:
+                        below.append((f"{prefix}{name}.", child))
+            level = below
+        names = list(found)
+        if len(names) > _FIELDS_MAX:
+            best = sorted(range(len(names)), key=lambda i: (not _IDENTIFIER.search(names[i]), i))[:_FIELDS_MAX]
+            names = [names[i] for i in sorted(best)]
+        result = tuple(INVISIBLE.sub("", name) for name in names)
+        self._fields[id(schema)] = result
+        return result
+
+    def _element(self, schema: Any, pointer: str) -> dict[str, Any] | None:
+        """The schema, or what its arrays hold; None when it is no object."""
+        for _ in range(_HOPS_MAX):
+            schema = self.resolve(schema, pointer)
+            if type(schema) is not dict:
+                return None
+            if "items" not in schema or "properties" in schema:
+                return schema
+            schema = schema["items"]
+        return None
+
+    def media(self, content: Any, pointer: str) -> Any:
+        """Schema of the media type that says most: JSON, then forms, then whatever comes first."""
+        if type(content) is not dict or not content:
+            return None
+        kinds = sorted(content, key=_media_rank)
+        for kind in kinds[:8]:
+            media = self.resolve(content[kind], pointer)
+            if type(media) is dict and media.get("schema") is not None:
+                return media["schema"]
+            if type(media) is dict and media.get("itemSchema") is not None:  # 3.2
+                return media["itemSchema"]
+        return None
+
+
+def _media_rank(kind: str) -> int:
+    kind = kind.lower()
+    if kind.startswith("application/json"):
+        return 0
+    if "json" in kind:
+        return 1
+    return 2 if "form" in kind else 3
+
+
+def scalar(value: Any) -> str:
+    """A text or number as text; "" for anything else."""
+    return value if type(value) is str else str(value) if type(value) in (int, float) else ""

@@ -46,7 +46,7 @@ class _Qualified(NamedTuple):
     """An operation that shares its path with others and differs in the query (`/#Action=Publish`, `/{Bucket}?acl`)."""
 
     wanted: tuple[tuple[str, str | None], ...]  # name, value; None is any value
-    index: int
+    operation: int
 
 
 class _Tail(NamedTuple):
@@ -55,7 +55,7 @@ class _Tail(NamedTuple):
     method: str
     segment: _Segment  # that holds the parameter
     after: tuple[str, ...]  # literal segments behind it
-    index: int
+    operation: int
 
 
 class _Node:
@@ -113,7 +113,7 @@ class Matcher:
             for start in starts:
                 tail = self._find_tail(segments, start, methods)
                 if tail is not None:
-                    return Match(tail[0].index, self._read(tail[0].index, segments, start, tail))
+                    return Match(tail[0].operation, self._read(tail[0].operation, segments, start, tail))
         return None
 
     def _insert(self, method: str, segments: list[_Segment], query: str, index: int, has_verbs: bool) -> None:
@@ -253,9 +253,9 @@ def _choose(node: _Node, method: str, given: _Given) -> int | None:
     rivals = node.qualified.get(method, ())
     covered = [rival for rival in rivals if given.covers(rival.wanted)]
     if covered:
-        return max(covered, key=lambda rival: len(rival.wanted)).index
+        return max(covered, key=lambda rival: len(rival.wanted)).operation
     if len(rivals) == 1 and method not in node.operations:
-        return rivals[0].index
+        return rivals[0].operation
     return None
 
 
@@ -305,7 +305,9 @@ def _split_template(operation: Operation) -> tuple[list[_Segment], str]:
 
 
 def _read_segment(text: str, declared: Iterable[str]) -> _Segment:
-    literals, names, written = [], [], []
+    literals: list[str] = []
+    names: list[str] = []
+    written: list[str] = []
     rest = text
     while True:
         before, opened, behind = rest.partition("{")

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import names, spans
+from pipeline.candidates import names
 from pipeline.candidates.names import Name
+from pipeline.candidates.wish import Wish
 from pipeline.types import Call, Operation, Parameter
 
 _BODY_VALUES = 400  # values of one answer that are read
@@ -26,16 +28,10 @@ _BODY_ITEMS = 20  # of one list
 _WRAPPERS = frozenset(
     ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
 )
-_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "term", "text", "searchterm", "searchquery", "searchtext"))
-_EXACT_KINDS = {  # kind of span -> last words of a parameter's name that take it
-    "email": ("email", "mail"),
-    "url": ("url", "uri", "link", "href", "website"),
-    "uuid": ("uuid", "guid"),
-    "zip": ("zip", "zipcode", "postcode", "postal"),
-    "phone": ("phone", "telephone", "mobile"),
-    "money": ("amount", "price", "total", "cost"),
-}
-_CUE_NOISE = frozenset(("number", "no", "id", "ids", "called", "named", "is", "the", "nr", "code", "key", "with", "of"))
+# Who does something goes by many names; one stands in for another where nothing better is known.
+_PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
+_ALIKE = ("idsha", "shaid")  # kinds of keys that stand for one another
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
@@ -78,50 +74,46 @@ class Session:
         self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
-        self._given: dict[str, set[str]] = {}  # entity -> values that calls were given
+        self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
+        self._last_write = -1
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values)
         if today is None and calls and calls[-1].ts is not None:
             today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
-        self._spans = spans.extract(prompt, today) if prompt else ()
-        self._words = frozenset(spans.words(prompt)) if prompt else frozenset()
-        self._mentions = _mentions(self._spans)
+        self._wish = Wish(prompt, today)
 
     def bind(self, operation: Operation) -> Binding:
         """Arguments of `operation`: required ones from all that was seen, optional ones only from the prompt."""
         template = names.template(operation.path)
-        params: dict[str, Any] = {}
-        origins: dict[str, tuple[str, int]] = {}
-        missing: list[str] = []
-        together: dict[str, Found] = {}
-        for prefix, count in template.prefixes:
-            if (hit := self._by_prefix.get(prefix)) is not None:
-                together = {raw: (v, "path", hit[0]) for raw, v in zip(template.names[:count], hit[1], strict=True)}
-                break
+        done = self._done.get(operation.key, ())
+        together = self._together(template)
         scope = {names.name(raw, "").full: found[0] for raw, found in together.items()}
+        bound: dict[str, Found] = {}
+        missing: list[str] = []
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             if location in ("header", "cookie"):
                 continue
-            needed = parameter.required or location == "path"
-            if not needed and not self._words:
+            if parameter.required or location == "path":
+                name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
+                given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
+                found = self._required(name, parameter, scope, together.get(raw), given)
+                if found is not None and location == "path":
+                    scope[name.full] = str(found[0])
+            elif self._wish.words:
+                name = names.name(raw, template.last)
+                value = self._wish.optional(name, parameter, operation)
+                found = None if value is None else (value, "prompt", -1)
+            else:
                 continue
-            name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
-            found = self._mentioned(name)
-            if found is None and location == "path":
-                found = together.get(raw) or self._seen(name, scope)
-            if found is None:
-                found = self._required(name, parameter, scope) if needed else self._optional(name, parameter, operation)
             value = None if found is None else coerce(found[0], parameter)
             if found is not None and value is not None:
-                params[raw] = value
-                origins[raw] = (found[1], found[2])
-                if location == "path":
-                    scope[name.full] = found[0]
-            elif needed:
+                bound[raw] = (value, found[1], found[2])
+            elif parameter.required or location == "path":
                 missing.append(raw)
+        origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
-        return Binding(params, tuple(missing), guessed, origins)
+        return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
 
     # What a call leaves behind
 
@@ -137,6 +129,11 @@ class Session:
             for entity, value in names.guess_path_values(call.path):
                 self._add(_Value(names.name("id", entity), value, index, "path"))
         self._scopes.append({names.name(raw, "").full: value for raw, value in values.items()})
+        if operation is not None:
+            arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
+            self._done.setdefault(operation.key, []).append((index, arguments))
+        if call.method not in ("GET", "HEAD", "OPTIONS"):
+            self._last_write = index
         for raw, value in call.params.items():
             if isinstance(value, (str, int, float, list)) and value != "" and value != []:
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
@@ -147,8 +144,10 @@ class Session:
         name = value.name
         self._by_name.setdefault(name.full, []).append(value)
         self._by_entity.setdefault(name.entity, []).append(value)
-        if value.kind != "response":
-            self._given.setdefault(name.entity, set()).add(str(value.value))
+        if value.kind == "path" and name.resource and name.resource != name.entity:
+            self._by_entity.setdefault(name.resource, []).append(value)  # the {ref} of /commits/{ref} is a commit
+        if _SHA.fullmatch(str(value.value)):
+            self._by_entity.setdefault("#sha", []).append(value)
 
     def _read_answer(self, index: int, body: Any, template: names.Template, values: Mapping[str, str]) -> None:
         """Values of an answer; an `id` belongs to the entity of the object it stands in."""
@@ -178,13 +177,40 @@ class Session:
 
     # Where a value comes from
 
-    def _mentioned(self, name: Name) -> Found | None:
-        """An id the prompt names beside the entity; the first that no call was given yet, else the last."""
-        mentions = self._mentions.get(name.entity)
-        if not mentions or name.is_plural:
-            return None
-        given = self._given.get(name.entity, ())
-        return next(((m, "prompt", -1) for m in mentions if m not in given), (mentions[-1], "prompt", -1))
+    def _together(self, template: names.Template) -> dict[str, Found]:
+        """Path values that belong together: of the latest call under the same path, or a pair in the prompt."""
+        together: dict[str, Found] = {}
+        latest = -1
+        for prefix, count in template.prefixes:  # longest first, so that one call's longest prefix wins
+            hit = self._by_prefix.get(prefix)
+            if hit is not None and hit[0] > latest:
+                latest = hit[0]
+                together = {raw: (v, "path", latest) for raw, v in zip(template.names[:count], hit[1], strict=True)}
+        if template.pair is not None and (pair := self._wish.pair) is not None:
+            together = {raw: (value, "prompt", -1) for raw, value in zip(template.pair, pair, strict=True)}
+        return together
+
+    def _required(
+        self, name: Name, parameter: Parameter, scope: Mapping[str, str], near: Found | None, given: Collection[str]
+    ) -> Found | None:
+        if (value := self._wish.mention(name, parameter, given)) is not None:
+            return value, "prompt", -1
+        if near is not None:
+            return near
+        is_key = parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
+        if (is_key or not name.is_generic) and (found := self._seen(name, scope)) is not None:
+            return found
+        if (value := self._wish.typed(name, parameter, given)) is not None:
+            return value, "prompt", -1
+        if is_key and name.entity in _PEOPLE:
+            for entity in _PEOPLE:
+                for value in reversed(self._by_entity.get(entity, ())):
+                    return value.value, value.kind, value.call
+        if parameter.default is not None:
+            return parameter.default, "default", -1
+        if len(parameter.enum) == 1:
+            return parameter.enum[0], "default", -1
+        return None
 
     def _seen(self, name: Name, scope: Mapping[str, str]) -> Found | None:
         """The latest value of the same name, else of the same entity; none of another scope."""
@@ -193,31 +219,19 @@ class Session:
                 return value.value, value.kind, value.call
         for value in reversed(self._by_entity.get(name.entity, ())):
             kind = value.name.kind
-            if (kind == name.kind or not kind or not name.kind) and self._in_scope(value, scope):
+            if (kind == name.kind or not kind or not name.kind or kind + name.kind in _ALIKE) and self._in_scope(
+                value, scope
+            ):
                 return value.value, value.kind, value.call
+        if name.kind == "sha":
+            for value in reversed(self._by_entity.get("#sha", ())):
+                if self._in_scope(value, scope):
+                    return value.value, value.kind, value.call
         return None
 
     def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
         theirs = self._scopes[value.call]
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
-
-    def _required(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
-        is_key = name.kind in ("id", "number", "key", "slug", "sha")
-        if (is_key or not name.is_generic) and (found := self._seen(name, scope)) is not None:
-            return found
-        if (found := self._typed(name, parameter)) is not None:
-            return found
-        if parameter.default is not None:
-            return parameter.default, "default", -1
-        if parameter.example is not None and parameter.location != "path" and not name.kind:
-            return parameter.example, "default", -1
-        return None
-
-    def _optional(self, name: Name, parameter: Parameter, operation: Operation) -> Found | None:
-        return None
-
-    def _typed(self, name: Name, parameter: Parameter) -> Found | None:
-        return None
 
 
 def coerce(value: Any, parameter: Parameter) -> Any:
@@ -257,19 +271,3 @@ def bind(
 ) -> Binding:
     """Arguments of one operation; `Session` binds many."""
     return Session(calls, operations, path_params, prompt).bind(operation)
-
-
-def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
-    mentions: dict[str, list[str]] = {}
-    previous = ""
-    for span in found:
-        if span.kind not in ("id", "number", "uuid"):
-            continue
-        cues = [word for word in span.before if word not in _CUE_NOISE]
-        joined = bool(span.before) and span.before[0] in ("and", "or")
-        entity = previous if joined and previous else names.singular(cues[0]) if cues else ""
-        if entity:
-            mentions.setdefault(entity, []).append(span.value)
-        previous = entity
-    return mentions

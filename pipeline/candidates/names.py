@@ -58,6 +58,7 @@ class Template:
     names: tuple[str, ...]  # of its parameters, in order
     resources: dict[str, str]  # parameter -> the literal before it
     prefixes: tuple[tuple[str, int], ...]  # ("/repos/{}/{}", 2): ends in a parameter; longest first
+    pair: tuple[str, str] | None  # the first two parameters that follow one another: ("owner", "repo")
     last: str  # last literal segment, without verbs: "order" of /get_order_details
 
 
@@ -107,18 +108,23 @@ def template(path: str) -> Template:
     resources: dict[str, str] = {}
     prefixes: list[tuple[str, int]] = []
     built = ""
-    literal = ""
+    literal = previous = ""
+    pair: tuple[str, str] | None = None
     for segment in path.strip("/").split("/"):
         found = _PARAMETER.findall(segment)
         built += "/" + _PARAMETER.sub("{}", segment)
         for raw in found:
             resources.setdefault(raw, literal)
             names.append(raw)
+        if found and previous:
+            resources[previous] = ""  # of {owner}/{repo} only the last one is what the literal names
+            pair = pair or (previous, found[0])
+        previous = found[-1] if found else ""
         if found:
             prefixes.append((built, len(names)))
         else:
             literal = resource_of(segment)
-    return Template(tuple(names), resources, tuple(reversed(prefixes)), literal)
+    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, literal)
 
 
 @functools.lru_cache(maxsize=4096)

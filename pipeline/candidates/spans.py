@@ -64,6 +64,7 @@ _SPAN = re.compile(
         | \b(?=[A-Za-z0-9]{{0,64}}\d)(?=[A-Za-z0-9]{{0,64}}[A-Za-z])
           (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
         | \b[A-Z]{{2,10}}-\d{{1,9}}\b)
+    | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
     | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?:dollars|euros|pounds|usd|eur|gbp)\b)
     | (?P<number>\#?(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d))
     """,
@@ -94,7 +95,7 @@ _SENTENCE_STARTERS = frozenset(
 class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
-    kind: str  # quoted url email uuid date pair id money number entity opening first_name last_name zip phone
+    kind: str  # quoted url email uuid date pair id slug money number entity opening first_name last_name zip phone
     value: str
     before: tuple[str, ...]  # the three words before it, nearest first
     after: tuple[str, ...]  # the two words after it
@@ -130,7 +131,8 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
         if not text:
             continue
         found.append(_span(prompt, kind, text.lstrip("#") if kind == "number" else text, match.start(), match.end()))
-        taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+        if kind != "slug":
+            taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
     for match in _PERSON.finditer(prompt):
         found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2), match.start(2), match.end(2)))

@@ -1,0 +1,251 @@
+"""What the prompt gives to a parameter: ids named beside an entity, typed spans, enum literals, search text.
+
+`Wish` reads a prompt once; its methods answer for one parameter in about a microsecond. It knows
+nothing of past calls (`arguments` does, and asks it) and returns only what stands in the prompt, or an
+enum literal that does; never a guess.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pipeline.candidates import names, spans
+from pipeline.candidates.names import Name
+from pipeline.types import Operation, Parameter
+
+_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "term", "terms", "phrase"))
+_TEXT = frozenset(("title", "name", "body", "message", "content", "text", "description", "summary", "subject", "note"))
+_NAMED = frozenset(("named", "called", "titled", "name", "title", "saying", "says", "message", "text", "subject"))
+_CUE_NOISE = frozenset(
+    ("number", "no", "id", "ids", "called", "named", "is", "the", "nr", "code", "key", "with", "of", "a", "an", "my")
+)
+_FIRST_DAY = frozenset(("since", "from", "after", "start", "begin", "min", "gte", "gt", "starting", "between"))
+_LAST_DAY = frozenset(("until", "to", "before", "end", "max", "lte", "lt", "till", "through", "and", "ending"))
+_DAY = frozenset(("date", "day", "at", "on", "time", "when", "due", "created", "updated"))
+_DATE_WORDS = _FIRST_DAY | _LAST_DAY | _DAY
+_PERSON = {
+    "firstname": "first_name",
+    "givenname": "first_name",
+    "lastname": "last_name",
+    "familyname": "last_name",
+    "surname": "last_name",
+}
+# Kind of span -> words of a parameter's name that take it.
+_TYPED = {
+    "email": frozenset(("email", "mail")),
+    "url": frozenset(("url", "uri", "link", "href", "website", "homepage")),
+    "uuid": frozenset(("uuid", "guid")),
+    "zip": frozenset(("zip", "zipcode", "postcode", "postal")),
+    "phone": frozenset(("phone", "telephone", "mobile")),
+    "money": frozenset(("amount", "price", "total", "cost")),
+}
+_PLAIN_ENUMS = frozenset(
+    re.findall(
+        r"\w+",
+        "all any none true false yes no on off default other name id date time type user item list new get set key "
+        "value read write a the and or for of in to with",
+    )
+)
+_EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
+_RUN = re.compile(r"[A-Za-z]+|\d+")
+
+
+class Wish:
+    """A prompt, read for its values; an empty one gives nothing."""
+
+    def __init__(self, prompt: str, today: datetime.date | None = None) -> None:
+        self.spans = spans.extract(prompt, today) if prompt else ()
+        self.words = frozenset(spans.words(prompt)) if prompt else frozenset()
+        self._lower = prompt.lower()
+        self._by_kind: dict[str, list[spans.Span]] = {}
+        for span in self.spans:
+            self._by_kind.setdefault(span.kind, []).append(span)
+        self._mentions = _mentions(self.spans)
+        self._quoted = _named(self._by_kind.get("quoted", ()))
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The two values of the first `owner/repo` in the prompt."""
+        pairs = self._by_kind.get("pair")
+        if not pairs:
+            return None
+        left, _, right = pairs[0].value.partition("/")
+        return left, right
+
+    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
+        """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
+        values = self._mentions.get(name.entity)
+        if values is None and name.kind in ("", "name", "slug", "key", "code"):
+            values = self._quoted.get(name.entity)
+        if not values or parameter.type == "boolean":
+            return None
+        return next((value for value in values if value not in given), values[-1])
+
+    def typed(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
+        """A span of the type the parameter declares or its name says; None without one."""
+        if not self.words:
+            return None
+        if parameter.enum:
+            return self._literal(parameter)
+        words = frozenset(name.words)
+        if parameter.format in ("date", "date-time") or ("date" in self._by_kind and words & _DATE_WORDS):
+            return self._date(words, parameter)
+        for kind, takers in _TYPED.items():
+            if words & takers or parameter.format == kind:
+                found = self._by_kind.get(kind)
+                if kind == "money" and found:
+                    return _money(found[0].value, parameter)
+                return found[0].value if found else None
+        if name.full in _PERSON:
+            found = self._by_kind.get(_PERSON[name.full])
+            return found[0].value if found else None
+        if parameter.type == "string" and words & _FREE_TEXT:
+            return self._search_text(name, given)
+        if name.kind in ("id", "number", "sha", "key") or _shapes(parameter):
+            return self._loose_id(name, parameter, given)
+        if parameter.type in ("string", "any") and name.full in _TEXT and len(self._by_kind.get("quoted", ())) == 1:
+            return self._by_kind["quoted"][0].value
+        return None
+
+    def optional(self, name: Name, parameter: Parameter, operation: Operation) -> Any:
+        """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words."""
+        if parameter.enum:
+            return self._literal(parameter, set(spans.words(f"{operation.path} {operation.summary}")))
+        if not self.spans:
+            return None
+        words = frozenset(name.words)
+        if "date" in self._by_kind and words & (_FIRST_DAY | _LAST_DAY):
+            return self._date(words, parameter, is_needed=False)
+        for kind in ("email", "zip", "phone"):
+            if kind in self._by_kind and words & _TYPED[kind] and len(name.words) == 1:
+                return self._by_kind[kind][0].value
+        if parameter.type in ("string", "any"):
+            if name.full in _FREE_TEXT:
+                return self._search_text(name, ())
+            for span in self._by_kind.get("quoted", ()):
+                if name.words[-1] in span.before[:2]:
+                    return span.value
+        elif parameter.type in ("integer", "number") and name.words[-1] in self.words:
+            for span in self._by_kind.get("number", ()):
+                if span.before[:1] == (name.words[-1],):
+                    return span.value
+        return None
+
+    def _literal(self, parameter: Parameter, taken: Collection[str] = ()) -> Any:
+        """The enum literal that the prompt names as a word of its own; None where it names none or two."""
+        found = []
+        for literal in parameter.enum:
+            text = str(literal).lower()
+            words = names.split(str(literal)) or (text,)
+            if len(text) < 3 or text in _PLAIN_ENUMS or any(w in taken or names.singular(w) in taken for w in words):
+                continue
+            if all(word in self.words for word in words) and " ".join(words) in _spaced(self._lower):
+                found.append(literal)
+        return found[0] if len(found) == 1 else None
+
+    def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
+        found = self._by_kind.get("date", ())
+        first, last = bool(_FIRST_DAY.intersection(words)), bool(_LAST_DAY.intersection(words))
+        for span in found:
+            cue = span.before[:1]
+            if (first and _FIRST_DAY.intersection(cue)) or (last and _LAST_DAY.intersection(cue)):
+                return _as_date(span.value, parameter)
+        return _as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
+
+    def _search_text(self, name: Name, given: Collection[str]) -> str | None:
+        """What to look for: quoted words, else a capitalised phrase, the one beside the resource first."""
+        for kind in ("quoted", "entity", "opening"):
+            found = [span for span in self._by_kind.get(kind, ()) if span.value not in given]
+            if found:
+                beside = (s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1])))
+                return next(beside, found[0]).value
+        return None
+
+    def _loose_id(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
+        """An id that stands alone: its prefix is short for it (`ch_1`, charge), or its shape is the example's."""
+        shapes = _shapes(parameter)
+        for kind in ("id", "uuid"):
+            for span in self._by_kind.get(kind, ()):
+                if span.value in given:
+                    continue
+                prefix, mark, _ = span.value.partition("_")
+                if shape(span.value) in shapes or (mark and abbreviates(prefix.lower(), name)):
+                    return span.value
+                if parameter.format == "uuid" and kind == "uuid":
+                    return span.value
+        return None
+
+
+def shape(value: str) -> str:
+    """`#W2378156` and `#W0000000` have the same: runs of letters and digits stand for themselves."""
+    return _RUN.sub(lambda run: "0" if run.group()[0].isdigit() else "a", value)
+
+
+def abbreviates(prefix: str, name: Name) -> bool:
+    """Whether an id's prefix is short for the entity: `ch` charge, `cus` customer, `pi` payment_intent."""
+    stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
+    initials = "".join(word[0] for word in stem if word)
+    return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
+
+
+@functools.lru_cache(maxsize=16384)
+def _example_shapes(description: str, example: str) -> frozenset[str]:
+    texts = [example] if example else []
+    texts += [a or b for a, b in _EXAMPLE.findall(description)]
+    return frozenset(shape(text.rstrip(".")) for text in texts if any(c.isdigit() for c in text))
+
+
+def _shapes(parameter: Parameter) -> frozenset[str]:
+    example = parameter.example if isinstance(parameter.example, str) else ""
+    quotes = parameter.type in ("string", "any") and ("'" in parameter.description or '"' in parameter.description)
+    return _example_shapes(parameter.description if quotes else "", example) if quotes or example else frozenset()
+
+
+@functools.lru_cache(maxsize=64)
+def _spaced(lower: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", lower))
+
+
+def _as_date(value: str, parameter: Parameter) -> str:
+    """A date as the parameter's format writes it (RFC 3339)."""
+    if parameter.format == "date-time" and "T" not in value:
+        return value + "T00:00:00Z"
+    return value[:10] if parameter.format == "date" else value
+
+
+def _money(value: str, parameter: Parameter) -> Any:
+    """An amount; in the smallest unit where the spec says that it counts cents."""
+    description = parameter.description.lower()
+    if parameter.type == "integer" and ("cents" in description or "smallest" in description or "minor" in description):
+        return round(float(value) * 100)
+    return value
+
+
+def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
+    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
+    mentions: dict[str, list[str]] = {}
+    previous = ""
+    for span in found:
+        if span.kind not in ("id", "number", "uuid", "slug"):
+            continue
+        cues = [word for word in span.before if word not in _CUE_NOISE]
+        joined = bool(previous) and span.before[:1] in (("and",), ("or",))
+        entity = previous if joined else names.singular(cues[0]) if cues else ""
+        if entity:
+            mentions.setdefault(entity, []).append(span.value)
+        previous = entity
+    return mentions
+
+
+def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
+    """Entity -> quoted words beside it: `label "bug"`, `the "bug" label`, `a repository named "x"`."""
+    quoted: dict[str, list[str]] = {}
+    for span in found:
+        cues = [word for word in span.before if word not in _NAMED and word not in _CUE_NOISE]
+        for cue in (*cues[:1], *span.after[:1]):
+            quoted.setdefault(names.singular(cue), []).append(span.value)
+    return quoted

@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,11 @@ class Runtime:
     `start` blocks until the graph is ready; `stop` ends what was started, by pid, and may be called twice.
     """
 
-    def __init__(self, settings: Settings, var: Path) -> None:
+    def __init__(self, settings: Settings, var: Path, build: Callable[[Settings], Any] | None = None) -> None:
+        """`build` makes the Serve application; without one it is our graph."""
         self._settings = settings
         self._var = var.resolve()
+        self._build = build
         self._folder: Path | None = None
         self._redis: EmbeddedRedis | None = None
         self._children: list[psutil.Process] = []
@@ -129,9 +131,11 @@ class Runtime:
                 "request_timeout_s": settings.ray.request_timeout_s,
             },
         )
-        from serve.graph import application
-
-        serve.run(application(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
+        if self._build is None:
+            from serve.graph import application as build
+        else:
+            build = self._build
+        serve.run(build(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
         self._children = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
 
     def stop(self) -> None:

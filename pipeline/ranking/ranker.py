@@ -1,0 +1,257 @@
+"""The ranker: three heads, their calibration and their golden rows, in one JSON text.
+
+A head turns a matrix [n_candidates, n_features] into raw scores: LightGBM LambdaRank trees where
+there is a history, a signed conditional logit for the first call of a session. The text carries
+no code and no pickle. A text whose feature fingerprint, schema or golden scores do not hold is
+refused with RankerArtifactError: a wrong order is worse than the declared linear one
+(`cold_start`). Fitting is `train/fit.py`'s; serving and evaluation load and score here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import RankerArtifactError
+from pipeline.ranking import features
+from pipeline.ranking.calibrate import Calibration
+from pipeline.types import Scores
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+HEADS = ("prompt_only", "prompt_history", "history_only")
+COLD_START = "cold-start"
+SIZE_LIMIT_BYTES = 2 * 1024 * 1024
+_FORMAT = 1
+_TOLERANCE = 1e-4  # of golden scores: LightGBM's sums differ in the last bits between builds
+_GOLDEN_ROWS = 8
+
+
+_log = logging.getLogger("opensesame.ranker")
+
+
+class Logit(msgspec.Struct, frozen=True, tag="logit", forbid_unknown_fields=True):
+    """A linear head: sum of weight * (value - center) / scale; a missing value adds nothing."""
+
+    features: tuple[str, ...]
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+class Trees(msgspec.Struct, frozen=True, tag="trees", forbid_unknown_fields=True):
+    """A LightGBM booster as LightGBM writes it, over all features in the artefact's order."""
+
+    model: str
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows of one group and what they must score; null is a missing value."""
+
+    matrix: tuple[tuple[float | None, ...], ...]
+    raw: tuple[float, ...]
+    confidence: tuple[float, ...]
+
+
+class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a saved ranker holds."""
+
+    format: int
+    version: str
+    created: str  # ISO 8601 UTC
+    data: str  # hash of the query groups it was fitted on
+    fingerprint: str  # of the feature table
+    features: tuple[str, ...]
+    heads: dict[str, Logit | Trees]
+    calibration: dict[str, Calibration]
+    golden: dict[str, Golden]
+
+
+class _Head(Protocol):
+    def raw(self, matrix: Array) -> Array: ...
+
+
+class _LogitHead:
+    def __init__(self, spec: Logit, names: Sequence[str]) -> None:
+        position = {name: i for i, name in enumerate(names)}
+        unknown = [name for name in spec.features if name not in position]
+        sizes = {len(spec.features), len(spec.center), len(spec.scale), len(spec.weights)}
+        if unknown or len(sizes) != 1 or not spec.features:
+            raise RankerArtifactError(
+                f"A logit head is inconsistent: unknown features {unknown}, sizes {sorted(sizes)}."
+            )
+        self._columns = np.array([position[name] for name in spec.features])
+        self._center = np.array(spec.center, dtype=np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._slope = (np.array(spec.weights) / np.array(spec.scale)).astype(np.float32)
+        if not np.isfinite(self._slope).all() or not np.isfinite(self._center).all():
+            raise RankerArtifactError("A logit head has weights that are no finite numbers.")
+
+    def raw(self, matrix: Array) -> Array:
+        values = matrix[:, self._columns] - self._center
+        return np.asarray(np.where(np.isnan(values), np.float32(0), values) @ self._slope)
+
+
+class _TreesHead:
+    def __init__(self, spec: Trees, names: Sequence[str]) -> None:
+        import lightgbm
+
+        try:
+            self._booster = lightgbm.Booster(model_str=spec.model, params={"verbosity": -1})
+            width = self._booster.num_feature()
+        except (lightgbm.basic.LightGBMError, ValueError, KeyError) as error:
+            raise RankerArtifactError(f"LightGBM cannot read a head: {str(error)[:200]}") from error
+        if width != len(names):
+            raise RankerArtifactError(f"A head was fitted on {width} features, the artefact names {len(names)}.")
+
+    def raw(self, matrix: Array) -> Array:
+        return np.asarray(self._booster.predict(matrix, raw_score=True, num_threads=1), dtype=np.float32)
+
+
+class _LinearHead:
+    """The declared linear order of the feature table: nothing is learnt."""
+
+    def raw(self, matrix: Array) -> Array:
+        return np.asarray(features.hand_score(matrix), dtype=np.float32)
+
+
+class Ranker:
+    """Scores query groups; immutable, safe to share between threads."""
+
+    def __init__(self, version: str, heads: Mapping[str, _Head], calibration: Mapping[str, Calibration]) -> None:
+        self.version = version
+        self._heads = dict(heads)
+        self._calibration = dict(calibration)
+
+    @classmethod
+    def load_text(cls, text: str) -> Ranker:
+        """The ranker a saved text describes.
+
+        Raises:
+            RankerArtifactError: too large, another schema, another feature table, or golden rows that score differently.
+        """
+        if len(text) > SIZE_LIMIT_BYTES:
+            raise RankerArtifactError(f"The artefact has {len(text)} bytes, over the limit of {SIZE_LIMIT_BYTES}.")
+        try:
+            artifact = msgspec.json.decode(text, type=Artifact)
+        except msgspec.DecodeError as error:
+            raise RankerArtifactError(f"Not a saved ranker: {error}") from error
+        if artifact.format != _FORMAT:
+            raise RankerArtifactError(f"Format {artifact.format} is not {_FORMAT}, the one this release reads.")
+        if artifact.fingerprint != features.FINGERPRINT or artifact.features != _names():
+            raise RankerArtifactError(
+                f"It was fitted on feature table {artifact.fingerprint}, this release computes {features.FINGERPRINT}."
+            )
+        missing = [h for h in HEADS if not (h in artifact.heads and h in artifact.calibration and h in artifact.golden)]
+        if missing:
+            raise RankerArtifactError(f"Heads, calibration or golden rows lack {', '.join(missing)}.")
+        ranker = cls(artifact.version, _build(artifact.heads, artifact.features), artifact.calibration)
+        for head in HEADS:
+            ranker._prove(head, artifact.golden[head])
+        return ranker
+
+    def score(self, matrix: Array, head: str) -> Scores:
+        """Raw scores and calibrated confidences of one group's matrix [n_candidates, n_features] float32."""
+        if head not in self._heads:
+            raise RankerArtifactError(f"There is no head '{head}': one of {', '.join(self._heads)}.")
+        if matrix.ndim != 2 or matrix.shape[1] != len(features.FEATURES):
+            raise RankerArtifactError(f"A matrix {matrix.shape} does not fit {len(features.FEATURES)} features.")
+        if not len(matrix):
+            none = np.zeros(0, dtype=np.float32)
+            return Scores(none, none, self.version, head)
+        raw = np.asarray(self._heads[head].raw(matrix), dtype=np.float32)
+        return Scores(raw, self._calibration[head].confidence(raw), self.version, head)
+
+    def _prove(self, head: str, golden: Golden) -> None:
+        matrix = np.array([[math.nan if v is None else v for v in row] for row in golden.matrix], dtype=np.float32)
+        scores = self.score(matrix, head)
+        if scores.raw.shape != (len(golden.raw),) or not (
+            np.allclose(scores.raw, golden.raw, rtol=_TOLERANCE, atol=_TOLERANCE)
+            and np.allclose(scores.confidence, golden.confidence, rtol=0, atol=10 * _TOLERANCE)
+        ):
+            raise RankerArtifactError(f"The golden rows of head '{head}' score differently from when it was saved.")
+
+
+def dump(
+    *,
+    version: str,
+    created: str,
+    data: str,
+    heads: Mapping[str, Logit | Trees],
+    calibration: Mapping[str, Calibration],
+    samples: Mapping[str, Array],
+) -> str:
+    """The text of a ranker; `samples` has a group's matrix for each head, of which golden rows are taken."""
+    names = _names()
+    ranker = Ranker(version, _build(heads, names), calibration)
+    golden = {}
+    for head, matrix in samples.items():
+        rows = np.vectorize(lambda v: float(f"{v:.6g}"), otypes=[np.float32])(matrix[:_GOLDEN_ROWS])
+        scores = ranker.score(rows, head)
+        golden[head] = Golden(
+            matrix=tuple(tuple(None if math.isnan(v) else float(f"{v:.6g}") for v in row) for row in rows.tolist()),
+            raw=tuple(scores.raw.tolist()),
+            confidence=tuple(scores.confidence.tolist()),
+        )
+    artifact = Artifact(
+        format=_FORMAT,
+        version=version,
+        created=created,
+        data=data,
+        fingerprint=features.FINGERPRINT,
+        features=names,
+        heads=dict(heads),
+        calibration=dict(calibration),
+        golden=golden,
+    )
+    return msgspec.json.format(msgspec.json.encode(artifact), indent=1).decode()
+
+
+def packaged() -> Ranker:
+    """The ranker that comes with the package.
+
+    Raises:
+        RankerArtifactError: there is none, or it must not be served.
+    """
+    path = Path(__file__).resolve().parents[1] / "models" / "ranker.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RankerArtifactError(f"There is no packaged ranker: {error}") from error
+    return Ranker.load_text(text)
+
+
+def cold_start() -> Ranker:
+    """The declared linear order of the feature table: what answers where there is no ranker that may serve."""
+    linear = _LinearHead()
+    return Ranker(COLD_START, dict.fromkeys(HEADS, linear), dict.fromkeys(HEADS, Calibration()))
+
+
+def serving(artifact: str = "") -> Ranker:
+    """The ranker of file `artifact` ("" is the packaged one), or the cold-start order when that must not be served.
+
+    Never raises for a bad artefact: a service without a trained ranker still answers, logs why and says
+    `model_version: "cold-start"`.
+    """
+    try:
+        return Ranker.load_text(Path(artifact).read_text(encoding="utf-8")) if artifact else packaged()
+    except (RankerArtifactError, OSError) as error:
+        _log.error("%s is not served, the cold-start order is: %s", artifact or "the packaged ranker", error)
+        return cold_start()
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(feature.name for feature in features.FEATURES)
+
+
+def _build(heads: Mapping[str, Logit | Trees], names: Sequence[str]) -> dict[str, _Head]:
+    return {
+        head: _TreesHead(spec, names) if isinstance(spec, Trees) else _LogitHead(spec, names)
+        for head, spec in heads.items()
+    }

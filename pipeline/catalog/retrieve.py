@@ -1,0 +1,302 @@
+"""The shortlist of a query, and the raw evidence for each operation on it.
+
+Sources propose operations (the prompt's words, its meaning, neighbours of the last calls, producers of what
+the goal still needs, habit) and a reciprocal-rank union orders them (G. Cormack et al., "Reciprocal Rank
+Fusion", 2009). A small catalog is offered whole. What the evidence is worth is decided in `ranking/`.
+Called by `pipeline.predict.prepare`, for every query.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.catalog import session as sessions
+from pipeline.catalog.goals import Goals, find_goals
+from pipeline.catalog.relations import PAIR, PAIRS, Relations
+from pipeline.catalog.session import Session
+from pipeline.catalog.wish import Wish, read_wish
+from pipeline.catalog.words import Words
+from pipeline.settings import Shortlist
+from pipeline.types import Catalog, Match, Query
+
+_RRF = 10.0  # ranks are damped by this; 60 is usual for long lists, ours are short and their heads matter
+_NEIGHBOURS_OF = 3  # calls
+_DECAY = 0.8  # of what an older call says, per call
+
+# What makes an operation a neighbour: a hand-set sum over a row of Relations, and likeness of names.
+_NEIGHBOUR = {
+    "overlap": 0.35, "same_path": 0.3, "child": 0.3, "direct_child": 0.3, "sibling": 0.2, "parent": 0.1,
+    "same_last": 0.2, "literals": 0.5, "same_tag": 0.5, "same_resource": 0.5, "supplied": 0.8, "instance": 0.5,
+    "order": 0.6,
+}  # fmt: skip
+_NEIGHBOUR_WEIGHTS = np.array([_NEIGHBOUR.get(name, 0.0) for name in PAIRS], dtype=np.float32)
+_LIKE_NAMED = 0.5
+
+
+class Compiled(Protocol):
+    """What of a compiled catalog is read here (`library.Compiled`)."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def relations(self) -> Relations: ...
+    @property
+    def words(self) -> Words: ...
+    @property
+    def vectors(self) -> np.ndarray | None: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Evidence:
+    """Raw evidence for the shortlist, in the union's order; plain arrays, n candidates.
+
+    None stands for what is not known: no prompt, no history, no vectors.
+    """
+
+    candidates: np.ndarray  # [n] int32, index into the catalog
+    sources: tuple[tuple[str, ...], ...]  # of each candidate: words | meaning | relations | habit
+
+    # The prompt's words, None without a prompt.
+    words: np.ndarray | None  # [6, n] BM25 of each field (words.FIELDS), as a share of the catalog's best
+    cover: np.ndarray | None  # [2, n] share of the name covered by the prompt, of the prompt covered by the card
+    match: np.ndarray | None  # [n] all fields and meaning together, as a share of the catalog's best
+    match_rank: np.ndarray | None  # [n] reciprocal rank of `match` in the catalog
+    match_gap: np.ndarray | None  # [n] `match` less the best of the others
+    residue: np.ndarray | None  # [n] the same match of what no past call explains
+    verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
+    typed: np.ndarray | None  # [4] is there a value of each kind (entities.TYPED) in the prompt
+    flags: np.ndarray | None  # [3] the prompt has a proper noun or a quote; an identifier; asks for many
+
+    # Its meaning, None without vectors of both.
+    cosine: np.ndarray | None  # [n] of prompt and card
+    cosine_range: tuple[float, float]  # median and best over the catalog
+    residual_cosine: np.ndarray | None  # [n] with what the last calls mean taken out of the prompt
+
+    # What the prompt's goals ask for, None without a prompt.
+    producer: np.ndarray | None  # [n] supplies what a goal still needs
+    producer_2: np.ndarray | None  # [n] supplies what such a producer still needs
+    goal_parent: np.ndarray | None  # [n] its path leads to a goal
+
+    # The session. `history` is empty without a matched call, and what follows it is then None.
+    history: np.ndarray  # [n_calls] int32, oldest first; -1 for a call that is no operation of the catalog
+    values: np.ndarray  # [n_calls] int64, equal for calls with equal arguments
+    history_class: np.ndarray  # [n_calls] int8, class of each call's operation as in `kind`, -1 unmatched
+    recent: np.ndarray  # [h] int32, distinct operations of the last calls, newest first
+    ages: np.ndarray  # [h] int32, how many calls ago
+    pairs: np.ndarray | None  # [h, len(PAIRS), n] rows of Relations
+    like_named: np.ndarray | None  # [h, n] share of the candidate's name covered by the recent one's
+    recent_cosine: np.ndarray | None  # [h, n] centred; None without vectors
+    overlap_rank: np.ndarray | None  # [n] reciprocal rank of path overlap with the last call, in the catalog
+    ready: np.ndarray  # [n] how surely the session has what the candidate needs; 1 if it needs nothing
+    unbound: np.ndarray  # [n] needs it has not
+    newly: np.ndarray  # [n] bool: some need was met by the last call only
+    searched: bool  # one of the recent operations took a search text
+
+    # The operations themselves.
+    kind: np.ndarray  # [n] int8: 2 x verb class (relations.VERBS) + works on one thing
+    depth: np.ndarray  # [n] path segments
+    needs: np.ndarray  # [n] identifiers it requires
+    given: np.ndarray  # [n] other arguments it requires
+    free: np.ndarray  # [n] takes a search text: 1 required, .5 optional
+    demands: np.ndarray  # [4, n] bool: requires a field of each kind (entities.TYPED)
+    deprecated: np.ndarray  # [n] bool
+    document_order: np.ndarray  # [n] place in the document, 0..1
+
+
+def gather(
+    compiled: Compiled,
+    query: Query,
+    matches: Sequence[Match | None],
+    prompt_vector: np.ndarray | None,
+    habit: Mapping[str, float],
+    limits: Shortlist,
+) -> Evidence:
+    """The shortlist with its evidence: at most `limits.total` operations, all of them where there are no more.
+
+    `matches` has one entry per call of the query; `prompt_vector` is float32 [n_dims] of unit length.
+    """
+    relations, words = compiled.relations, compiled.words
+    session = sessions.read(relations, words, query.calls, matches)
+    vectors = compiled.vectors
+    wish = read_wish(query.prompt, words, session, vectors, prompt_vector) if query.prompt.strip() else None
+    goals = find_goals(relations, session, wish) if wish else None
+    near = _neighbours(relations, words, session)
+
+    chosen, sources = _union(compiled, wish, goals, near, session, habit, limits)
+    return _evidence(relations, words, vectors, session, wish, goals, chosen, sources)
+
+
+def _neighbours(relations: Relations, words: Words, session: Session) -> np.ndarray | None:
+    """How near each operation is to the last calls; float32 [n_operations], None without any."""
+    best: np.ndarray | None = None
+    for operation, age in zip(session.recent.tolist(), session.ages.tolist(), strict=True):
+        if age >= _NEIGHBOURS_OF and best is not None:
+            break
+        near = _NEIGHBOUR_WEIGHTS @ relations.row(operation) + _LIKE_NAMED * words.similar(operation)
+        near *= _DECAY**age
+        best = near if best is None else np.maximum(best, near)
+    return best
+
+
+def _union(
+    compiled: Compiled,
+    wish: Wish | None,
+    goals: Goals | None,
+    near: np.ndarray | None,
+    session: Session,
+    habit: Mapping[str, float],
+    limits: Shortlist,
+) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
+    """Indices of the shortlist, best first, and who proposed each."""
+    n = compiled.relations.size
+    lists: list[tuple[str, np.ndarray]] = []
+    if wish is not None:
+        lists.append(("words", _top(wish.words_match, limits.words)))
+        if wish.cosine is not None:
+            lists.append(("meaning", _top(wish.cosine - wish.cosine.min(), limits.meaning)))
+    if near is not None:
+        lists.append(("relations", _top(near, limits.neighbours)))
+    if goals is not None:
+        lists.append(("relations", _top(np.maximum(goals.producer, goals.producer_2), limits.producers)))
+    if habit:
+        index = compiled.relations.index
+        known = sorted((-value, index[key]) for key, value in habit.items() if key in index and value > 0)
+        lists.append(("habit", np.array([i for _, i in known[: limits.habit]], dtype=np.int64)))
+
+    total = np.zeros(n, dtype=np.float64)
+    named: dict[int, dict[str, None]] = {}
+    for source, ranked in lists:
+        total[ranked] += 1.0 / (_RRF + np.arange(1, len(ranked) + 1))
+        for i in ranked.tolist():
+            named.setdefault(i, {})[source] = None
+    # What no source named comes last: nearer ones first, then as a newcomer would read the document.
+    entry = _entry(compiled.relations) if near is None else near
+    low = entry - entry.min() if n else entry
+    total += 1e-6 * low / max(float(low.max()) if n else 0.0, 1e-9)
+    order = np.argsort(-total, kind="stable")[: max(limits.total, 1)]
+    return order.astype(np.int32), tuple(tuple(named.get(i, ())) for i in order.tolist())
+
+
+def _entry(relations: Relations) -> np.ndarray:
+    """How likely an operation opens a session: reads that need nothing."""
+    reads = (relations.verb == 0).astype(np.float32)
+    return reads - 0.5 * relations.entities.need_counts - 0.1 * relations.depth
+
+
+def _top(score: np.ndarray, most: int) -> np.ndarray:
+    """Indices of the `most` best positive scores, best first, ties in document order."""
+    if most <= 0:
+        return np.zeros(0, dtype=np.int64)
+    if most < len(score):
+        least = np.partition(score, len(score) - most)[len(score) - most]
+        some = np.flatnonzero(score >= max(least, 1e-9))
+    else:
+        some = np.flatnonzero(score > 1e-9)
+    return some[np.argsort(-score[some], kind="stable")][:most]
+
+
+def reciprocal_rank(score: np.ndarray) -> np.ndarray:
+    """1 / rank of each score, equal ones sharing the best rank; float32."""
+    ascending = np.sort(score)
+    rank = len(score) - np.searchsorted(ascending, score, side="right") + 1
+    return (1.0 / rank).astype(np.float32)
+
+
+def _evidence(
+    relations: Relations,
+    words: Words,
+    vectors: np.ndarray | None,
+    session: Session,
+    wish: Wish | None,
+    goals: Goals | None,
+    chosen: np.ndarray,
+    sources: tuple[tuple[str, ...], ...],
+) -> Evidence:
+    recent = session.recent.tolist()
+    pairs = like_named = recent_cosine = overlap_rank = None
+    if recent:
+        pairs = np.stack([relations.row(h)[:, chosen] for h in recent])
+        like_named = np.stack([words.similar(h)[chosen] for h in recent])
+        overlap = relations.row(recent[0])[PAIR["overlap"]].copy()
+        overlap[recent[0]] -= 0.15
+        overlap_rank = reciprocal_rank(overlap)[chosen]
+        if vectors is not None:
+            recent_cosine = _centred(vectors, recent, chosen)
+    e = relations.entities
+    ready, unbound = relations.ready(session.state)
+    ready_before, _ = relations.ready(session.state_before)
+    newly = ready[chosen] > ready_before[chosen] + 0.2
+    known = {}
+    if wish is not None:
+        known = {
+            "words": wish.words[:6, chosen],
+            "cover": wish.words[6:, chosen],
+            "match": wish.match[chosen],
+            "match_rank": reciprocal_rank(wish.match)[chosen],
+            "match_gap": _gap(wish.match)[chosen],
+            "residue": wish.residue[chosen],
+            "verbs": wish.verbs,
+            "typed": wish.typed,
+            "flags": wish.flags,
+            "cosine": None if wish.cosine is None else wish.cosine[chosen],
+            "cosine_range": wish.cosine_range,
+            "residual_cosine": None if wish.residual_cosine is None else wish.residual_cosine[chosen],
+        }
+    return Evidence(
+        candidates=chosen,
+        sources=sources,
+        **{**_NO_WISH, **known},  # type: ignore[arg-type]
+        producer=None if goals is None else goals.producer[chosen],
+        producer_2=None if goals is None else goals.producer_2[chosen],
+        goal_parent=None if goals is None else goals.parent[chosen],
+        history=session.history,
+        values=session.values,
+        history_class=session.classes,
+        recent=session.recent,
+        ages=session.ages,
+        pairs=pairs,
+        like_named=like_named,
+        recent_cosine=recent_cosine,
+        overlap_rank=overlap_rank,
+        ready=ready[chosen],
+        unbound=unbound[chosen],
+        newly=newly,
+        searched=session.searched,
+        kind=(2 * relations.verb + relations.item)[chosen].astype(np.int8),
+        depth=relations.depth[chosen],
+        needs=e.need_counts[chosen],
+        given=relations.given[chosen],
+        free=relations.free[chosen],
+        demands=relations.typed[chosen].T,
+        deprecated=relations.deprecated[chosen],
+        document_order=(chosen / max(relations.size - 1, 1)).astype(np.float32),
+    )
+
+
+_NO_WISH = {
+    "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None,
+    "verbs": None, "typed": None, "flags": None, "cosine": None, "cosine_range": (0.0, 1.0), "residual_cosine": None,
+}  # fmt: skip
+
+
+def _gap(match: np.ndarray) -> np.ndarray:
+    """Each match less the best of the others."""
+    if len(match) < 2:
+        return np.zeros_like(match)
+    second, best = np.partition(match, len(match) - 2)[-2:]
+    return np.where(match >= best, match - second, match - best).astype(np.float32)
+
+
+def _centred(vectors: np.ndarray, recent: list[int], chosen: np.ndarray) -> np.ndarray:
+    """Cosines of recent operations and candidates after the catalog's common direction is taken out; [h, n]."""
+    step = max(1, len(vectors) // 256)
+    mean = vectors[::step].mean(axis=0, dtype=np.float32)
+    ours = vectors[chosen].astype(np.float32) - mean
+    theirs = vectors[recent].astype(np.float32) - mean
+    ours /= np.maximum(np.linalg.norm(ours, axis=1, keepdims=True), 1e-6)
+    theirs /= np.maximum(np.linalg.norm(theirs, axis=1, keepdims=True), 1e-6)
+    return theirs @ ours.T

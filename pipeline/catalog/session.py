@@ -1,0 +1,112 @@
+"""What the calls so far leave behind: recent operations, and which entities the session can name.
+
+Reads calls already matched to operations; values are compared, never kept. Called by `retrieve.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.catalog.entities import SEARCH_REQUIRED
+from pipeline.catalog.relations import Relations
+from pipeline.catalog.words import Words
+from pipeline.types import Call, Match
+
+RECENT = 8  # distinct operations that count; at .8 a call the ninth says less than .17
+_CALLS = 40  # calls whose arguments and answers are read for entities
+_SUPPLIED = 0.9  # an entity that was only supplied, against one that was used
+_BODY_FIELDS = 64  # fields of a sampled response that are read
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Session:
+    """The calls of a query, seen from the catalog."""
+
+    history: np.ndarray  # [n_calls] int32, oldest first; -1 unmatched
+    values: np.ndarray  # [n_calls] int64, equal for equal arguments
+    classes: np.ndarray  # [n_calls] int8, 2 x verb class + works on one thing; -1 unmatched
+    recent: np.ndarray  # [h] int32, distinct operations, newest first
+    ages: np.ndarray  # [h] int32, how many matched calls ago
+    state: np.ndarray  # [n_keys] float32, how surely the session has a value of each entity key
+    state_before: np.ndarray  # [n_keys] float32, the same before the last call
+    terms: frozenset[int]  # words of the names of the operations called
+    searched: bool  # one of the recent operations took a search text
+
+
+def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Sequence[Match | None]) -> Session:
+    """The session of these calls and their matches, one for one."""
+    history = np.array([-1 if m is None else m.index for m in matches], dtype=np.int32)
+    recent: dict[int, int] = {}
+    age = 0
+    for operation in reversed(history.tolist()):
+        if operation >= 0:
+            if len(recent) < RECENT:
+                recent.setdefault(operation, age)
+            age += 1
+    state = np.zeros(relations.entities.size, dtype=np.float32)
+    before = state
+    start = max(0, len(calls) - _CALLS)
+    for i in range(start, len(calls)):
+        if i == len(calls) - 1:
+            before = state.copy()
+        _add(state, relations, calls[i], matches[i])
+    classes = np.where(history >= 0, (2 * relations.verb + relations.item)[history], -1) if relations.size else history
+    return Session(
+        history=history,
+        values=np.array([_fingerprint(c, m) for c, m in zip(calls, matches, strict=True)], dtype=np.int64),
+        classes=classes.astype(np.int8),
+        recent=np.array(list(recent), dtype=np.int32),
+        ages=np.array(list(recent.values()), dtype=np.int32),
+        state=state,
+        state_before=before,
+        terms=frozenset().union(*(words.name_terms(h) for h in recent)),
+        searched=any(relations.free[h] >= SEARCH_REQUIRED for h in recent),
+    )
+
+
+def _add(state: np.ndarray, relations: Relations, call: Call, match: Match | None) -> None:
+    e = relations.entities
+    if match is not None:
+        keys, grades = e.supplies(match.index)
+        state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
+        for name in match.path_params:
+            if (key := e.of_parameter(name)) is not None:
+                state[key] = 1.0
+        state[e.needs(match.index)] = 1.0
+    for name, value in call.params.items():
+        if value not in (None, "", []) and (key := e.of_parameter(name)) is not None:
+            state[key] = 1.0
+    if call.body is not None:
+        for name in _names(call.body):
+            for key, grade in e.of_field(name):
+                state[key] = max(state[key], _SUPPLIED * grade)
+
+
+def _names(body: Any) -> Iterator[str]:
+    """Dotted names of a sampled response, arrays transparent: two levels of the first of each."""
+    left = _BODY_FIELDS
+    stack: list[tuple[str, Any, int]] = [("", body, 0)]
+    while stack and left > 0:
+        prefix, value, level = stack.pop()
+        if isinstance(value, list):
+            if value:
+                stack.append((prefix, value[0], level))
+        elif isinstance(value, dict) and level < 3:
+            for name, inner in list(value.items())[:left]:
+                left -= 1
+                dotted = f"{prefix}.{name}" if prefix else str(name)
+                yield dotted
+                if isinstance(inner, (dict, list)):
+                    stack.append((dotted, inner, level + 1))
+
+
+def _fingerprint(call: Call, match: Match | None) -> int:
+    """Equal for two calls of one operation with equal arguments."""
+    parts = [call.path if match is None else repr(sorted(match.path_params.items()))]
+    parts += [f"{name}={value!r}" for name, value in sorted(call.params.items(), key=lambda item: str(item[0]))]
+    return zlib.crc32("\0".join(parts).encode("utf-8", "surrogatepass"))

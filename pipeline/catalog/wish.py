@@ -1,0 +1,120 @@
+"""What a prompt says of each operation: by its words, by its meaning, and by what it leaves unexplained.
+
+The mixes are hand-set (summaries say most, descriptions blur); their parts travel to
+the ranker as features of their own. Called by `retrieve.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+
+from pipeline.catalog import verbs
+from pipeline.catalog.entities import TYPED
+from pipeline.catalog.relations import VERBS
+from pipeline.catalog.session import Session
+from pipeline.catalog.words import FIELDS, N_FIELDS, Words
+
+_FIELD_WEIGHTS = {"description": 0.5, "name": 0.6, "path": 0.4, "last": 0.3}
+_WEIGHTS = np.array([_FIELD_WEIGHTS.get(name, 0.0) for name in FIELDS], dtype=np.float32)
+_MEANING = 1.2
+_EXPLAINED_BY = 6  # calls whose meaning is taken out of the prompt
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w")
+_ZIP = re.compile(r"(?i)\b(?:zip|postal|postcode)\b|\b\d{5}(?:-\d{4})?\b")
+_DATE = re.compile(
+    r"(?i)\b\d{4}-\d\d-\d\d|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\b(?:today|tomorrow|yesterday|tonight|(?:next|last) week"
+    r"|(?:jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d)"
+)
+_FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
+_PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,}[\"”’»]|(?<=\s)'[^']{2,}'")
+_IDENTIFIER = re.compile(r"(?=[\w#-]*\d)#?\b\w[\w-]{3,}\b|#\w+")
+_MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """A prompt, seen from the catalog; arrays over all operations."""
+
+    words: np.ndarray  # [N_FIELDS + 2, n] float32: fields as a share of the best, then coverage
+    words_match: np.ndarray  # [n] float32: the fields together
+    match: np.ndarray  # [n] float32: words and meaning together, as a share of the best
+    residue: np.ndarray  # [n] float32: the same of what no past call explains
+    cosine: np.ndarray | None  # [n] float32
+    cosine_range: tuple[float, float]  # median and best
+    residual_cosine: np.ndarray | None  # [n] float32
+    verbs: np.ndarray  # [len(VERBS)] bool
+    typed: np.ndarray  # [len(TYPED)] bool
+    flags: np.ndarray  # [3] bool: a proper noun or quote, an identifier, many things asked for
+
+
+def read_wish(
+    prompt: str, words: Words, session: Session, vectors: np.ndarray | None, prompt_vector: np.ndarray | None
+) -> Wish:
+    """The prompt's match with every operation."""
+    terms = words.terms(prompt)
+    scores = words.score(terms)
+    scale = np.maximum(scores[:N_FIELDS].max(axis=1, initial=0.0), 1e-6)
+    scores[:N_FIELDS] /= scale[:, None]
+    words_match = _WEIGHTS @ scores[:N_FIELDS]
+    left = [t for t in terms if t not in session.terms]
+    words_left = words_match
+    if len(left) < len(terms):
+        words_left = _WEIGHTS @ (words.score(left)[:N_FIELDS] / scale[:, None])
+
+    cosine = residual_cosine = None
+    cosine_range = (0.0, 1.0)
+    match, residue = words_match, words_left
+    if vectors is not None and prompt_vector is not None and len(vectors):
+        asked = np.stack([prompt_vector, _unexplained(prompt_vector, vectors, session)]).astype(np.float32)
+        cosine, residual_cosine = asked @ vectors.astype(np.float32, copy=False).T
+        cosine_range = (float(np.median(cosine)), float(cosine.max()))
+        match = match + _MEANING * _scaled(cosine)
+        residue = residue + _MEANING * _scaled(residual_cosine)
+    return Wish(
+        words=scores,
+        words_match=words_match,
+        match=_share(match),
+        residue=_share(residue),
+        cosine=cosine,
+        cosine_range=cosine_range,
+        residual_cosine=residual_cosine,
+        **_facts(prompt),  # type: ignore[arg-type]
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _facts(prompt: str) -> dict[str, np.ndarray]:
+    said = verbs.prompt_verbs(prompt)
+    typed = (_EMAIL.search(prompt), _ZIP.search(prompt), _FULL_NAME.search(prompt), _DATE.search(prompt))
+    flags = (_PROPER.search(prompt), _IDENTIFIER.search(prompt), _MANY.search(prompt))
+    assert len(typed) == len(TYPED)
+    return {
+        "verbs": np.array([verb in said for verb in VERBS], dtype=bool),
+        "typed": np.array([found is not None for found in typed], dtype=bool),
+        "flags": np.array([found is not None for found in flags], dtype=bool),
+    }
+
+
+def _unexplained(prompt_vector: np.ndarray, vectors: np.ndarray, session: Session) -> np.ndarray:
+    """The prompt with the span of the last operations' meanings projected out, unit length again."""
+    last = session.recent[:_EXPLAINED_BY]
+    if not len(last):
+        return prompt_vector
+    basis, _ = np.linalg.qr(vectors[last].astype(np.float32).T)
+    left = prompt_vector - basis @ (basis.T @ prompt_vector)
+    size = float(np.linalg.norm(left))
+    return left / size if size > 1e-4 else np.zeros_like(prompt_vector)
+
+
+def _scaled(cosine: np.ndarray) -> np.ndarray:
+    """0 at the median, 1 at the best."""
+    median, best = float(np.median(cosine)), float(cosine.max())
+    return np.maximum(cosine - median, 0.0) / max(best - median, 1e-6)
+
+
+def _share(score: np.ndarray) -> np.ndarray:
+    return (score / max(float(score.max(initial=0.0)), 1e-6)).astype(np.float32)

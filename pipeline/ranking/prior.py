@@ -1,0 +1,52 @@
+"""The declared linear order: what a ranker that has learnt nothing says.
+
+A hand-weighted sum per head over the columns of FEATURES, in units of roughly one nat; missing columns count
+nothing. Served under the version "cold-start" (`ranker.py`), and the yardstick that a trained ranker has to beat.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.ranking.table import COLUMN, FEATURES, HEADS, Head
+
+HAND_WEIGHTS: dict[Head, dict[str, float]] = {
+    "prompt_only": {
+        "match": 2.5, "match_rank": 0.5, "cover_name": 0.8, "verb_agrees": 0.4, "verb_contradicts": -1.0,
+        "goal_producer": 1.0, "goal_producer_2": 0.5, "goal_parent": 0.4, "goal_ready": 1.0, "goal_blocked": -0.3,
+        "free_text": 0.8, "typed_fields": 0.5, "unbound": -0.5, "deprecated": -0.5, "generator_rank": 3.0,
+        "generator_votes": 1.0,
+    },
+    "prompt_history": {
+        "match": 1.5, "match_rank": 0.3, "residue": 1.0, "novel": 0.3, "cover_name": 0.5, "verb_agrees": 0.4,
+        "verb_contradicts": -0.8, "goal_producer": 0.8, "goal_producer_2": 0.3, "goal_ready": 0.8, "free_text": 0.3,
+        "typed_fields": 0.3, "last_overlap_rank": 0.8, "last_same_tag": 0.3, "last_supplied": 0.5, "last_instance": 0.3,
+        "last_order": 0.4, "past_supplied": 0.3, "past_instance": 0.3, "past_lifecycle": 0.3, "ready": 0.5,
+        "unbound": -1.0, "newly": 0.4, "is_last": -0.3, "repeat_habit": 1.0, "followed": 0.5, "count": -0.3,
+        "deprecated": -0.5, "generator_rank": 3.0, "generator_votes": 1.0,
+    },
+    "history_only": {
+        "last_overlap_rank": 1.0, "last_same_tag": 0.5, "last_supplied": 0.8, "last_instance": 0.5, "last_order": 0.8,
+        "last_next": 0.2, "last_lifecycle": 0.5, "last_named": 0.3, "last_cosine": 0.5, "past_supplied": 0.5,
+        "past_instance": 0.3, "past_lifecycle": 0.3, "past_cosine": 0.3, "ready": 0.5, "unbound": -1.0, "newly": 0.5,
+        "is_last": 0.2, "repeat_habit": 1.0, "followed": 0.8, "recency": 0.2, "is_read": 0.3, "deprecated": -0.5,
+    },
+}  # fmt: skip
+
+_WEIGHTS = {head: np.zeros(len(FEATURES), dtype=np.float32) for head in HEADS}
+for _head, _weights in HAND_WEIGHTS.items():
+    for _name, _weight in _weights.items():
+        _WEIGHTS[_head][COLUMN[_name]] = _weight
+
+
+def hand_score(matrix: np.ndarray, head: Head | None = None) -> np.ndarray:
+    """The hand-weighted sum of each row; float32 [n_candidates].
+
+    Without `head` the missing columns say which one it is.
+    """
+    if head is None:
+        if not len(matrix) or np.isnan(matrix[0, COLUMN["match"]]):
+            head = "history_only"
+        else:
+            head = "prompt_only" if np.isnan(matrix[0, COLUMN["is_last"]]) else "prompt_history"
+    return np.nan_to_num(matrix.astype(np.float32, copy=False), nan=0.0) @ _WEIGHTS[head]

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names
@@ -21,16 +22,30 @@ from pipeline.candidates.names import Name
 from pipeline.candidates.wish import Wish
 from pipeline.types import Call, Operation, Parameter
 
-_BODY_VALUES = 400  # values of one answer that are read
+# What is read of answers: bounded, as a client may send a hundred of any size.
+_BODIES = 6  # the latest ones
+_BODY_VALUES = 250  # of one answer
 _BODY_DEPTH = 4
 _BODY_ITEMS = 20  # of one list
+_BODY_FIELDS = 60  # of one object
+_VALUE_MAX = 500  # characters
 # Fields that only wrap what an answer is about.
 _WRAPPERS = frozenset(
     ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
 )
 # Who does something goes by many names; one stands in for another where nothing better is known.
 _PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
-_ALIKE = ("idsha", "shaid")  # kinds of keys that stand for one another
+# Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
+_KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
+    "id": (("id",), ("", "sha")),
+    "sha": (("sha",), ("id", "")),
+    "number": (("number",), ("",)),
+    "key": (("key",), ("", "id")),
+    "slug": (("slug",), ("", "name")),
+    "code": (("code",), ("",)),
+    "name": (("name",), ("", "slug")),
+}
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
@@ -76,11 +91,13 @@ class Session:
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._last_write = -1
-        for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
-            self._see(index, call, operation, values)
         if today is None and calls and calls[-1].ts is not None:
             today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
         self._wish = Wish(prompt, today)
+        answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
+        for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
+            self._see(index, call, operation, values, reads_body=index in answered)
+        self._last = len(calls) - 1
 
     def bind(self, operation: Operation) -> Binding:
         """Arguments of `operation`: required ones from all that was seen, optional ones only from the prompt."""
@@ -100,10 +117,10 @@ class Session:
                 found = self._required(name, parameter, scope, together.get(raw), given)
                 if found is not None and location == "path":
                     scope[name.full] = str(found[0])
-            elif self._wish.words:
+            elif self._wish.words or self._last >= 0:
                 name = names.name(raw, template.last)
                 value = self._wish.optional(name, parameter, operation)
-                found = None if value is None else (value, "prompt", -1)
+                found = (value, "prompt", -1) if value is not None else self._referred(name, parameter, operation)
             else:
                 continue
             value = None if found is None else coerce(found[0], parameter)
@@ -111,13 +128,17 @@ class Session:
                 bound[raw] = (value, found[1], found[2])
             elif parameter.required or location == "path":
                 missing.append(raw)
+        if done and (raw := self._freshen(operation, bound, done)):
+            missing.append(raw)
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
         return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
 
     # What a call leaves behind
 
-    def _see(self, index: int, call: Call, operation: Operation | None, values: Mapping[str, str]) -> None:
+    def _see(
+        self, index: int, call: Call, operation: Operation | None, values: Mapping[str, str], reads_body: bool
+    ) -> None:
         template = names.template(operation.path if operation is not None else call.path)
         for prefix, count in template.prefixes if values else ():
             given = tuple(values.get(raw, "") for raw in template.names[:count])
@@ -135,10 +156,10 @@ class Session:
         if call.method not in ("GET", "HEAD", "OPTIONS"):
             self._last_write = index
         for raw, value in call.params.items():
-            if isinstance(value, (str, int, float, list)) and value != "" and value != []:
+            if _is_value(value) or (isinstance(value, list) and value and all(map(_is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
-        if call.body is not None:
-            self._read_answer(index, call.body, template, values)
+        if reads_body:
+            self._read_answer(index, call.body, template)
 
     def _add(self, value: _Value) -> None:
         name = value.name
@@ -149,31 +170,32 @@ class Session:
         if _SHA.fullmatch(str(value.value)):
             self._by_entity.setdefault("#sha", []).append(value)
 
-    def _read_answer(self, index: int, body: Any, template: names.Template, values: Mapping[str, str]) -> None:
-        """Values of an answer; an `id` belongs to the entity of the object it stands in."""
-        read: list[_Value] = []
+    def _read_answer(self, index: int, body: Any, template: names.Template) -> None:
+        """Values of an answer; an `id` belongs to the entity of the object it stands in.
+
+        What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
+        """
+        read = 0
         stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
-        top: dict[str, Any] | None = None
-        while stack and len(read) < _BODY_VALUES:
+        while stack and read < _BODY_VALUES:
             node, entity, depth = stack.pop()
             if isinstance(node, list):
-                # Reversed, so that the first item is read last and counts as the newest.
-                stack.extend((item, entity, depth + 1) for item in node[:_BODY_ITEMS] if depth < _BODY_DEPTH)
+                items = [(item, entity, depth + 1) for item in node[:_BODY_ITEMS]] if depth < _BODY_DEPTH else []
+                stack.extend(sorted(items, key=lambda item: not self._wish.speaks_of(item[0])) if depth < 2 else items)
             elif isinstance(node, dict):
                 if isinstance(node.get("object"), str) and node["object"] != "list":
-                    entity = names.resource_of(node["object"])
-                if top is None and not any(key in _WRAPPERS for key in node):
-                    top = node
-                for raw, value in node.items():
-                    if isinstance(value, (dict, list)) and depth < _BODY_DEPTH:
-                        inner = names.resource_of(raw)
-                        stack.append((value, entity if raw.lower() in _WRAPPERS or not inner else inner, depth + 1))
-                    elif isinstance(value, (str, int, float)) and value != "" and len(str(value)) <= 500:
-                        read.append(_Value(names.name(raw, entity), value, index, "response"))
-            elif isinstance(node, (str, int)) and node != "" and len(str(node)) <= 500:
-                read.append(_Value(names.name("id", entity), node, index, "response"))
-        for seen in read:
-            self._add(seen)
+                    entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
+                for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
+                    if isinstance(value, (dict, list)):
+                        if depth < _BODY_DEPTH:
+                            inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
+                            stack.append((value, inner, depth + 1))
+                    elif _is_value(value):
+                        self._add(_Value(names.name(raw[:60], entity), value, index, "response"))
+                        read += 1
+            elif _is_value(node):
+                self._add(_Value(names.name("id", entity), node, index, "response"))
+                read += 1
 
     # Where a value comes from
 
@@ -198,40 +220,80 @@ class Session:
         if near is not None:
             return near
         is_key = parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
-        if (is_key or not name.is_generic) and (found := self._seen(name, scope)) is not None:
-            return found
+        if (is_key or not name.is_generic) and (seen := next(self._values(name, scope), None)) is not None:
+            return seen.value, seen.kind, seen.call
         if (value := self._wish.typed(name, parameter, given)) is not None:
             return value, "prompt", -1
         if is_key and name.entity in _PEOPLE:
-            for entity in _PEOPLE:
-                for value in reversed(self._by_entity.get(entity, ())):
-                    return value.value, value.kind, value.call
+            people = (value for entity in _PEOPLE for value in self._by_entity.get(entity, ()))
+            if (seen := max(people, key=lambda value: value.call, default=None)) is not None:
+                return seen.value, seen.kind, seen.call
         if parameter.default is not None:
             return parameter.default, "default", -1
         if len(parameter.enum) == 1:
             return parameter.enum[0], "default", -1
         return None
 
-    def _seen(self, name: Name, scope: Mapping[str, str]) -> Found | None:
-        """The latest value of the same name, else of the same entity; none of another scope."""
+    def _referred(self, name: Name, parameter: Parameter, operation: Operation) -> Found | None:
+        """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
+        if operation.method != "POST" or name.kind not in ("", "id") or name.is_plural or name.is_generic:
+            return None
+        for value in reversed(self._by_entity.get(name.entity, ())):
+            if value.call == self._last and value.kind == "path" and parameter.type in ("string", "integer", "any"):
+                return value.value, value.kind, value.call
+        return None
+
+    def _freshen(self, operation: Operation, bound: dict[str, Found], done: list[tuple[int, dict[str, str]]]) -> str:
+        """Keeps a call from being repeated as it was, unless a write came in between.
+
+        The last argument from the session gives way to another value of its name that the operation was not
+        given yet. Without one a path keeps what it has (the same thing may be looked at again); any other
+        parameter is taken out of `bound` and named.
+        """
+        raw = next((raw for raw in reversed(bound) if bound[raw][1] != "prompt"), "")
+        keys = [p.name for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
+        parameter = next((p for p in operation.parameters if p.name == raw), None)
+        if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
+            return ""
+        after = -1 if operation.method == "DELETE" else self._last_write
+        if not any(i >= after and all(str(bound[k][0]) == given.get(k) for k in keys) for i, given in done):
+            return ""
+        template = names.template(operation.path)
+        name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
+        used = {given.get(raw) for _, given in done}
+        for value in self._values(name, {}):
+            if str(value.value) not in used and (cast := coerce(value.value, parameter)) is not None:
+                bound[raw] = (cast, value.kind, value.call)
+                return ""
+        if parameter.location == "path":
+            return ""
+        del bound[raw]
+        return raw
+
+    def _values(self, name: Name, scope: Mapping[str, str]) -> Iterator[_Value]:
+        """Values of the same name, then of the same entity, the latest first; none of another scope."""
         for value in reversed(self._by_name.get(name.full, ())):
             if (not name.is_generic or value.name.resource == name.resource) and self._in_scope(value, scope):
-                return value.value, value.kind, value.call
-        for value in reversed(self._by_entity.get(name.entity, ())):
-            kind = value.name.kind
-            if (kind == name.kind or not kind or not name.kind or kind + name.kind in _ALIKE) and self._in_scope(
-                value, scope
-            ):
-                return value.value, value.kind, value.call
-        if name.kind == "sha":
-            for value in reversed(self._by_entity.get("#sha", ())):
-                if self._in_scope(value, scope):
-                    return value.value, value.kind, value.call
-        return None
+                yield value
+        values = self._by_entity.get(name.entity, ())
+        for kinds in _KINDS[name.kind] if values else ():
+            for value in reversed(values):
+                if value.name.kind in kinds and self._in_scope(value, scope):
+                    yield value
+        for value in reversed(self._by_entity.get("#sha", ())) if name.kind == "sha" else ():
+            if self._in_scope(value, scope):
+                yield value
 
     def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
         theirs = self._scopes[value.call]
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
+
+
+def _is_value(value: Any) -> bool:
+    """Whether an argument can be `value`: a scalar that is not empty, nor longer than an argument is."""
+    if isinstance(value, str):
+        return 0 < len(value) <= _VALUE_MAX
+    return isinstance(value, (int, float))
 
 
 def coerce(value: Any, parameter: Parameter) -> Any:

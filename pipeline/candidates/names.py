@@ -82,10 +82,13 @@ def singular(word: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def resource_of(segment: str) -> str:
-    """The noun a literal path segment is about: "pull" of /pulls, "order" of /get_order_details."""
+    """The noun a literal path segment is about: "pull" of /pulls, "user" of /find_user_id_by_email."""
     parts = split(segment)
-    nouns = [word for word in parts if word not in _VERBS] or list(parts)
-    return "".join(singular(word) for word in nouns)
+    cut = next((i for i, word in enumerate(parts) if i and word in ("by", "for", "with", "from")), len(parts))
+    nouns = [word for word in parts[:cut] if word not in _VERBS]
+    if len(nouns) > 1 and nouns[-1] in ("id", "ids"):
+        nouns.pop()
+    return "".join(singular(word) for word in nouns or parts)
 
 
 @functools.lru_cache(maxsize=262144)

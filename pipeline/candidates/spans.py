@@ -51,13 +51,13 @@ _NUMBER_WORDS = {
 _SPAN = re.compile(
     rf"""
       (?P<quoted>"[^"\n]{{1,200}}"|“[^”\n]{{1,200}}”|(?<![\w'])'[^'\n]{{2,200}}'(?![\w'])|`[^`\n]{{1,200}}`)
-    | (?P<url>https?://[^\s<>"']{{1,500}})
+    | (?P<url>(?i:https?)://[^\s<>"']{{1,500}})
     | (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,5}})
-    | (?P<uuid>\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b)
+    | (?P<uuid>(?i:\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b))
     | (?P<date>\b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b
-        | \b(?:{_MONTH})\.?\ \d{{1,2}}(?:st|nd|rd|th)?,?\ \d{{4}}\b
-        | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?:{_MONTH})\.?,?\ \d{{4}}\b
-        | \b(?:today|yesterday|tomorrow)\b)
+        | \b(?i:{_MONTH})\.?\ \d{{1,2}}(?:st|nd|rd|th)?,?\ \d{{4}}\b
+        | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
+        | \b(?i:today|yesterday|tomorrow)\b)
     | (?P<pair>(?<![\w./-])[A-Za-z][\w.-]{{0,99}}/[A-Za-z][\w.-]{{0,99}}(?![\w/]))
     | (?P<id>\#[A-Za-z]{{0,4}}\d{{2,32}}\b
         | \b(?=[\w-]{{0,64}}\d)[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{0,6}}_[A-Za-z0-9]{{2,64}}\b
@@ -65,10 +65,10 @@ _SPAN = re.compile(
           (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
         | \b[A-Z]{{2,10}}-\d{{1,9}}\b)
     | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
-    | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?:dollars|euros|pounds|usd|eur|gbp)\b)
+    | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
     | (?P<number>\#?(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d))
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")

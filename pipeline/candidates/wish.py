@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ _CUE_NOISE = frozenset(
 _FIRST_DAY = frozenset(("since", "from", "after", "start", "begin", "min", "gte", "gt", "starting", "between"))
 _LAST_DAY = frozenset(("until", "to", "before", "end", "max", "lte", "lt", "till", "through", "and", "ending"))
 _DAY = frozenset(("date", "day", "at", "on", "time", "when", "due", "created", "updated"))
+_LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
+_COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
 _DATE_WORDS = _FIRST_DAY | _LAST_DAY | _DAY
 _PERSON = {
     "firstname": "first_name",
@@ -67,6 +70,13 @@ class Wish:
         self._mentions = _mentions(self.spans)
         self._quoted = _named(self._by_kind.get("quoted", ()))
 
+    def speaks_of(self, item: Any) -> bool:
+        """Whether the prompt names an item of a list by one of its texts."""
+        if not self.words or not isinstance(item, dict):
+            return False
+        texts = (value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str))
+        return any(3 <= len(text) <= 80 and text not in _PLAIN_ENUMS and text in self._lower for text in texts)
+
     @property
     def pair(self) -> tuple[str, str] | None:
         """The two values of the first `owner/repo` in the prompt."""
@@ -78,7 +88,7 @@ class Wish:
 
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
-        values = self._mentions.get(name.entity)
+        values = self._mentions.get(name.entity) if name.full not in _PERSON else None
         if values is None and name.kind in ("", "name", "slug", "key", "code"):
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":
@@ -99,7 +109,7 @@ class Wish:
                 found = self._by_kind.get(kind)
                 if kind == "money" and found:
                     return _money(found[0].value, parameter)
-                return found[0].value if found else None
+                return _first_new(found, given) if found else None
         if name.full in _PERSON:
             found = self._by_kind.get(_PERSON[name.full])
             return found[0].value if found else None
@@ -118,22 +128,29 @@ class Wish:
         if not self.spans:
             return None
         words = frozenset(name.words)
-        if "date" in self._by_kind and words & (_FIRST_DAY | _LAST_DAY):
+        if "date" in self._by_kind and words & (_FIRST_DAY | _LAST_DAY) and _is_date(parameter):
             return self._date(words, parameter, is_needed=False)
         for kind in ("email", "zip", "phone"):
             if kind in self._by_kind and words & _TYPED[kind] and len(name.words) == 1:
                 return self._by_kind[kind][0].value
-        if parameter.type in ("string", "any"):
-            if name.full in _FREE_TEXT:
-                return self._search_text(name, ())
-            for span in self._by_kind.get("quoted", ()):
-                if name.words[-1] in span.before[:2]:
-                    return span.value
-        elif parameter.type in ("integer", "number") and name.words[-1] in self.words:
-            for span in self._by_kind.get("number", ()):
-                if span.before[:1] == (name.words[-1],):
-                    return span.value
-        return None
+        if "money" in self._by_kind and words & _TYPED["money"] and name.words[-1] in self.words:
+            return _money(self._by_kind["money"][0].value, parameter)
+        if parameter.type in ("integer", "number"):
+            cues = _COUNTS if name.full in _LIMITS else frozenset((name.words[-1],))
+            numbers = self._by_kind.get("number", ())
+            return next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
+        if parameter.type not in ("string", "any"):
+            return None
+        if name.full in _FREE_TEXT:
+            return self._search_text(name, ())
+        if name.kind in ("", "id") and not name.is_generic:
+            ids = {span.value for span in (*self._by_kind.get("id", ()), *self._by_kind.get("uuid", ()))}
+            found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
+            if found is not None:
+                return found
+        last = names.singular(name.words[-1])
+        quoted = self._by_kind.get("quoted", ())
+        return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
 
     def _literal(self, parameter: Parameter, taken: Collection[str] = ()) -> Any:
         """The enum literal that the prompt names as a word of its own; None where it names none or two."""
@@ -159,7 +176,12 @@ class Wish:
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
         """What to look for: quoted words, else a capitalised phrase, the one beside the resource first."""
         for kind in ("quoted", "entity", "opening"):
-            found = [span for span in self._by_kind.get(kind, ()) if span.value not in given]
+            found = [
+                span
+                for span in self._by_kind.get(kind, ())
+                if span.value not in given and span.value.lower() != name.resource
+            ]
+            found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
             if found:
                 beside = (s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1])))
                 return next(beside, found[0]).value
@@ -170,7 +192,7 @@ class Wish:
         shapes = _shapes(parameter)
         for kind in ("id", "uuid"):
             for span in self._by_kind.get(kind, ()):
-                if span.value in given:
+                if span.value in given or span.value in self._mentions.get("user", ()):
                     continue
                 prefix, mark, _ = span.value.partition("_")
                 if shape(span.value) in shapes or (mark and abbreviates(prefix.lower(), name)):
@@ -178,6 +200,10 @@ class Wish:
                 if parameter.format == "uuid" and kind == "uuid":
                     return span.value
         return None
+
+
+def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
+    return next((span.value for span in found if span.value not in given), found[-1].value)
 
 
 def shape(value: str) -> str:
@@ -210,6 +236,12 @@ def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
 
 
+def _is_date(parameter: Parameter) -> bool:
+    """Whether a date fits: cursors are named `starting_after` too."""
+    says = parameter.description.lower()
+    return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
+
+
 def _as_date(value: str, parameter: Parameter) -> str:
     """A date as the parameter's format writes it (RFC 3339)."""
     if parameter.format == "date-time" and "T" not in value:
@@ -234,6 +266,8 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
             continue
         cues = [word for word in span.before if word not in _CUE_NOISE]
         joined = bool(previous) and span.before[:1] in (("and",), ("or",))
+        if span.before[:1] in (("am",), ("are",)):
+            cues = ["user"]  # "I am mei_davis_8935"
         entity = previous if joined else names.singular(cues[0]) if cues else ""
         if entity:
             mentions.setdefault(entity, []).append(span.value)

@@ -1,10 +1,10 @@
 """A private redis-server for one machine: started in a tenth of a second, on a unix socket, ended with its owner.
 
 Whoever starts first on a folder owns the server; others adopt the live one, and start one in its
-place, on the same socket, when its owner is gone. With append-only persistence a kill of every
-process loses nothing that was acknowledged (a power cut at most the last second: `appendfsync
-everysec`). Speaking to it is the business of `state.py`; called by `serve/cli.py`, `local.py` and
-tests.
+place, on the same socket, when its owner is gone. Its append-only file is written before every
+answer and flushed to the disk each second: a kill of every process loses nothing that was
+acknowledged, a power cut at most the last second. Speaking to it is the business of `state.py`;
+called by `serve/cli.py`, `local.py` and tests.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _ADOPT_POLL_S = 0.25  # how soon an adopter sees that the owner is gone
 _STOP_S = 10.0  # to write out and exit before it is killed
 _SOCKET_PATH_MAX = 100  # sun_path holds 104 bytes on macOS and 108 on Linux, with the closing zero
 _RESTART_WAITS_S = (0.1, 0.5, 2.0, 5.0)  # after the server died by itself once, twice, ...
+_FLUSH_S = 1.0  # between two flushes of the append-only file to the disk
 _STEADY_S = 60.0  # having run so long it starts again with the first wait
 
 # Linux ends a process with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2)). Set in a fresh
@@ -174,11 +175,14 @@ class EmbeddedRedis:
     def _keep(self, binary: str) -> None:
         """Own the server while the lock is ours. This thread starts it, and lives until it has ended."""
         deaths = 0
+        flusher = threading.Thread(target=self._flush, name="redis-flusher", daemon=True)
         try:
             while not self._stopping.is_set():
                 if not self._take_lock():
                     self._stopping.wait(_ADOPT_POLL_S)
                     continue
+                if self._persistent and flusher.ident is None:
+                    flusher.start()
                 born = time.monotonic()
                 process = self._process = self._spawn(binary)
                 self._write_holder(_Holder(os.getpid(), process.pid, self._socket))
@@ -199,6 +203,20 @@ class EmbeddedRedis:
             self._process = None
             self._release_lock()
 
+    def _flush(self) -> None:
+        """Flush what the server has written to the disk, every second."""
+        flushed: dict[Path, int] = {}
+        while not self._stopping.wait(_FLUSH_S):
+            for path in (self.folder / "redis").rglob("*.aof"):
+                try:
+                    with path.open("rb") as file:
+                        written = os.fstat(file.fileno()).st_mtime_ns
+                        if flushed.get(path) != written:
+                            os.fsync(file.fileno())
+                            flushed[path] = written
+                except OSError:  # replaced by a shorter one this moment, or a disk on which the server fails too
+                    continue
+
     def _terminate(self) -> None:
         process = self._process
         if process is not None and process.poll() is None:
@@ -217,7 +235,9 @@ class EmbeddedRedis:
             "databases": "1",
             "save": "",
             "appendonly": "yes" if self._persistent else "no",
-            "appendfsync": "everysec",
+            # Not `everysec`: while a flush takes long, that one answers before it has written, and a kill then
+            # loses what was acknowledged (6.2, measured: up to 9,000 of 20,000). `_flush` does the flushing.
+            "appendfsync": "no",
             "maxmemory-policy": "noeviction",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]

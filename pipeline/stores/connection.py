@@ -1,0 +1,124 @@
+"""One way to Redis: timeouts, a breaker, and every failure as StateUnavailable.
+
+What is stored is the business of `state.py` and `catalogs.py`, which hold a connection each: a
+quick one for the request path, one with a longer timeout for what is large.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from pipeline import settings
+from pipeline.errors import SettingsError, StateUnavailable
+
+_POOL = 64  # sockets of one process; more requests than that wait for one, within the timeout
+_VERSION_MIN = (6, 2)
+
+
+class Breaker:
+    """After `failures` in a row nobody asks for `open_s`, then one request tries for all.
+
+    Requests that fail side by side count as one failure: they met the same moment.
+    """
+
+    def __init__(self, failures: int, open_s: float) -> None:
+        self._limit = failures
+        self._open_s = open_s
+        self._failures = 0
+        self._failed_at = 0.0
+        self._open_until = 0.0
+
+    def admit(self) -> float:
+        """The moment at which a request begins, when the way is free.
+
+        Raises:
+            StateUnavailable: it is not; `retry_after_s` says when it may be.
+        """
+        now = time.monotonic()
+        if self._failures >= self._limit:
+            if now < self._open_until:
+                raise StateUnavailable("The state does not answer.", retry_after_s=max(self._open_until - now, 0.1))
+            self._open_until = now + self._open_s  # this one tries; the others go on being refused meanwhile
+        return now
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def failed(self, began: float) -> None:
+        if began < self._failed_at:
+            return
+        self._failed_at = time.monotonic()
+        self._failures += 1
+        if self._failures >= self._limit:
+            self._open_until = self._failed_at + self._open_s
+
+
+class Connection:
+    """A Redis behind timeouts and a breaker. No socket is opened before the first command."""
+
+    def __init__(self, url: str, limits: settings.State, timeout_s: float) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_POOL,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=limits.connect_timeout_s,
+            # A socket that the server closed in between is opened again at once; a timeout is not tried twice.
+            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
+            protocol=2,
+            driver_info=None,
+        )
+        self._redis: Redis = Redis.from_pool(pool)
+        self._breaker = Breaker(limits.breaker_failures, limits.breaker_open_s)
+        self._open_s = limits.breaker_open_s
+
+    async def run(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """What `command` answers, given the client.
+
+        Raises:
+            StateUnavailable: Redis is away, late, loading, full, or refuses.
+        """
+        began = self._breaker.admit()
+        try:
+            answer = await command(self._redis)
+        except ResponseError as error:  # out of memory, read-only, disk full: it lives, but does not do it
+            self._breaker.succeeded()
+            raise StateUnavailable(f"The state refuses: {type(error).__name__}.", self._open_s) from error
+        except (RedisError, OSError) as error:
+            self._breaker.failed(began)
+            raise StateUnavailable("The state does not answer.", self._open_s) from error
+        self._breaker.succeeded()
+        return answer
+
+    async def script(self, source: str, keys: list[str], arguments: list[Any]) -> Any:
+        """What the Lua script `source` answers; sent whole once per server, then by its hash."""
+        return await self.run(lambda redis: redis.register_script(source)(keys=keys, args=arguments))
+
+    async def verify(self) -> None:
+        """Return when the server is one that can hold the state.
+
+        Raises:
+            StateUnavailable: it does not answer.
+            SettingsError: it is too old, or would evict what must be kept.
+        """
+        told: dict[str, Any] = await self.run(lambda redis: redis.info("server", "memory"))
+        version = str(told.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < _VERSION_MIN:
+            raise SettingsError(f"state.url: Redis {version} is too old, 6.2 is the oldest that works.")
+        policy = str(told.get("maxmemory_policy", "noeviction"))
+        if policy.startswith("allkeys-"):
+            raise SettingsError(
+                f"state.url: Redis evicts any key (maxmemory-policy {policy}), feedback among them: "
+                "set noeviction or a volatile-* policy."
+            )
+
+    async def close(self) -> None:
+        await self._redis.aclose()

@@ -1,0 +1,81 @@
+"""The names under which things lie in Redis: one table, one place.
+
+    t:{tenant}:name                                hash: name -> Upload
+    t:{tenant}:references                          hash: digest -> how many names it has
+    t:{tenant}:upload:{digest}                     the bytes of an uploaded spec
+    t:{tenant}:spec:{url}, spec:{url}              SpecRecord; without a tenant for public addresses only
+    catalog:{compiler}:{digest}                    a compiled catalog
+    vectors:{encoder}:{digest}                     the vectors of its operations
+    lease:{what}                                   token of who does it
+    t:{tenant}:impression:{id}                     Impression
+    t:{tenant}:last:{user}                         id of the user's last impression
+    t:{tenant}:inbox                               stream of QueryGroup
+    t:{tenant}:once:{user}:{key}, t:{tenant}:once:{id}    what was said under a key, of a prediction
+    t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what
+    t:{tenant}:user:{user}:{lineage}:follow:{shape}       the same of one user
+    t:{tenant}:user:{user}:{lineage}:accepted      set: operations this user accepted
+
+Names are kept in one hash a tenant, not in a key each: the quota is then exact, and listing is one
+read. Written for `state.py` and `catalogs.py`; pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+_PART_MAX = 200  # characters; longer ones (URLs, mostly) are named by their hash
+
+
+def key(*parts: str) -> str:
+    """Parts joined by colons, quoted so that no two lists of parts give the same key."""
+    return ":".join(_part(part) for part in parts)
+
+
+def digest_key(kind: str, name: str, digest: str) -> str:
+    """The key of what is a pure function of public content."""
+    return f"{kind}:{_part(name)}:{digest}"
+
+
+def shape(operation: str) -> str:
+    """The last literal segment of `METHOD /template` and how many parameters follow it: `GET issues/*`.
+
+    What followed an operation is kept by its shape, because a call is read back before it is
+    matched: see `shapes_of_call`. "" stays "": the start of a session.
+    """
+    if not operation:
+        return ""
+    method, _, path = operation.partition(" ")
+    segments = [segment for segment in path.split("/") if segment]
+    parameters = 0
+    while segments and "{" in segments[-1]:
+        segments.pop()
+        parameters += 1
+    return f"{method} {segments[-1] if segments else ''}" + "/*" * parameters
+
+
+def shapes_of_call(method: str, path: str, parameters_max: int = 2) -> tuple[str, ...]:
+    """The shapes that the operation of a concrete call may have."""
+    segments = [segment for segment in path.split("?")[0].split("/") if segment]
+    shapes = []
+    for parameters in range(min(parameters_max, len(segments)) + 1):
+        literal = segments[-1 - parameters] if len(segments) > parameters else ""
+        shapes.append(f"{method} {literal}" + "/*" * parameters)
+    return tuple(shapes)
+
+
+def may_be(operation: str, method: str, path: str) -> bool:
+    """A concrete call may be a call of this operation: same method, and its path ends like the template."""
+    if not operation.startswith(f"{method} "):
+        return False
+    template = [segment for segment in operation.partition(" ")[2].split("/") if segment]
+    segments = [segment for segment in path.split("?")[0].split("/") if segment]
+    if len(template) > len(segments):
+        return False
+    tail = segments[len(segments) - len(template) :]
+    return all("{" in pattern or pattern == segment for pattern, segment in zip(template, tail, strict=True))
+
+
+def _part(text: str) -> str:
+    if len(text) > _PART_MAX:
+        return "#" + hashlib.sha256(text.encode()).hexdigest()
+    return text.replace("%", "%25").replace(":", "%3A").replace("#", "%23")

@@ -99,6 +99,14 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str = ""  # of the content, where it is known already
 
 
+class SpecRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was found at a spec's URL."""
+
+    digest: str
+    fetched: float  # seconds since the epoch, UTC
+    etag: str = ""
+
+
 class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked: calls, prompt, spec, k."""
 

@@ -19,13 +19,15 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import RankerArtifactError
-from pipeline.ranking import features
 from pipeline.ranking.calibrate import Calibration
+from pipeline.ranking.prior import hand_score
+from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES, Head
 from pipeline.types import Scores
+
+_log = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-HEADS = ("prompt_only", "prompt_history", "history_only")
 COLD_START = "cold-start"
 SIZE_LIMIT_BYTES = 2 * 1024 * 1024
 _FORMAT = 1
@@ -117,8 +119,11 @@ class _TreesHead:
 class _LinearHead:
     """The declared linear order of the feature table: nothing is learnt."""
 
+    def __init__(self, head: Head) -> None:
+        self._head = head
+
     def raw(self, matrix: Array) -> Array:
-        return np.asarray(features.hand_score(matrix), dtype=np.float32)
+        return np.asarray(hand_score(matrix, self._head), dtype=np.float32)
 
 
 class Ranker:
@@ -134,7 +139,7 @@ class Ranker:
         """The ranker a saved text describes.
 
         Raises:
-            RankerArtifactError: too large, another schema, another feature table, or golden rows that score differently.
+            RankerArtifactError: too large, of another schema or feature table, or golden rows score differently.
         """
         if len(text) > SIZE_LIMIT_BYTES:
             raise RankerArtifactError(f"The artefact has {len(text)} bytes, over the limit of {SIZE_LIMIT_BYTES}.")
@@ -144,9 +149,9 @@ class Ranker:
             raise RankerArtifactError(f"Not a saved ranker: {error}") from error
         if artifact.format != _FORMAT:
             raise RankerArtifactError(f"Format {artifact.format} is not {_FORMAT}, the one this release reads.")
-        if artifact.fingerprint != features.FINGERPRINT or artifact.features != _names():
+        if artifact.fingerprint != FINGERPRINT or artifact.features != NAMES:
             raise RankerArtifactError(
-                f"It was fitted on feature table {artifact.fingerprint}, this release computes {features.FINGERPRINT}."
+                f"It was fitted on feature table {artifact.fingerprint}, this release computes {FINGERPRINT}."
             )
         missing = [h for h in HEADS if not (h in artifact.heads and h in artifact.calibration and h in artifact.golden)]
         if missing:
@@ -160,8 +165,8 @@ class Ranker:
         """Raw scores and calibrated confidences of one group's matrix [n_candidates, n_features] float32."""
         if head not in self._heads:
             raise RankerArtifactError(f"There is no head '{head}': one of {', '.join(self._heads)}.")
-        if matrix.ndim != 2 or matrix.shape[1] != len(features.FEATURES):
-            raise RankerArtifactError(f"A matrix {matrix.shape} does not fit {len(features.FEATURES)} features.")
+        if matrix.ndim != 2 or matrix.shape[1] != len(NAMES):
+            raise RankerArtifactError(f"A matrix {matrix.shape} does not fit {len(NAMES)} features.")
         if not len(matrix):
             none = np.zeros(0, dtype=np.float32)
             return Scores(none, none, self.version, head)
@@ -188,8 +193,7 @@ def dump(
     samples: Mapping[str, Array],
 ) -> str:
     """The text of a ranker; `samples` has a group's matrix for each head, of which golden rows are taken."""
-    names = _names()
-    ranker = Ranker(version, _build(heads, names), calibration)
+    ranker = Ranker(version, _build(heads, NAMES), calibration)
     golden = {}
     for head, matrix in samples.items():
         rows = np.vectorize(lambda v: float(f"{v:.6g}"), otypes=[np.float32])(matrix[:_GOLDEN_ROWS])
@@ -204,13 +208,13 @@ def dump(
         version=version,
         created=created,
         data=data,
-        fingerprint=features.FINGERPRINT,
-        features=names,
+        fingerprint=FINGERPRINT,
+        features=NAMES,
         heads=dict(heads),
         calibration=dict(calibration),
         golden=golden,
     )
-    return msgspec.json.format(msgspec.json.encode(artifact), indent=1).decode()
+    return msgspec.json.encode(artifact).decode()
 
 
 def packaged() -> Ranker:
@@ -229,8 +233,7 @@ def packaged() -> Ranker:
 
 def cold_start() -> Ranker:
     """The declared linear order of the feature table: what answers where there is no ranker that may serve."""
-    linear = _LinearHead()
-    return Ranker(COLD_START, dict.fromkeys(HEADS, linear), dict.fromkeys(HEADS, Calibration()))
+    return Ranker(COLD_START, {head: _LinearHead(head) for head in HEADS}, dict.fromkeys(HEADS, Calibration()))
 
 
 def serving(artifact: str = "") -> Ranker:
@@ -241,13 +244,9 @@ def serving(artifact: str = "") -> Ranker:
     """
     try:
         return Ranker.load_text(Path(artifact).read_text(encoding="utf-8")) if artifact else packaged()
-    except (RankerArtifactError, OSError) as error:
+    except (RankerArtifactError, OSError, UnicodeDecodeError) as error:
         _log.error("%s is not served, the cold-start order is: %s", artifact or "the packaged ranker", error)
         return cold_start()
-
-
-def _names() -> tuple[str, ...]:
-    return tuple(feature.name for feature in features.FEATURES)
 
 
 def _build(heads: Mapping[str, Logit | Trees], names: Sequence[str]) -> dict[str, _Head]:

@@ -1,0 +1,209 @@
+"""Synthetic sessions become query groups, through the very code that serves.
+
+Each session asks at several of its positions, with prompt, with prompt and history, and with the
+prompt taken away; `pipeline.predict.assemble` grounds each query and makes its features on the
+corrupted catalog. Of a group for training the answer, the hardest others and some at random are
+kept; groups for calibration and reporting stay whole. Called by `train/default_model.py`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import itertools
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.catalog.embed import operation_card
+from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
+from pipeline.predict import assemble
+from pipeline.ranking.prior import hand_score
+from pipeline.settings import Shortlist
+from pipeline.types import Catalog, Query, Source
+from train import corpus, dataset
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_HARD, _RANDOM = 36, 15  # others kept of a training group: with the answer 52 rows
+_POSITIONS = 4  # asked of one session, beside its first call
+_WITHOUT_VECTORS = 0.08  # share of catalogs seen before their vectors are made
+_EVENTS = 20  # last calls of a query
+
+
+class Encodes(Protocol):
+    """What turns texts into unit vectors (`pipeline.catalog.embed.Encoder`)."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> Array: ...
+
+
+class Vectors:
+    """Vectors of texts, kept in a folder as float16 so that no text is encoded twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._place: dict[bytes, int] = {}
+        blocks = []
+        for file in sorted(folder.glob("*.npz")):
+            with np.load(file) as shard:
+                for key in shard["keys"]:
+                    self._place[bytes(key)] = len(self._place)
+                blocks.append(shard["vectors"])
+        self._rows = np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float16)
+
+    def of(self, texts: Sequence[str]) -> Array:
+        """Their vectors, float32 [n_texts, n_dims]; KeyError for a text never encoded."""
+        return self._rows[[self._place[_key(t)] for t in texts]].astype(np.float32)
+
+    def missing(self, texts: Iterable[str]) -> list[str]:
+        return [t for t in dict.fromkeys(texts) if _key(t) not in self._place]
+
+    @classmethod
+    def encode(
+        cls,
+        texts: Iterable[str],
+        encoder: Encodes,
+        folder: Path,
+        progress: Callable[[int, int], None],
+        chunk: int = 2048,
+    ) -> Vectors:
+        """Encodes what is not there yet, a chunk a file, and opens the whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        todo = cls(folder).missing(texts)
+        number = len(list(folder.glob("*.npz")))
+        for start in range(0, len(todo), chunk):
+            some = todo[start : start + chunk]
+            keys = np.array([list(_key(t)) for t in some], dtype=np.uint8)
+            np.savez(folder / f"{number:05}.npz", keys=keys, vectors=encoder.encode(some).astype(np.float16))
+            number += 1
+            progress(min(start + chunk, len(todo)), len(todo))
+        return cls(folder)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def texts_of(sessions: Path) -> Iterator[str]:
+    """Every text of a corpus that needs a vector: cards of operations and prompts."""
+    for catalog, made in corpus.read(sessions):
+        yield from (operation_card(operation) for operation in catalog.operations)
+        yield from (session.prompt for session in made)
+
+
+def bootstrap(
+    sessions: Path,
+    vectors: Path,
+    groups: Path,
+    limits: Shortlist,
+    seed: int,
+    workers: int = 2,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Writes the query groups of the corpus in `sessions` under `groups`; returns how many."""
+    chunks = list(_chunks(corpus.read(sessions), 8))
+    jobs = [(f"{i:05}", chunk, groups, limits, seed) for i, chunk in enumerate(chunks)]
+    total = 0
+    if workers <= 1:
+        _start(vectors)
+        for done, count in enumerate(map(_part, jobs), 1):
+            total += count
+            progress(done * 8)
+        return total
+    with concurrent.futures.ProcessPoolExecutor(workers, initializer=_start, initargs=(vectors, 5)) as pool:
+        for done, count in enumerate(pool.map(_part, jobs), 1):
+            total += count
+            progress(done * 8)
+    return total
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+_vectors: Vectors  # of this worker process
+
+
+def _start(vectors: Path, nice: int = 0) -> None:
+    global _vectors
+    if nice:
+        os.nice(nice)
+    _vectors = Vectors(vectors)
+
+
+def _part(job: tuple[str, list[tuple[Catalog, list[corpus.Session]]], Path, Shortlist, int]) -> int:
+    name, chunk, folder, limits, seed = job
+    made = (group for catalog, sessions in chunk for group in groups_of(catalog, sessions, _vectors, limits, seed))
+    return dataset.write_part(made, folder, name)
+
+
+def groups_of(
+    catalog: Catalog, sessions: Sequence[corpus.Session], vectors: Vectors, limits: Shortlist, seed: int
+) -> Iterator[dataset.Group]:
+    """The labelled query groups of one catalog's sessions."""
+    rng = random.Random(f"{seed} {catalog.digest}")
+    compiled = compile_catalog(catalog)
+    if rng.random() >= _WITHOUT_VECTORS:
+        compiled = with_vectors(compiled, vectors.of([operation_card(o) for o in catalog.operations]))
+    source = Source(digest=catalog.digest)
+    for session in sessions:
+        vector = vectors.of([session.prompt])[0] if compiled.vectors is not None else None
+        later = [a for a in session.answers if a > 0]
+        asked = [a for a in session.answers if a == 0] + sorted(rng.sample(later, min(_POSITIONS, len(later))))
+        for position in asked:
+            calls = session.calls[:position][-_EVENTS:]
+            for head in ("prompt_history", "history_only") if position else ("prompt_only",):
+                query = Query(source=source, calls=calls, prompt="" if head == "history_only" else session.prompt)
+                group = _group(query, compiled, vector, limits, session, position, head, rng)
+                if group is not None:
+                    yield group
+
+
+def _group(
+    query: Query,
+    compiled: Compiled,
+    vector: Array | None,
+    limits: Shortlist,
+    session: corpus.Session,
+    position: int,
+    head: str,
+    rng: random.Random,
+) -> dataset.Group | None:
+    grounded, matrix = assemble(query, compiled, vector if query.prompt else None, {}, limits)
+    wanted = session.operations[position]
+    answer = next((i for i, c in enumerate(grounded.candidates) if c.operation == wanted), -1)
+    if session.split == "train":
+        if answer < 0 or len(matrix) < 2:  # no order puts it first
+            return None
+        kept = _negatives(matrix, answer, rng)
+        matrix, answer = matrix[kept], kept.index(answer)
+    labels = np.zeros(len(matrix), dtype=np.int32)
+    if answer >= 0:
+        labels[answer] = 1
+    return dataset.Group(
+        qid=dataset.qid_of(f"{session.id} {position} {head}"),
+        spec=session.spec,
+        provider=session.provider,
+        split=session.split,
+        head=head,
+        operations=len(compiled.catalog.operations),
+        answer=answer,
+        x=matrix,
+        y=labels,
+    )
+
+
+def _negatives(matrix: Array, answer: int, rng: random.Random) -> list[int]:
+    """Rows to keep, in their order: the answer, those a hand-weighted sum finds best, and some at random."""
+    if len(matrix) <= _HARD + _RANDOM + 1:
+        return list(range(len(matrix)))
+    order = [i for i in np.argsort(-hand_score(matrix), kind="stable").tolist() if i != answer]
+    return sorted([answer, *order[:_HARD], *rng.sample(order[_HARD:], _RANDOM)])

@@ -1,0 +1,143 @@
+"""Query groups as Parquet: one row per group, so that no split, shard or worker can ever cut one.
+
+A folder holds `{split}/{head}/part-*.parquet` with list columns: `x` is the group's matrix in C
+order, `y` its labels. `answer` is the position of the call that came next, -1 where it is no
+candidate at all. Written by `train/bootstrap.py` (later also from the journal), read by
+`train/fit.py` through Ray Data and by calibration and evaluation as plain arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.ranking.table import FEATURES, FINGERPRINT
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SPLITS = ("train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """One labelled query group."""
+
+    qid: int
+    spec: str
+    provider: str
+    split: str
+    head: str
+    operations: int  # in the catalog
+    answer: int  # position among the candidates, -1 where it is none of them
+    x: Array  # [n_candidates, n_features] float32
+    y: Array  # [n_candidates] int32, 0-3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Groups:
+    """Many groups end to end."""
+
+    x: Array  # [n_rows, n_features] float32
+    y: Array  # [n_rows] int32
+    sizes: Array  # [n_groups] int32
+    answers: Array  # [n_groups] int32
+    operations: Array  # [n_groups] int32
+    providers: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def matrices(self) -> Iterator[Array]:
+        """Each group's matrix [n_candidates, n_features]."""
+        start = 0
+        for size in self.sizes.tolist():
+            yield self.x[start : start + size]
+            start += size
+
+
+def qid_of(text: str) -> int:
+    """A stable id of a group: where it comes from decides where it stands after sorting."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def write_part(groups: Iterable[Group], folder: Path, part: str) -> int:
+    """Writes groups under `folder/{split}/{head}/part-{part}.parquet`; returns how many."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    places: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        places[group.split, group.head].append(group)
+    for (split, head), rows in places.items():
+        rows.sort(key=lambda g: g.qid)
+        target = folder / split / head
+        target.mkdir(parents=True, exist_ok=True)
+        table = pa.table(
+            {
+                "qid": pa.array([g.qid for g in rows], pa.int64()),
+                "spec": [g.spec for g in rows],
+                "provider": [g.provider for g in rows],
+                "head": [g.head for g in rows],
+                "operations": pa.array([g.operations for g in rows], pa.int32()),
+                "n": pa.array([len(g.y) for g in rows], pa.int32()),
+                "answer": pa.array([g.answer for g in rows], pa.int32()),
+                "x": pa.array(
+                    [np.ascontiguousarray(g.x, dtype=np.float32).ravel() for g in rows], pa.list_(pa.float32())
+                ),
+                "y": pa.array([g.y.astype(np.int32) for g in rows], pa.list_(pa.int32())),
+            },
+            metadata={"fingerprint": FINGERPRINT},
+        )
+        pq.write_table(table, target / f"part-{part}.parquet", compression="zstd", row_group_size=512)
+    return sum(map(len, places.values()))
+
+
+def read(folder: Path, split: str, head: str) -> Groups:
+    """All groups of one split and head, in the order of their ids."""
+    import pyarrow.parquet as pq
+
+    files = sorted((folder / split / head).glob("part-*.parquet"))
+    if not files:
+        none = np.zeros(0, dtype=np.int32)
+        return Groups(np.zeros((0, len(FEATURES)), dtype=np.float32), none, none, none, none, ())
+    import pyarrow as pa
+
+    return from_table(pa.concat_tables([pq.read_table(file) for file in files]))
+
+
+def from_table(table: Any) -> Groups:
+    """Groups of a pyarrow table with this module's columns, sorted by id: the same whatever order shards came in."""
+    table = table.sort_by("qid").combine_chunks()
+    width = len(FEATURES)
+    return Groups(
+        x=_flat(table["x"], np.float32).reshape(-1, width),
+        y=_flat(table["y"], np.int32),
+        sizes=table["n"].to_numpy().astype(np.int32),
+        answers=table["answer"].to_numpy().astype(np.int32),
+        operations=table["operations"].to_numpy().astype(np.int32),
+        providers=tuple(table["provider"].to_pylist()),
+    )
+
+
+def _flat(column: Any, kind: Any) -> Array:
+    """Values of a list column end to end; NaN is a value here, null is not written."""
+    parts = [np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), dtype=kind) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=kind)
+
+
+def content_hash(folder: Path) -> str:
+    """Hash of all groups under `folder`: what a model was fitted on."""
+    import pyarrow.parquet as pq
+
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("part-*.parquet")):
+        table = pq.read_table(file, columns=["qid", "answer", "n"])
+        for name in table.column_names:
+            digest.update(np.ascontiguousarray(table[name].to_numpy()).tobytes())
+        digest.update(file.relative_to(folder).as_posix().encode())
+    return f"sha256:{digest.hexdigest()}"

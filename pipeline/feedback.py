@@ -34,7 +34,7 @@ from pipeline.types import Feedback, Impression, QueryGroup
 
 ACCEPTED, CHOSEN = 2, 3
 
-# The operation's key for (impression, method, path) of a call in the impression's catalog; None when it has no such one.
+# (impression, method, path) of a call -> key of its operation in the impression's catalog, None when there is none.
 Match = Callable[[Impression, str, str], Awaitable[str | None]]
 
 
@@ -103,6 +103,8 @@ def _check(feedback: Feedback) -> None:
     guardrails.printable("user_id", feedback.user, guardrails.URI_MAX)
     guardrails.printable("chosen", feedback.chosen, guardrails.URI_MAX)
     guardrails.printable("Idempotency-Key", feedback.idempotency_key, guardrails.URI_MAX)
+    if feedback.prediction_id and id_time(feedback.prediction_id) is None:
+        raise UnknownPrediction("There is no such prediction of this user.")
     if not feedback.prediction_id and feedback.user == ANONYMOUS:
         raise BadRequest("Feedback without a prediction_id needs a user_id: it then means that user's last prediction.")
     if feedback.outcome == "override" and not feedback.chosen:

@@ -20,6 +20,7 @@ from pipeline.errors import BadRequest
 from pipeline.stores import lua
 from pipeline.stores.connection import Connection
 from pipeline.stores.keys import digest_key, key
+from pipeline.types import SpecRecord
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _THREAD_BYTES = 65536  # compressing more than that takes over a millisecond: not on the event loop
@@ -34,14 +35,6 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float  # seconds since the epoch, UTC
     title: str = ""
     operations: int = 0
-
-
-class SpecRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was found at a spec's URL."""
-
-    digest: str
-    fetched: float  # seconds since the epoch, UTC
-    etag: str = ""
 
 
 class CatalogStore:

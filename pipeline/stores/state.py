@@ -19,11 +19,11 @@ from redis.asyncio import Redis
 from pipeline import settings
 from pipeline.errors import Overloaded
 from pipeline.stores import lua
-from pipeline.stores.catalogs import CatalogStore, SpecRecord, decode_spec, decode_upload
+from pipeline.stores.catalogs import CatalogStore, decode_spec, decode_upload
 from pipeline.stores.connection import Connection
 from pipeline.stores.encoding import pack_group, pack_impression, unpack_impression
 from pipeline.stores.keys import key, may_be, shape, shapes_of_call
-from pipeline.types import Feedback, Impression, Query, QueryGroup
+from pipeline.types import Feedback, Impression, Query, QueryGroup, SpecRecord
 
 ANONYMOUS = "anonymous"  # a user that many people share: nothing is kept about it
 

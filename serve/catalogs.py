@@ -61,10 +61,10 @@ class CatalogsDeployment:
         self._settings = settings
         self._embedder = embedder
         self._metrics = Metrics()
-        self._state = State(settings.state)
+        self._state = State(settings.state, settings.state.url)
         self._library = Library(
             settings.catalogs,
-            store=self._state,
+            store=self._state.catalogs,
             parser=ParseProcess(settings.parse),
             fetcher=Fetcher(settings.fetch),
             encoder=RemoteEncoder(embedder),
@@ -84,10 +84,9 @@ class CatalogsDeployment:
         )
 
     @_as_values
-    async def match(self, tenant: str, digest: str, endpoint: str) -> str | None:
-        """The key of the operation an endpoint belongs to, None when it is in none."""
+    async def match(self, tenant: str, digest: str, method: str, path: str) -> str | None:
+        """The key of the operation a call belongs to, None when it is in none."""
         compiled = await self._library.obtain(Source(digest=digest), tenant)
-        method, _, path = endpoint.partition(" ")
         match = compiled.matcher.match(method, path)
         return None if match is None else compiled.catalog.operations[match.index].key
 
@@ -98,9 +97,11 @@ class CatalogsDeployment:
         return _summary(name, compiled.catalog)
 
     @_as_values
-    async def names(self, tenant: str) -> list[dict[str, str]]:
-        named = await self._state.list_uploads(tenant)
-        return [{"name": name, "catalog": digest} for name, digest in sorted(named.items())]
+    async def names(self, tenant: str) -> list[dict[str, Any]]:
+        return [
+            {"name": upload.name, "catalog": upload.digest, "title": upload.title, "operations": upload.operations}
+            for upload in await self._state.catalogs.list_uploads(tenant)
+        ]
 
     @_as_values
     async def describe(self, tenant: str, source: Source) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def application(settings: Settings) -> serve.Application:
         from serve.generator import Generator as GeneratorDeployment
 
         generator = GeneratorDeployment.options(**_options(settings.generator)).bind(settings)
-    return Ingress.options(**_options(settings.ingress)).bind(settings, catalogs, ranker, generator)
+    return Ingress.options(**_options(settings.ingress)).bind(settings, catalogs, embedder, ranker, generator)
 
 
 def _options(section: Any, threads: int = 1) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pipeline.feedback import record
 from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
 from pipeline.stores.state import State
-from pipeline.types import Source
+from pipeline.types import Impression, Source
 from serve import schemas
 from serve.envelope import TITLES, Envelope, problem, problem_document
 from serve.metrics import Metrics
@@ -75,14 +75,14 @@ class Service:
             idempotency_key=request.headers.get("idempotency-key", ""),
         )
 
-        async def match(digest: str, endpoint: str) -> str | None:
-            return await self._backend.catalogs("match", _TENANT, digest, endpoint, key=digest)
+        async def match(impression: Impression, method: str, path: str) -> str | None:
+            digest = impression.digest
+            return await self._backend.catalogs("match", _TENANT, digest, method, path, key=digest)
 
         receipt = await record(feedback, self._state, match)
-        if not receipt.duplicate:
+        if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=feedback.outcome)
-        status = "duplicate" if receipt.duplicate else "recorded"
-        return _json_response({"prediction_id": receipt.prediction_id, "status": status}, 202)
+        return _json_response({"prediction_id": receipt.prediction_id, "status": receipt.status}, 202)
 
     async def put_catalog(self, request: Request) -> Response:
         """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML."""
@@ -207,14 +207,21 @@ class Ingress:
     """One replica of the ingress: the application over deployment handles and the state."""
 
     def __init__(
-        self, settings: Settings, catalogs: DeploymentHandle, ranker: DeploymentHandle, generator: Any = None
+        self,
+        settings: Settings,
+        catalogs: DeploymentHandle,
+        embedder: DeploymentHandle,
+        ranker: DeploymentHandle,
+        generator: DeploymentHandle | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._stages = RemoteStages(settings, catalogs, ranker, generator, self._metrics)
+        self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_app(self._settings, self._stages, State(self._settings.state), self._metrics)
+        return build_app(
+            self._settings, self._stages, State(self._settings.state, self._settings.state.url), self._metrics
+        )
 
 
 def _content_type(request: Request) -> str:

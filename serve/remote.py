@@ -37,12 +37,14 @@ class RemoteStages:
         self,
         settings: Settings,
         catalogs: DeploymentHandle,
+        embedder: DeploymentHandle,
         ranker: DeploymentHandle,
         generator: DeploymentHandle | None,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._catalogs = catalogs
+        self._embedder = embedder  # asked for its health only: Catalogs is who uses it
         self._ranker = ranker
         self._generator = generator
         self._metrics = metrics
@@ -112,7 +114,7 @@ class RemoteStages:
 
     async def states(self) -> dict[str, dict[str, Any]]:
         """What each deployment says of itself, for /health; a silent one is `unavailable`."""
-        handles = {"catalogs": self._catalogs, "ranker": self._ranker}
+        handles = {"catalogs": self._catalogs, "embedder": self._embedder, "ranker": self._ranker}
         if self._generator is not None:
             handles["generator"] = self._generator
 

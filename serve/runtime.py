@@ -8,6 +8,7 @@ per instance, so that two instances do not meet. Called by `opensesame serve` an
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -47,14 +48,18 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "TOKENIZERS_PARALLELISM": "false",
     }
     if haproxy:
-        metrics_port, stats_port = _free_ports(2)
+        metrics_port, stats_port, fallback_port, fallback_grpc_port = _free_ports(4)
         low = 20000 + secrets.randbelow(200) * 50  # this instance's replicas listen in a window of its own
         variables |= {
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+            # HAProxy's backup server. Its default port is bound with SO_REUSEPORT: two instances would share it.
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
+            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
             "RAY_SERVE_HAPROXY_NBTHREAD": "1" if (os.cpu_count() or 1) <= 4 else "4",
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
@@ -94,7 +99,7 @@ class Runtime:
         _write_token(self.token_file)
         os.environ.update(environment(settings, self._folder, self.token_file))
         if settings.state.url == "embedded":
-            self._redis = EmbeddedRedis(self._var / "redis", settings.state.redis_server)
+            self._redis = EmbeddedRedis(self._var, settings.state.redis_server)
             self._redis.start()
             state = settings.state.model_copy(update={"url": self._redis.url})
             settings = settings.model_copy(update={"state": state})
@@ -106,7 +111,8 @@ class Runtime:
         import ray
         from ray import serve
 
-        before = {child.pid for child in psutil.Process().children(recursive=True)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._connected = True
         if settings.ray.address:
             ray.init(address=settings.ray.address, namespace=_APP, log_to_driver=False)
         else:
@@ -122,7 +128,9 @@ class Runtime:
                 _temp_dir=str(self._folder),
             )
             self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
-        self._connected = True
+        for number, handler in handlers.items():  # ray.init installs a SIGTERM handler of its own, which aborts
+            signal.signal(number, handler)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(
             proxy_location="HeadOnly",
             http_options={
@@ -136,20 +144,21 @@ class Runtime:
         else:
             build = self._build
         serve.run(build(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
-        self._children = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+        self._children = psutil.Process().children(recursive=True)
 
     def stop(self) -> None:
         if self._connected:
             import ray
             from ray import serve
 
+            # Those that were seen before count too: a child whose parent died is no descendant any more.
             self._children = _union(self._children, psutil.Process().children(recursive=True))
             with contextlib.suppress(Exception):  # whatever Ray says while it ends, its processes are ended below
                 serve.shutdown()
             with contextlib.suppress(Exception):
                 ray.shutdown()
             self._connected = False
-        keep = {self._redis.pid} if self._redis else set()
+        keep = {self._redis.server_pid} if self._redis else set()
         _end([child for child in self._children if child.pid not in keep])
         if self._redis is not None:
             self._redis.stop()

@@ -109,7 +109,7 @@ class Connection:
             StateUnavailable: it does not answer.
             SettingsError: it is too old, or would evict what must be kept.
         """
-        told: dict[str, Any] = await self.run(lambda redis: redis.info("server", "memory"))
+        told: dict[str, Any] = await self.run(lambda redis: redis.info())
         version = str(told.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < _VERSION_MIN:
             raise SettingsError(f"state.url: Redis {version} is too old, 6.2 is the oldest that works.")

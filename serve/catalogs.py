@@ -70,6 +70,9 @@ class CatalogsDeployment:
             encoder=RemoteEncoder(embedder),
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ground")
+        # Argument schemas travel for the generator only.
+        schemas = settings.shortlist.schemas if settings.generator.enabled else 0
+        self._shortlist = settings.shortlist.model_copy(update={"schemas": schemas})
 
     @_as_values
     async def ground(self, query: Query, habit: dict[str, float], vector: np.ndarray | None) -> GroundedQuery:
@@ -79,9 +82,7 @@ class CatalogsDeployment:
         if embedding is not None:
             vector = await embedding
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, prepare, query, compiled, vector, habit, self._settings.shortlist
-        )
+        return await loop.run_in_executor(self._thread, prepare, query, compiled, vector, habit, self._shortlist)
 
     @_as_values
     async def match(self, tenant: str, digest: str, method: str, path: str) -> str | None:

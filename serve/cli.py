@@ -17,6 +17,7 @@ from rich.table import Table
 
 from pipeline import settings as configuration
 from pipeline.errors import OpenSesameError
+from train.evaluate import run as evaluate
 
 app = typer.Typer(
     help="Predict the next API call from an OpenAPI spec, past calls and a sentence of intent.",
@@ -137,6 +138,9 @@ def catalogs(
                 _err.print(f"warning: {warning}")
             for operation in answer.get("endpoints", []):
                 _out.print(f"  {operation['endpoint']}  {operation['summary']}", highlight=False)
+
+
+app.command("evaluate")(evaluate)
 
 
 @app.command("check-config")

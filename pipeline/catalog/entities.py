@@ -32,6 +32,7 @@ TYPED = ("email", "zip", "name", "date")  # required fields whose presence in a 
 _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "postcode": 1, "name": 2, "firstname": 2,
                 "lastname": 2, "date": 3, "day": 3}  # fmt: skip
 
+_IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _WRITE = 0.6  # a write answers with what it made, but is seldom called for that
 
 
@@ -49,7 +50,6 @@ class Entities:
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
         for key, number in self.ids.items():
             self._by_last.setdefault(key[-1], []).append((key, number))
-        # Without a single response schema names are all there is; with some, an absent one says little.
         supplies = [self._supplies(operation, set(mine)) for operation, mine in zip(operations, needs, strict=True)]
         self.size = len(self.ids)
         self.need_starts, self.need_keys = _rows(needs, np.int32)
@@ -84,12 +84,12 @@ class Entities:
 
     def of_parameter(self, name: str) -> int | None:
         """The key an argument of this name gives a value for, where it is one of this catalog."""
-        found = identifier(name, in_path=True)
+        found = identifier(name[:100], in_path=True)
         return self.ids.get(found) if found else None
 
     def of_field(self, name: str) -> list[tuple[int, float]]:
         """The keys a field of a sampled response (dotted name) gives values for, with grades."""
-        return [(self.ids[key], grade) for key, grade in _field_keys(name[:200]) if key in self.ids]
+        return [(self.ids[key], grade) for key, grade in _field_keys(name[-100:]) if key in self.ids]
 
     def _needs(self, operation: Operation) -> list[int]:
         found: dict[int, None] = {}
@@ -105,21 +105,40 @@ class Entities:
         if operation.method == "DELETE":
             return {}
         found: dict[int, float] = {}
-        resource = resource_key(operation.path)
+        own = self._own(operation)
+        for field in operation.response_fields:
+            for key, grade in _field_keys(field):
+                # An identifier inside something that is no entity here belongs to what the operation is about.
+                known = key and key[-1] in self._by_last
+                if known or grade < _IDENTIFIES:
+                    self._grade(found, key, grade)
+                else:
+                    _raise(found, own, grade if not key else 0.8 * grade)
         if operation.response_fields:
-            for field in operation.response_fields:
-                for key, grade in _field_keys(field):
-                    self._grade(found, key or resource, grade)
-            self._grade(found, resource, 0.8)
+            _raise(found, own, 0.8)
         else:
             said = operation.operation_id or operation.path.rsplit("/", 1)[-1]
             self._grade_words(found, stems(said.replace("By", "_by_").split("_by_")[0]), 0.55)
             self._grade_words(found, stems(operation.summary), 0.5)
             self._grade_words(found, stems(operation.description), 0.2)
             if operation.path.count("/") > 1 and not operation.path.endswith("}"):
-                self._grade(found, resource, 0.8)
+                _raise(found, own, 0.8)
         scale = 1.0 if operation.verb == "read" else _WRITE
         return {key: scale * grade for key, grade in found.items() if key not in own_needs}
+
+    def _own(self, operation: Operation) -> dict[int, float]:
+        """Keys of what the operation is about and how surely: nouns of its last literals, else of its summary."""
+        found: dict[int, float] = {}
+        literals = [s for s in operation.path.split("/") if s and "{" not in s]
+        if literals:
+            self._grade(found, resource_key(operation.path), 1.0)
+            if not found:
+                self._grade_words(found, stems(literals[-1]), 0.7)
+        if not found and len(literals) > 1:  # /movie/popular
+            self._grade(found, resource_key(literals[-2]), 0.7)
+        if not found:
+            self._grade_words(found, stems(operation.summary), 0.5)
+        return found
 
     def _grade(self, found: dict[int, float], key: Key, grade: float) -> None:
         """A key that is said; half for each whose last word alone fits."""
@@ -137,6 +156,12 @@ class Entities:
                 value = grade if present.issuperset(known) else grade / 2
                 if value > found.get(number, 0.0):
                     found[number] = value
+
+
+def _raise(found: dict[int, float], keys: dict[int, float], grade: float) -> None:
+    """Raises the grades of `keys`, each by its own certainty."""
+    for number, certainty in keys.items():
+        found[number] = max(found.get(number, 0.0), grade * certainty)
 
 
 @functools.lru_cache(maxsize=16384)

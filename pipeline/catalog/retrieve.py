@@ -24,6 +24,7 @@ from pipeline.settings import Shortlist
 from pipeline.types import Catalog, Match, Query
 
 _RRF = 10.0  # ranks are damped by this; 60 is usual for long lists, ours are short and their heads matter
+_PRODUCERS = 0.5  # producers stand beside what the prompt names, not above it
 _NEIGHBOURS_OF = 3  # calls
 _DECAY = 0.8  # of what an older call says, per call
 
@@ -93,6 +94,8 @@ class Evidence:
     overlap_rank: np.ndarray | None  # [n] reciprocal rank of path overlap with the last call, in the catalog
     ready: np.ndarray  # [n] how surely the session has what the candidate needs; 1 if it needs nothing
     unbound: np.ndarray  # [n] needs it has not
+    lacking: np.ndarray  # [n] best grade at which it supplies what the session has not
+    having: np.ndarray  # [n] the same of what the session has
     newly: np.ndarray  # [n] bool: some need was met by the last call only
     searched: bool  # one of the recent operations took a search text
 
@@ -104,6 +107,8 @@ class Evidence:
     free: np.ndarray  # [n] takes a search text: 1 required, .5 optional
     demands: np.ndarray  # [4, n] bool: requires a field of each kind (entities.TYPED)
     deprecated: np.ndarray  # [n] bool
+    hub: np.ndarray  # [n] how much of the API lies below its path, 0..1
+    demand: np.ndarray  # [n] how much of the API needs what it supplies, 0..1
     document_order: np.ndarray  # [n] place in the document, 0..1
 
 
@@ -153,24 +158,24 @@ def _union(
 ) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
     """Indices of the shortlist, best first, and who proposed each."""
     n = compiled.relations.size
-    lists: list[tuple[str, np.ndarray]] = []
+    lists: list[tuple[str, float, np.ndarray]] = []
     if wish is not None:
-        lists.append(("words", _top(wish.words_match, limits.words)))
+        lists.append(("words", 1.0, _top(wish.words_match, limits.words)))
         if wish.cosine is not None:
-            lists.append(("meaning", _top(wish.cosine - wish.cosine.min(), limits.meaning)))
+            lists.append(("meaning", 1.0, _top(wish.cosine - wish.cosine.min(), limits.meaning)))
     if near is not None:
-        lists.append(("relations", _top(near, limits.neighbours)))
+        lists.append(("relations", 1.0, _top(near, limits.neighbours)))
     if goals is not None:
-        lists.append(("relations", _top(np.maximum(goals.producer, goals.producer_2), limits.producers)))
+        lists.append(("relations", _PRODUCERS, _top(np.maximum(goals.producer, goals.producer_2), limits.producers)))
     if habit:
         index = compiled.relations.index
         known = sorted((-value, index[key]) for key, value in habit.items() if key in index and value > 0)
-        lists.append(("habit", np.array([i for _, i in known[: limits.habit]], dtype=np.int64)))
+        lists.append(("habit", 1.0, np.array([i for _, i in known[: limits.habit]], dtype=np.int64)))
 
     total = np.zeros(n, dtype=np.float64)
     named: dict[int, dict[str, None]] = {}
-    for source, ranked in lists:
-        total[ranked] += 1.0 / (_RRF + np.arange(1, len(ranked) + 1))
+    for source, weight, ranked in lists:
+        total[ranked] += weight / (_RRF + np.arange(1, len(ranked) + 1))
         for i in ranked.tolist():
             named.setdefault(i, {})[source] = None
     # What no source named comes last: nearer ones first, then as a newcomer would read the document.
@@ -228,6 +233,7 @@ def _evidence(
             recent_cosine = _centred(vectors, recent, chosen)
     e = relations.entities
     ready, unbound = relations.ready(session.state)
+    lacking, having = relations.fresh(session.state)
     ready_before, _ = relations.ready(session.state_before)
     newly = ready[chosen] > ready_before[chosen] + 0.2
     known = {}
@@ -264,6 +270,8 @@ def _evidence(
         overlap_rank=overlap_rank,
         ready=ready[chosen],
         unbound=unbound[chosen],
+        lacking=lacking[chosen],
+        having=having[chosen],
         newly=newly,
         searched=session.searched,
         kind=(2 * relations.verb + relations.item)[chosen].astype(np.int8),
@@ -273,6 +281,8 @@ def _evidence(
         free=relations.free[chosen],
         demands=relations.typed[chosen].T,
         deprecated=relations.deprecated[chosen],
+        hub=relations.hub[chosen],
+        demand=relations.demand[chosen],
         document_order=(chosen / max(relations.size - 1, 1)).astype(np.float32),
     )
 

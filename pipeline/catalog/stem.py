@@ -13,6 +13,8 @@ _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _PLURAL_ACRONYM = re.compile(r"([A-Z]{2,})s(?![a-z])")
 
+_NAME_MAX, _WORD_MAX = 64, 40  # characters; longer texts are prompts and prose, longer words no words: not remembered
+
 _SHORT_FORMS = {
     "acct": "account", "addr": "address", "app": "application", "apps": "application", "attr": "attribute",
     "auth": "authentication", "avg": "average", "calc": "calculate", "cfg": "configuration",
@@ -47,15 +49,27 @@ def split_words(text: str) -> list[str]:
     return [w.lower() for w in _CAMEL.findall(_PLURAL_ACRONYM.sub(r"\1", text))]
 
 
-@functools.lru_cache(maxsize=32768)
 def stems(text: str) -> tuple[str, ...]:
     """Stems of the words of `text` that carry meaning, in order, with repeats."""
+    return _remembered(text) if len(text) <= _NAME_MAX else _stems(text)
+
+
+@functools.lru_cache(maxsize=32768)
+def _remembered(text: str) -> tuple[str, ...]:
+    return _stems(text)
+
+
+def _stems(text: str) -> tuple[str, ...]:
     return tuple(stem(w) for w in split_words(text) if w not in _STOP and len(w) > 1)
 
 
-@functools.lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """The stem of a lower-case word: `repositories`, `repository` and `repo` give the same."""
+    return _stem(word) if len(word) <= _WORD_MAX else word
+
+
+@functools.lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
     word = _SHORT_FORMS.get(word, word)
     if len(word) < 3 or not word.isascii():
         return word

@@ -23,15 +23,16 @@ _WEIGHTS = np.array([_FIELD_WEIGHTS.get(name, 0.0) for name in FIELDS], dtype=np
 _MEANING = 1.2
 _EXPLAINED_BY = 6  # calls whose meaning is taken out of the prompt
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w")
+# Every repeat is bounded: a prompt may be written to make a search slow.
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.\w")
 _ZIP = re.compile(r"(?i)\b(?:zip|postal|postcode)\b|\b\d{5}(?:-\d{4})?\b")
 _DATE = re.compile(
     r"(?i)\b\d{4}-\d\d-\d\d|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\b(?:today|tomorrow|yesterday|tonight|(?:next|last) week"
     r"|(?:jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d)"
 )
 _FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
-_PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,}[\"”’»]|(?<=\s)'[^']{2,}'")
-_IDENTIFIER = re.compile(r"(?=[\w#-]*\d)#?\b\w[\w-]{3,}\b|#\w+")
+_PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,80}[\"”’»]|(?<=\s)'[^']{2,80}'")
+_IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
 

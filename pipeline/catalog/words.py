@@ -20,7 +20,7 @@ N_FIELDS = len(FIELDS)
 _COVER_NAME, _COVER_CARD, _WIDTH = N_FIELDS, N_FIELDS + 1, N_FIELDS + 2
 _K1, _B = 1.2, 0.75  # the usual values of BM25
 _RESPONSE_TERMS = 64  # distinct words of a response that count; the first levels are named first
-_SIMILAR_KEPT = 128  # operations whose likeness to all others is remembered
+_SIMILAR_BYTES = 1 << 20  # of remembered likenesses: 214 operations of a spec as large as GitHub's
 
 
 class Words:
@@ -31,6 +31,7 @@ class Words:
         self._vocabulary: dict[str, int] = {}
         self._name_terms: list[frozenset[int]] = []
         self._similar: dict[int, np.ndarray] = {}
+        self._similar_kept = max(8, _SIMILAR_BYTES // (4 * max(self.size, 1)))
         terms: list[int] = []  # of each posting
         columns: list[int] = []  # field * size + operation
         counts: list[int] = []
@@ -85,9 +86,8 @@ class Words:
     def nbytes(self) -> int:
         """Bytes of the index, the remembered likenesses at their most."""
         arrays = self._columns.nbytes + self._weights.nbytes + self._starts.nbytes + self.idf.nbytes
-        return (
-            arrays + 120 * len(self._vocabulary) + 40 * sum(map(len, self._name_terms)) + 4 * self.size * _SIMILAR_KEPT
-        )
+        likenesses = 4 * self.size * min(self._similar_kept, self.size)
+        return arrays + likenesses + 120 * len(self._vocabulary) + 40 * sum(map(len, self._name_terms))
 
     def terms(self, text: str) -> tuple[int, ...]:
         """Distinct known terms of the text, in the order of the text."""
@@ -114,7 +114,7 @@ class Words:
         row = self._similar.get(operation)
         if row is None:
             row = self._sum(sorted(self._name_terms[operation]), _WIDTH)[_COVER_NAME].copy()
-            if len(self._similar) >= _SIMILAR_KEPT:
+            if len(self._similar) >= self._similar_kept:
                 self._similar.clear()
             self._similar[operation] = row
         return row

@@ -176,6 +176,8 @@ def _repeat_columns(columns: _Columns, e: Any) -> None:
 
 def _prior_columns(columns: _Columns, e: Any) -> None:
     columns["ready"] = e.ready
+    columns["lacking"] = e.lacking
+    columns["having"] = e.having
     columns["unbound"] = np.minimum(e.unbound, 4) / 4.0
     columns.run("is_read", np.arange(5)[:, None] == (e.kind >> 1))
     columns["item"] = e.kind & 1
@@ -184,4 +186,6 @@ def _prior_columns(columns: _Columns, e: Any) -> None:
     columns["given"] = np.minimum(e.given, 4) / 4.0
     columns["free"] = e.free
     columns["deprecated"] = e.deprecated
+    columns["hub"] = e.hub
+    columns["demand"] = e.demand
     columns["document_order"] = e.document_order

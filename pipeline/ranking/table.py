@@ -101,6 +101,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("past_lifecycle", "best over recent calls: how usual its kind is after theirs", "past", 1, "history"),
     Feature("ready", "how surely the session has what it needs; 1 if it needs nothing", "state", 1),
     Feature("unbound", "identifiers it needs and the session has not", "state", -1),
+    Feature("lacking", "best grade at which it supplies what the session has not", "state", 0),
+    Feature("having", "best grade at which it supplies what the session already has", "state", 0),
     Feature("newly", "some need was met by the last call only", "state", 1, "history"),
     Feature("is_last", "it is the last call's operation", "repeat", 0, "history"),
     Feature("run", "length of the last operation's run, up to 3, if it is that one", "repeat", 0, "history"),
@@ -117,6 +119,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("given", "other arguments it requires, saturating", "prior", 0),
     Feature("free", "it takes a search text", "prior", 0),
     Feature("deprecated", "the spec calls it deprecated", "prior", -1),
+    Feature("hub", "how much of the API lies below its path", "prior", 0),
+    Feature("demand", "how much of the API needs what it supplies", "prior", 0),
     Feature("document_order", "place in the document", "prior", 0),
     *(
         Feature(f"after_{name}", f"the last call's verb class is {name}", "last class", 0, "history")

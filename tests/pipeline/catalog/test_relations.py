@@ -1,0 +1,129 @@
+"""Who needs what, who supplies it, and how paths stand to one another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.catalog.relations import PAIR, PAIRS, Relations
+from pipeline.types import Catalog, Link, Operation, Parameter
+
+
+def path_parameter(name: str) -> Parameter:
+    return Parameter(name, "path", required=True, type="string")
+
+
+LIST = Operation("GET", "/pets", "listPets", "List pets", tags=("pets",), response_fields=("data.id", "data.owner.id"))
+MAKE = Operation("POST", "/pets", "createPet", "Create a pet", tags=("pets",), response_fields=("id",), verb="create")
+GET = Operation("GET", "/pets/{petId}", "getPet", "Get a pet", tags=("pets",), parameters=(path_parameter("petId"),))
+VISITS = Operation("GET", "/pets/{id}/visits", "listVisits", "List visits", parameters=(path_parameter("id"),))
+OWNER = Operation("GET", "/owners/{owner_id}", "getOwner", "Get an owner", parameters=(path_parameter("owner_id"),))
+DROP = Operation(
+    "DELETE", "/pets/{petId}", "deletePet", "Delete a pet", parameters=(path_parameter("petId"),), verb="delete"
+)
+SEARCH = Operation("GET", "/search", "search", "Search", parameters=(Parameter("q", "query", required=True),))
+OPERATIONS = (LIST, MAKE, GET, VISITS, OWNER, DROP, SEARCH)
+
+
+@pytest.fixture
+def relations() -> Relations:
+    return Relations(Catalog("sha256:0", operations=OPERATIONS))
+
+
+def pair(relations: Relations, before: Operation, after: Operation, name: str) -> float:
+    return float(relations.row(OPERATIONS.index(before))[PAIR[name], OPERATIONS.index(after)])
+
+
+def test_a_list_supplies_the_id_that_a_get_needs(relations: Relations) -> None:
+    assert pair(relations, LIST, GET, "supplied") == pytest.approx(0.9)
+    assert pair(relations, LIST, OWNER, "supplied") == pytest.approx(1.0)
+    assert pair(relations, SEARCH, GET, "supplied") == 0
+
+
+def test_a_bare_id_is_the_id_of_the_segment_before_it(relations: Relations) -> None:
+    assert relations.entities.needs(3).tolist() == relations.entities.needs(2).tolist()
+
+
+def test_a_write_supplies_less_and_a_deletion_nothing(relations: Relations) -> None:
+    assert 0 < pair(relations, MAKE, GET, "supplied") < pair(relations, LIST, GET, "supplied")
+    assert pair(relations, DROP, OWNER, "supplied") == 0
+
+
+def test_an_operation_supplies_nothing_it_needs_itself(relations: Relations) -> None:
+    keys, _ = relations.entities.supplies(2)
+    assert not set(keys.tolist()) & set(relations.entities.needs(2).tolist())
+
+
+def test_names_supply_where_there_is_no_response_schema() -> None:
+    find = Operation("GET", "/find_user_id_by_email", "find_user_id_by_email", "Find a user")
+    details = Operation(
+        "GET", "/user_details", "user_details", "Details", parameters=(Parameter("user_id", "query", required=True),)
+    )
+    relations = Relations(Catalog("sha256:0", operations=(find, details)))
+    assert relations.row(0)[PAIR["supplied"], 1] == pytest.approx(0.55)
+
+
+def test_a_link_of_the_spec_is_the_surest_supply() -> None:
+    make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
+    get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))
+    relations = Relations(Catalog("sha256:0", operations=(make, get)))
+    assert relations.row(0)[PAIR["supplied"], 1] == 1.0
+
+
+def test_paths_are_prefixes_children_and_siblings(relations: Relations) -> None:
+    assert pair(relations, LIST, GET, "direct_child") == 1
+    assert pair(relations, LIST, VISITS, "child") == 1
+    assert pair(relations, LIST, VISITS, "direct_child") == 0
+    assert pair(relations, GET, VISITS, "direct_child") == 1  # parameters are one, whatever they are called
+    assert pair(relations, VISITS, GET, "parent") == 1
+    assert pair(relations, GET, DROP, "same_path") == 1
+    assert pair(relations, LIST, GET, "same_resource") == 1
+    assert pair(relations, LIST, OWNER, "prefix") == 0
+    assert pair(relations, GET, VISITS, "instance") == 1
+    assert pair(relations, LIST, VISITS, "instance") == 0
+    assert pair(relations, LIST, MAKE, "same_tag") == 1
+    assert pair(relations, LIST, VISITS, "same_tag") == 0
+    assert pair(relations, LIST, MAKE, "next") == 1
+
+
+def test_overlap_prefers_the_nearest_continuation(relations: Relations) -> None:
+    overlap = relations.row(OPERATIONS.index(GET))[PAIR["overlap"]]
+    order = [OPERATIONS[i].operation_id for i in np.argsort(-overlap, kind="stable")]
+    assert order[:3] == ["getPet", "deletePet", "listVisits"]
+
+
+def test_a_row_is_made_once_and_cannot_be_spoilt(relations: Relations) -> None:
+    row = relations.row(0)
+    assert row is relations.row(0)
+    assert row.shape == (len(PAIRS), len(OPERATIONS))
+    with pytest.raises(ValueError, match="read-only"):
+        row[0, 0] = 1
+
+
+def test_readiness_follows_the_state(relations: Relations) -> None:
+    nothing = np.zeros(relations.entities.size, dtype=np.float32)
+    ready, unbound = relations.ready(nothing)
+    assert (ready[0], unbound[0]) == (1, 0)
+    assert (ready[2], unbound[2]) == (0, 1)
+    have = nothing.copy()
+    have[relations.entities.needs(2)] = 1
+    ready, unbound = relations.ready(have)
+    assert (ready[2], unbound[2]) == (1, 0)
+
+
+def test_a_collection_and_one_of_it_are_told_apart(relations: Relations) -> None:
+    assert relations.item.tolist() == [False, False, True, False, True, True, False]
+    assert relations.free.tolist()[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "", "/{id}", "//a//", "/" + "/".join("abcdefghijklmnopqrstuvwxyz"), "/{a}{b}", "x"]
+)
+def test_odd_paths_are_borne(path: str) -> None:
+    relations = Relations(Catalog("sha256:0", operations=(Operation("GET", path), Operation("GET", "/a"))))
+    assert np.isfinite(relations.row(0)).all()
+    assert np.isfinite(relations.row(1)).all()
+
+
+def test_an_empty_catalog_has_no_relations() -> None:
+    assert Relations(Catalog("sha256:0")).size == 0

@@ -1,0 +1,197 @@
+"""The shortlist: who proposes what, and that nothing a client sends can break it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import settings
+from pipeline.catalog.embed import operation_card
+from pipeline.catalog.match import Matcher
+from pipeline.catalog.relations import Relations
+from pipeline.catalog.retrieve import Evidence, gather, reciprocal_rank
+from pipeline.catalog.words import Words
+from pipeline.types import Call, Catalog, Operation, Parameter, Query, Source
+from tests.fakes import HashingEncoder
+
+LIMITS = settings.load().shortlist
+THINGS = ("order", "customer", "invoice", "refund", "product", "shipment", "coupon", "warehouse")
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A compiled catalog, as `gather` reads it."""
+
+    catalog: Catalog
+    matcher: Matcher
+    relations: Relations
+    words: Words
+    vectors: np.ndarray | None
+
+
+@functools.cache
+def shop(vectors: bool = True) -> Made:
+    """Eight resources with five operations each."""
+    operations = []
+    for thing in THINGS:
+        key = Parameter(f"{thing}_id", "path", required=True)
+        one, many = f"/{thing}s/{{{thing}_id}}", f"/{thing}s"
+        fields = ("id", "note")
+        operations += [
+            Operation("GET", many, f"list_{thing}s", f"List {thing}s", response_fields=("data.id",)),
+            Operation("POST", many, f"create_{thing}", f"Create a {thing}", response_fields=fields, verb="create"),
+            Operation("GET", one, f"get_{thing}", f"Get a {thing}", parameters=(key,), response_fields=fields),
+            Operation("PATCH", one, f"update_{thing}", f"Update a {thing}", parameters=(key,), verb="update"),
+            Operation("DELETE", one, f"delete_{thing}", f"Delete a {thing}", parameters=(key,), verb="delete"),
+        ]
+    catalog = Catalog("sha256:0", operations=tuple(operations))
+    cards = HashingEncoder().encode([operation_card(o) for o in operations]) if vectors else None
+    return Made(catalog, Matcher(catalog), Relations(catalog), Words(catalog), cards)
+
+
+def ask(
+    prompt: str = "", *endpoints: str, made: Made | None = None, habit: dict[str, float] | None = None, **limits: int
+) -> tuple[Evidence, list[str]]:
+    made = made or shop()
+    calls = tuple(Call(*endpoint.split(" ", 1)) for endpoint in endpoints)
+    query = Query(Source(name="shop"), calls=calls, prompt=prompt)
+    matches = tuple(made.matcher.match(call.method, call.path) for call in calls)
+    vector = HashingEncoder().encode([prompt])[0] if prompt.strip() and made.vectors is not None else None
+    evidence = gather(made, query, matches, vector, habit or {}, LIMITS.model_copy(update=limits))
+    return evidence, [made.catalog.operations[i].operation_id for i in evidence.candidates.tolist()]
+
+
+def test_a_small_catalog_is_offered_whole() -> None:
+    evidence, names = ask("cancel the coupon", "GET /orders")
+    assert sorted(evidence.candidates.tolist()) == list(range(len(THINGS) * 5))
+    assert len(names) == len(set(names))
+
+
+def test_a_large_catalog_is_cut_to_the_limit() -> None:
+    evidence, names = ask("get the invoice of an order", "GET /orders/7", total=12)
+    assert len(names) == len(set(names)) == 12
+    assert {"get_invoice", "get_order"} <= set(names)
+    assert evidence.pairs is not None
+    assert evidence.pairs.shape[2] == 12
+
+
+def test_the_words_of_the_prompt_move_the_right_operation_up() -> None:
+    evidence, names = ask("delete a shipment")
+    assert "delete_shipment" in names[:3]
+    assert {"words", "meaning"} <= set(evidence.sources[names.index("delete_shipment")])
+
+
+def test_without_vectors_words_alone_are_meant() -> None:
+    evidence, names = ask("delete a shipment", made=shop(vectors=False))
+    assert "delete_shipment" in names[:3]
+    assert evidence.cosine is None
+    assert evidence.residual_cosine is None
+    assert "meaning" not in {source for sources in evidence.sources for source in sources}
+
+
+def test_the_last_calls_bring_their_neighbours() -> None:
+    evidence, names = ask("", "GET /customers", "GET /coupons/7", total=10)
+    assert {"update_coupon", "delete_coupon", "list_coupons"} <= set(names)
+    assert set(evidence.sources[0]) == {"relations"}
+
+
+def test_producers_of_what_the_goal_needs_are_proposed() -> None:
+    operations = (
+        *shop().catalog.operations,
+        Operation("GET", "/lookup", "lookup", "Find someone", response_fields=("warehouse_id",)),
+    )
+    catalog = Catalog("sha256:1", operations=operations)
+    made = Made(catalog, Matcher(catalog), Relations(catalog), Words(catalog), None)
+    evidence, names = ask("update a warehouse", made=made, words=3, neighbours=0)
+    assert "relations" in evidence.sources[names.index("lookup")]
+    assert evidence.producer is not None
+    assert evidence.producer[names.index("lookup")] > 0.2
+
+
+def test_what_the_session_already_has_need_not_be_produced() -> None:
+    before, names_before = ask("update a warehouse")
+    after, names_after = ask("update a warehouse", "GET /warehouses/7")
+    assert before.producer is not None
+    assert after.producer is not None
+    assert before.producer[names_before.index("list_warehouses")] > after.producer[names_after.index("list_warehouses")]
+    assert after.ready[names_after.index("update_warehouse")] == 1
+
+
+def test_a_sampled_answer_makes_its_entities_available() -> None:
+    made = shop()
+    call = Call("GET", "/orders/1", body={"order": {"customer": {"id": 4}}})
+    query = Query(Source(name="shop"), calls=(call,))
+    evidence = gather(made, query, (made.matcher.match("GET", "/orders/1"),), None, {}, LIMITS)
+    ready = {
+        made.catalog.operations[i].operation_id: r for i, r in zip(evidence.candidates, evidence.ready, strict=True)
+    }
+    assert ready["get_customer"] > 0.8
+    assert ready["get_product"] == 0
+
+
+def test_habit_proposes_what_it_knows_and_ignores_what_it_does_not() -> None:
+    habit = {"DELETE /products/{product_id}": 0.6, "GET /gone": 0.3, "GET /coupons": 0.1}
+    evidence, names = ask("", "GET /orders", habit=habit, total=10)
+    assert "habit" in evidence.sources[names.index("delete_product")]
+    assert "list_coupons" in names
+
+
+def test_a_call_outside_the_catalog_is_history_without_an_operation() -> None:
+    evidence, _ = ask("", "GET /nowhere", "GET /orders", "PUT /nowhere")
+    assert evidence.history.tolist()[0] == evidence.history.tolist()[2] == -1
+    assert len(evidence.recent) == 1
+
+
+def test_without_prompt_and_history_reads_that_need_nothing_come_first() -> None:
+    evidence, names = ask()
+    assert all(name.startswith("list_") for name in names[: len(THINGS)])
+    assert evidence.match is None
+    assert evidence.pairs is None
+
+
+def test_equal_queries_have_equal_shortlists_to_the_byte() -> None:
+    first, _ = ask("refund the order", "GET /orders", "GET /orders/1", total=20)
+    second, _ = ask("refund the order", "GET /orders", "GET /orders/1", total=20)
+    assert pickle.dumps(dataclasses.astuple(first)) == pickle.dumps(dataclasses.astuple(second))
+
+
+def test_equal_scores_share_the_best_rank() -> None:
+    assert reciprocal_rank(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == pytest.approx([1, 1 / 4, 1, 1 / 3])
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+paths = st.sampled_from(["/orders", "/orders/7", "/customers/x", "/refunds", "/nowhere", "", "/"]) | st.text(
+    max_size=20
+)
+calls = st.builds(
+    Call,
+    method=st.sampled_from(["GET", "POST", "PATCH", "DELETE", "BREW"]),
+    path=paths,
+    params=st.dictionaries(st.sampled_from(["order_id", "id", "q"]) | st.text(max_size=8), json, max_size=3),
+    body=json,
+)
+prompts = st.text(max_size=60) | st.sampled_from(["delete the order", "#W123 “a", "a" * 4000, "\ud800", " \n"])
+
+
+@given(prompts, st.lists(calls, max_size=6), st.booleans(), st.integers(1, 60))
+def test_any_prompt_and_history_has_a_shortlist(prompt: str, history: list[Call], vectors: bool, total: int) -> None:
+    made = shop(vectors)
+    query = Query(Source(name="shop"), calls=tuple(history), prompt=prompt)
+    matches = tuple(made.matcher.match(call.method, call.path) for call in history)
+    vector: Any = np.full(64, 0.125, dtype=np.float32) if vectors and prompt.strip() else None
+    evidence = gather(made, query, matches, vector, {}, LIMITS.model_copy(update={"total": total}))
+    chosen = evidence.candidates.tolist()
+    assert len(chosen) == len(set(chosen)) == min(total, made.relations.size)
+    assert all(0 <= i < made.relations.size for i in chosen)
+    assert len(evidence.sources) == len(chosen)

@@ -245,7 +245,7 @@ class Library:
     async def _from_data(self, digest: str, data: bytes) -> Compiled:
         compiled = await self._at_hand(digest)
         if compiled is None:
-            compiled = await self._flights.join(("parse", digest), functools.partial(self._parse, data))
+            compiled = await self._flights.join(("parse", digest), functools.partial(self._parse, digest, data))
         return compiled
 
     async def _from_url(self, tenant: str, url: str, digest: str) -> Compiled:
@@ -319,7 +319,10 @@ class Library:
             _log.warning("stored catalog is not readable and made anew: %s", error)
             return None
 
-    async def _parse(self, data: bytes) -> Compiled:
+    async def _parse(self, digest: str, data: bytes) -> Compiled:
+        compiled = self._touch(digest)
+        if compiled is not None:  # another flight ended while this one was asking the store
+            return compiled
         self.parses += 1
         catalog = await self._parser.parse(data)
         compiled = self._keep(await self._aside(compile_catalog, catalog))

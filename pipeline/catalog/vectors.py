@@ -136,7 +136,7 @@ class Vectors:
                         found = await loop.run_in_executor(self._thread, _unpack, data, dims)
                         known.update(zip(*found, strict=True) if found else ())
                 missing = {h: card for h, card in zip(hashes, cards, strict=True) if h not in known}
-                order = list(missing)
+                order = sorted(missing, key=lambda h: len(missing[h]))  # like lengths together: little padding
                 renewed = time.monotonic()
                 for at in range(0, len(order), self._chunk):
                     chunk = order[at : at + self._chunk]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import compile_path
 
 from pipeline.catalog.match import Matcher
+from pipeline.catalog.parse import parse_spec
+from pipeline.settings import load
 from pipeline.types import Catalog, Operation
 
 
@@ -255,6 +261,28 @@ def test_every_mixture_of_literal_and_parameter_is_bounded() -> None:
     matcher = Matcher(catalog(*keys))
     assert matcher.match("GET", "/a" * 10 + "/other") is None
     assert matcher.match("GET", "/a" * 10 + "/end") is not None
+
+
+@pytest.mark.parametrize("name", ["github", "stripe", "tmdb", "tau2_retail"])
+def test_every_operation_of_a_real_spec_matches_itself(name: str, eval_folder: Path) -> None:
+    of = parse_spec((eval_folder / "specs" / f"{name}.json").read_bytes(), load("local").parse)
+    matcher = Matcher(of)
+    prefixes = ["", "https://api.example.test", *of.base_paths, *(f"https://h.test{base}" for base in of.base_paths)]
+    for number, operation in enumerate(of.operations):
+        values = {}
+
+        def fill(found: re.Match[str], values: dict[str, str] = values, number: int = number) -> str:
+            kinds = (f"{number}", f"id_{number}aB", "caf\u00e9 & co", "9f1c-44", "v1.2.3", "user@example.test")
+            values[found[1]] = kinds[(number + len(values)) % len(kinds)]
+            return quote(values[found[1]], safe="@")
+
+        path = re.sub(r"\{([^{}]+)\}", fill, operation.path)
+        for prefix in prefixes:
+            match = matcher.match(operation.method, f"{prefix}{path}/?page=2")
+            assert match is not None, (operation.key, path)
+            same_shape = re.sub(r"\{[^{}]+\}", "{}", of.operations[match.index].path)
+            assert same_shape == re.sub(r"\{[^{}]+\}", "{}", operation.path), path
+            assert list(match.path_params.values()) == list(values.values())
 
 
 WORDS = st.sampled_from(["a", "b", "users", "x.json", "me"])

@@ -1,0 +1,269 @@
+"""What a prompt asks to be done, and what it asks not to be done.
+
+A reading of clauses, not of grammar: a destructive word counts where it is an order ("cancel it", "I want a
+refund", "needs to be deleted"), not where it is negated ("don't delete", "undo the cancellation"), nor where it only
+describes ("list cancelled orders", "refund policy"). In doubt a negation wins. Words come from `lexicon`; called
+through `verbs`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pipeline.catalog.lexicon import ADMITS, AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, word_set
+from pipeline.types import Verb
+
+_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[.,;:!?()\n]|\S", re.I)
+
+# Phrases that mean one word of the lexicon
+_PHRASES = tuple(
+    (re.compile(rf"\b(?:{pattern})\b", re.I), word)
+    for word, pattern in (
+        ("never", r"(?:under|in) no circumstances|by no means|on no account"),
+        (
+            "delete",
+            r"get(?:ting)? rid of|throw(?:ing)? (?:(?:it|them) )?away|tear(?:ing)? (?:it )?down|clean(?:ing)? up",
+        ),
+        ("remove", r"take (?:(?:it|them|him|her) )?off(?! (?:from|work))"),
+        ("cancel", r"call(?:ing)? (?:(?:it|this) )?off|back(?:ing)? out of|opt(?:ing)? out(?: of)?"),
+        (
+            "cancel",
+            r"(?:no longer|don't) (?:want|need) (?:my|the|this|that) (?:subscription|membership|booking|reservation)",
+        ),
+        ("return", r"send(?:ing)? (?:\w+ ){0,3}back|giv(?:e|ing) (?:(?:it|them) )?back"),
+        ("refund", r"(?:my|the|their|his|her|our) money back|charge ?back"),
+        ("transfer", r"(?:send|wir|mov)(?:e|ing)? (?:(?:the|some|my) )?(?:money|funds|cash)|pay(?:ing)? out"),
+        ("disable", r"(?:turn|switch)(?:ing)? (?:(?:it|them|this) )?off"),
+        ("terminate", r"shut(?:ting)? (?:(?:it|them|this) )?down"),
+        ("logout", r"log(?:ging)? (?:(?:me|him|her|them) )?out|sign(?:ing)? (?:me )?out"),
+        ("reset password", r"forgot(?:ten)? (?:(?:my|the|his|her) )?password"),
+        (
+            "unfollow",
+            r"leav(?:e|ing) (?:(?:the|this|that|my|our) )?(?:\w+ )?(?:group|org|organi[sz]ation|team|channel|room|"
+            r"project|repo|repository|list|community|server|meeting)",
+        ),
+    )
+)
+# What APIs do by DELETE although it sounds milder
+_UNDOES = word_set(
+    "unstar unfollow unwatch unpin unlike unblock unban unmute unlock unsubscribe unassign unlink disconnect dismiss "
+    "logout kick expel"
+)
+
+_REFUSALS = word_set(
+    "not never without neither nor cannot dont doesnt didnt wont shouldnt cant refuse except nothing nobody none"
+)
+_STATES = word_set("is are was were has have had be been being isn't aren't wasn't weren't hasn't haven't hadn't")
+_WISHES = word_set("want need like wish require expect use have own love")
+# After a negation these say that the order stands: "don't forget to delete", "I don't know how to cancel"
+_IDIOMS = word_set("only just forget hesitate fail mind know remember see find understand figure sure recall")
+_CLAUSE_ENDS = word_set(
+    "but then so because since although though however unless otherwise please anymore yet whereas while therefore"
+)
+# What is after these is kept from happening, or brought back
+_PREVENTS = word_set(
+    "avoid avoiding prevent preventing stop block protect forbid prohibit disallow keep undo undoing restore restoring "
+    "recover reinstate revert rollback undelete unarchive reverse reopen"
+)
+_READS = word_set(
+    "show list get find view check see display retrieve fetch search look count tell what which where who when many "
+    "much status track any are is was were did does had has describe know read explain why"
+)
+_ORDERS = word_set(
+    "issue make request create process want need submit do initiate give apply perform send start trigger execute ask "
+    "demand schedule proceed would like claim receive obtain wish"
+)
+_DETERMINERS = word_set("the a an my all any this that these those our your his her their its every some")
+_OBJECTS = _DETERMINERS | {"it", "them", "me", "everything", "both", "him"}
+_VERB_LEADS = word_set(
+    "to and or then also can could you i we will would should must let let's help me us just now not don't never may "
+    "might shall go ahead kindly finally next first immediately permanently fully nor i'll we'll they who you'd i'd"
+)
+_QUESTIONS = word_set("what what's which who who's whose where when how")
+_ADVERBIAL = word_set("in by via per with")
+_AFTER_PASSIVE = word_set("and or from for in by on at immediately asap now today to if as too also right")
+_ATTRIBUTED = word_set(
+    "policy policies status statuses history reason reasons fee fees date dates window label labels rate rates rule "
+    "rules deadline deadlines conditions terms details info information record records id ids"
+)
+# Where the next word is one of these, the word means something else
+_OTHERWISE: dict[str, frozenset[str]] = {
+    "close": word_set("to by friend friends match matches"),
+    "reverse": word_set("order chronological geocode geocoding lookup image dns sort alphabetical"),
+    "return": word_set("list results json names count ids titles value values to"),
+    "drop": word_set("me in by us off"),
+    "block": word_set("number height hash of"),
+    "clear": word_set("that to about skies sky weather"),
+}
+
+
+class _Asked(NamedTuple):
+    word: str  # base form
+    is_negated: bool
+
+
+def intents(prompt: str) -> frozenset[str]:
+    """Families of destructive words that a prompt evidently asks for, with those that its words admit."""
+    found: set[str] = set()
+    for word, is_negated in _asked(prompt):
+        if not is_negated:
+            if word in FAMILY:
+                found |= ADMITS[FAMILY[word]]
+            if word in _UNDOES:
+                found.add("delete")
+    return frozenset(found)
+
+
+def prompt_verbs(prompt: str) -> frozenset[Verb]:
+    """Classes of the verbs that a prompt asks for and does not negate."""
+    return frozenset(CLASS[word] for word, is_negated in _asked(prompt) if not is_negated)
+
+
+@functools.lru_cache(maxsize=256)
+def _asked(prompt: str) -> tuple[_Asked, ...]:
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", prompt.replace("’", "'").replace("_", " "))  # deleteUser
+    text = re.sub(r",? (?:under|in) any circumstances?,?", "", text)
+    for pattern, word in _PHRASES:
+        text = pattern.sub(word, text)
+    tokens = [token.lower() for token in _TOKEN.findall(text)]
+    return tuple(asked for clause in _clauses(tokens) for asked in _read(clause))
+
+
+def _clauses(tokens: list[str]) -> Iterator[list[str]]:
+    """Runs of words in which a negation holds; "don't delete, archive or cancel" is one."""
+    clause: list[str] = []
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1] if index + 1 < len(tokens) else ""
+        is_list = (
+            token == "," and clause and _is_order(clause[-1]) and (_is_order(following) or following in ("or", "nor"))
+        )
+        if is_list or token in "'\"`#$@*":
+            continue
+        if token not in _CLAUSE_ENDS and token[0].isalnum():
+            clause.append(token)
+        elif clause:
+            yield clause
+            clause = []
+    if clause:
+        yield clause
+
+
+def _is_order(token: str) -> bool:
+    known = INFLECTED.get(token)
+    return known is not None and known.form == "base" and known.word in FAMILY
+
+
+def _read(clause: list[str]) -> Iterator[_Asked]:
+    """The verbs and nouns of verbs that a clause asks for or forbids."""
+    negation = _Negation()
+    governor = ""  # of the words before: are things looked at (read, maybe) or done (order)
+    for index, token in enumerate(clause):
+        before = clause[index - 1] if index else ""
+        following = clause[index + 1] if index + 1 < len(clause) else ""
+        negation.hear(token, before, following, index)
+        if token in _QUESTIONS or (token in ("give", "recommend") and following == "me"):
+            yield _Asked("find", False)
+        known = INFLECTED.get(token)
+        word = known.word if known else NOUNS.get(token.removesuffix("s"), "")
+        if word:
+            form = known.form if known else "noun"
+            near = clause[max(0, index - 2) : index]
+            meant = _reading(word, form, near, following, governor)
+            if meant:
+                is_negated = negation.holds(meant, before, index) or following in ("nothing", "none", "no")
+                yield _Asked(word, is_negated)
+        is_boon = token in ("get", "getting") and following in (
+            "a",
+            "my",
+            "me",
+            "it",
+            "this",
+            "them",
+        )  # "get me a refund"
+        if token in ("if", "whether") and governor == "read":
+            governor = "maybe"  # "see if it can be cancelled"
+        elif token in _READS and not is_boon:
+            governor = "read"
+        elif is_boon or token in _ORDERS:
+            governor = "order"
+
+
+def _reading(word: str, form: str, near: list[str], following: str, governor: str) -> str:
+    """How a word is meant: as a `verb` or `noun` that asks for something, or "" where it only describes."""
+    before = near[-1] if near else ""
+    if following in _OTHERWISE.get(word, ()):
+        return ""
+    if (form == "noun" or word in NOUNS) and word != "reset" and following in _ATTRIBUTED:
+        return ""
+    if form == "noun":
+        return "noun" if governor in ("", "order") else ""
+    if form == "past":
+        is_wished = governor == "order" and before not in _DETERMINERS and before not in _STATES
+        is_passive = before in ("be", "get", "getting") or is_wished
+        return "noun" if is_passive and governor != "read" and (not following or following in _AFTER_PASSIVE) else ""
+    is_noun = word in AMBIGUOUS or word in NOUNS
+    if form == "ing":
+        return "" if is_noun and governor not in ("", "order") else "noun"
+    if not is_noun:
+        return "verb"
+    is_verb = before in _VERB_LEADS or (following in _OBJECTS and before not in _DETERMINERS)
+    if form == "base" and (is_verb or not before):
+        return "verb"
+    if form == "s" and not before and following in _DETERMINERS:
+        return "verb"
+    if word not in NOUNS or governor not in ("", "order") or not _ADVERBIAL.isdisjoint(near):
+        return ""
+    return "noun" if form == "base" or governor == "order" else ""
+
+
+class _Negation:
+    """What is negated in a clause, heard word by word."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._since = -1
+
+    def hear(self, token: str, before: str, following: str, index: int) -> None:
+        kind = self._kind_of(token, before, following)
+        if kind == "none":
+            self._kind = ""
+        elif kind:
+            self._kind, self._since = kind, index
+
+    def _kind_of(self, token: str, before: str, following: str) -> str:
+        is_not = token in _REFUSALS or token.endswith("n't")
+        if is_not:
+            if (
+                following in _IDIOMS
+                or before == "why"
+                or (token.endswith("n't") and following == "you" and token != "don't")
+            ):
+                return "none"
+            if before in _STATES or before.endswith("'s") or token in _STATES:
+                return "state"
+            return "wish" if following in _WISHES else "refusal"
+        if token == "no":
+            if following in ("longer", "more", "problem", "problems", "worries"):
+                return ""
+            return "refusal" if following in ("one", "way") else "no"
+        if (token, following) in (("instead", "of"), ("rather", "than"), ("other", "than"), ("opposed", "to")):
+            return "refusal"
+        return "prevention" if token in _PREVENTS and not self._kind else ""
+
+    def holds(self, meant: str, before: str, index: int) -> bool:
+        """Whether what is `meant` (verb or noun) at `index` is negated; in doubt it is."""
+        if index == self._since:
+            return False  # the word that prevents is no victim of itself
+        if self._kind == "refusal":
+            return True
+        is_joined = before in ("to", "or", "nor", "and", "even", "ever")
+        if self._kind == "wish":
+            return meant == "noun" or is_joined
+        if self._kind == "state":
+            return index - self._since <= 5 and (meant == "noun" or before == "to")
+        if self._kind == "no":
+            return index - self._since <= 3
+        return self._kind == "prevention" and meant == "noun"

@@ -1,0 +1,257 @@
+"""What operations do, and what prompts ask for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.catalog.lexicon import ADMITS, CLASS, FAMILY, INFLECTED, NOUNS
+from pipeline.catalog.verbs import classify, intents, prompt_verbs
+
+# method, path, operation id, summary -> verb, family
+OPERATIONS = [
+    ("GET", "/orders/{id}", "getOrder", "Retrieve a cancelled order", "read", ""),
+    ("GET", "/v1/refunds", "GetRefunds", "List all refunds", "read", ""),
+    ("GET", "/transfers/{id}", "", "", "read", ""),
+    ("HEAD", "/files/{id}", "checkFile", "", "read", ""),
+    ("OPTIONS", "/files", "", "", "read", ""),
+    ("GET", "/deleted-items", "listDeletedItems", "List deleted items", "read", ""),
+    ("GET", "/archive", "getArchive", "Get an archive", "read", ""),
+    ("GET", "/v1/transfers/{id}/reversals", "GetTransfersIdReversals", "", "read", ""),
+    ("GET", "/pads/delete", "deletePad", "Deletes a pad", "delete", "delete"),  # a GET that deletes says so twice
+    ("GET", "/rides/{id}/cancel_fees", "rideCancelFees", "Cancel fee of a ride", "read", ""),
+    ("DELETE", "/users/{id}", "removeUser", "", "delete", "delete"),
+    ("DELETE", "/users/{id}", "", "", "delete", "delete"),
+    ("DELETE", "/v1/subscriptions/{id}", "DeleteSubscriptionsId", "Cancel a subscription", "delete", "cancel"),
+    ("DELETE", "/orgs/{org}/invitations/{id}", "orgs/cancel-invitation", "Cancel an invitation", "delete", "cancel"),
+    ("DELETE", "/repos/{o}/alerts", "repos/disable-alerts", "Disable alerts", "delete", "deactivate"),
+    ("DELETE", "/repos/{o}/sub", "repos/disable-sub", "Remove a subscription", "delete", "delete"),
+    ("DELETE", "/migrations/{id}/archive", "migrations/delete-archive", "Delete an archive", "delete", "delete"),
+    ("POST", "/search", "", "", "read", ""),
+    ("POST", "/users/search", "searchUsers", "Search for users", "read", ""),
+    ("POST", "/refunds/search", "searchRefunds", "Search refunds", "read", ""),
+    ("POST", "/refunds/query", "queryRefunds", "Query the refunds", "read", ""),
+    ("POST", "/transfer/list", "transferList", "List transfers", "read", ""),
+    ("POST", "/transfer/get", "transferGet", "Retrieve a transfer", "read", ""),
+    ("POST", "/getUsers", "getUsers", "Returns all users", "read", ""),
+    ("POST", "/orders", "createOrder", "Create an order", "create", ""),
+    ("POST", "/orders", "", "", "create", ""),
+    ("POST", "/v1/customers", "PostCustomers", "", "create", ""),
+    ("POST", "/v1/customers/{customer}", "PostCustomersCustomer", "", "update", ""),
+    ("POST", "/v1/charges/{charge}/refunds/{refund}", "PostChargesChargeRefundsRefund", "", "update", ""),
+    ("POST", "/v1/refunds", "PostRefunds", "", "action", "refund"),
+    ("POST", "/v1/refunds", "PostRefunds", "Create a refund", "create", "refund"),
+    ("POST", "/v1/charges/{charge}/refund", "PostChargesChargeRefund", "", "action", "refund"),
+    ("POST", "/v1/payments/{id}/refunds", "", "Submit a refund for a payment", "create", "refund"),
+    ("POST", "/refund-reasons", "createRefundReason", "Create a refund reason", "create", ""),
+    ("PUT", "/return_policy/{id}", "updateReturnPolicy", "", "update", ""),
+    ("POST", "/v1/transfers", "PostTransfers", "", "action", "transfer"),
+    ("POST", "/v1/transfers/{id}/reversals", "PostTransfersIdReversals", "", "action", "refund"),
+    ("POST", "/merchants/{id}/payoutSettings", "post-payoutSettings", "Add a payout setting", "create", ""),
+    ("POST", "/transfer-recipients", "createTransferRecipient", "Create a transfer recipient", "create", ""),
+    ("POST", "/repos/{o}/{r}/transfer", "repos/transfer", "Transfer a repository", "action", "transfer"),
+    ("PUT", "/me/player", "transfer-a-users-playback", "Transfer Playback", "update", ""),
+    ("POST", "/transfer_to_human_agents", "transfer_to_human_agents", "Transfer the user to a human", "action", ""),
+    ("POST", "/cancel_pending_order", "cancel_pending_order", "Cancel a pending order", "action", "cancel"),
+    ("POST", "/orders/{id}/cancel", "", "", "action", "cancel"),
+    ("PUT", "/orders/{id}/cancel", "PUT_CancelOrder", "", "update", "cancel"),
+    ("POST", "/orders/{id}:cancel", "shop.orders.cancel", "", "action", "cancel"),
+    ("POST", "/orders", "createOrder", "Create an order that can be cancelled later", "create", ""),
+    ("POST", "/invoices/{id}/void", "voidInvoice", "", "action", "cancel"),
+    ("POST", "/credentials/revoke", "credentials/revoke", "Revoke a list of credentials", "action", "cancel"),
+    ("POST", "/terminateInstances", "TerminateInstances", "", "action", "cancel"),
+    ("POST", "/users/delete", "", "", "delete", "delete"),
+    ("POST", "/users/bulk-delete", "bulkDeleteUsers", "", "delete", "delete"),
+    ("POST", "/rows:batchDelete", "tables.rows.batchDelete", "", "delete", "delete"),
+    ("POST", "/#X-Amz-Target=Service.DeleteTags", "DeleteTags", "", "delete", "delete"),
+    ("POST", "/messages/{id}/trash", "gmail.users.messages.trash", "", "delete", "delete"),
+    ("POST", "/lists/{id}/members", "", "Batch add or remove members", "delete", "delete"),
+    ("POST", "/users/{id}/undelete", "undeleteUser", "Undelete a user", "action", ""),
+    ("POST", "/runners/remove-token", "actions/create-remove-token", "Create a remove token", "create", ""),
+    ("POST", "/cache/purge", "Endpoints_PurgeContent", "", "delete", "delete"),
+    ("PUT", "/devices/wipe", "wipeDevice", "Wipe a device", "delete", "delete"),
+    ("POST", "/data/erase", "", "Permanently erases all data", "delete", "delete"),
+    ("PATCH", "/applications/{id}/token", "apps/reset-token", "Reset a token", "update", "reset"),
+    ("POST", "/auth/reset_password", "post_reset_password", "Reset the password", "action", "reset"),
+    ("POST", "/users/{id}/deactivate", "", "", "update", "deactivate"),
+    ("PUT", "/users/{name}/suspended", "suspend-user", "Suspend a user", "update", "deactivate"),
+    ("PUT", "/user/blocks/{username}", "users/block", "Block a user", "update", "deactivate"),
+    ("PATCH", "/blocks/{id}/children", "append-block-children", "Append block children", "update", ""),
+    ("POST", "/members/{id}/ban", "banMember", "", "update", "deactivate"),
+    ("POST", "/chats/{id}/archive", "archiveChat", "Archive a chat", "action", "archive"),
+    ("PUT", "/archive-rule/{name}", "UpdateArchiveRule", "", "update", ""),
+    ("POST", "/accounts/{id}/close", "closeAccount", "", "action", "close"),
+    ("POST", "/return_delivered_order_items", "return_delivered_order_items", "Return items", "action", "return"),
+    ("POST", "/flights", "searchFlights", "Return list of flights", "read", ""),
+    ("POST", "/reverse", "reverse", "Reverse geocoding", "action", ""),
+    ("PUT", "/orders/{id}", "updateOrder", "Replace an order", "update", ""),
+    ("PATCH", "/orders/{id}", "", "", "update", ""),
+    ("PATCH", "/orders/{id}", "markOrderAsCancelled", "Mark order as cancelled", "update", "cancel"),
+    ("PUT", "/teams/{id}/members/{user}", "addMember", "Add a member", "create", ""),
+    ("POST", "/jobs/{id}/start", "startJob", "", "action", ""),
+    ("POST", "/emails/send", "sendEmail", "", "action", ""),
+    ("POST", "/items/{id}", "setItem", "", "update", ""),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "operation_id", "summary", "verb", "family"), OPERATIONS)
+def test_operation_says_what_it_does(method, path, operation_id, summary, verb, family):
+    assert classify(method, path, operation_id, summary) == (verb, family)
+
+
+# prompt, families among those asked for, families that must not be
+PROMPTS = [
+    ("delete the repo", "delete", "refund transfer"),
+    ("don't delete the repo", "", "delete cancel"),
+    ("don’t delete the repo", "", "delete cancel"),
+    ("dont delete the repo", "", "delete"),
+    ("do not remove or cancel anything", "", "delete cancel"),
+    ("Don't delete, archive or cancel anything.", "", "delete archive cancel"),
+    ("archive it without removing files", "archive", "delete"),
+    ("never cancel my order", "", "cancel"),
+    ("you must not delete it", "", "delete"),
+    ("we do not, under any circumstances, delete users", "", "delete"),
+    ("under no circumstances should you delete it", "", "delete"),
+    ("nothing should be deleted", "", "delete"),
+    ("delete nothing", "", "delete"),
+    ("please delete no files", "", "delete"),
+    ("please don't remove anything, only list it", "", "delete"),
+    ("avoid cancelling the booking", "", "cancel"),
+    ("prevent deletion of the branch", "", "delete"),
+    ("stop deleting my files", "", "delete"),
+    ("protect the branch from being deleted", "", "delete"),
+    ("undo the cancellation", "", "cancel"),
+    ("restore the deleted issue", "", "delete"),
+    ("instead of deleting it, archive it", "archive", "delete"),
+    ("rather than cancel, change the date", "", "cancel"),
+    ("no refund", "", "refund"),
+    ("no need to refund", "", "refund"),
+    ("I don't want a refund, send a new one", "", "refund"),
+    ("I don't want it deleted", "", "delete"),
+    ("I do not want my account to be deleted", "", "delete"),
+    ("I don't want to cancel, just pause it", "", "cancel"),
+    ("exchange the shoes; do not return them", "", "return"),
+    ("I don't want this subscription cancel it", "cancel", ""),
+    ("I no longer want the subscription", "cancel", ""),
+    ("don't forget to delete the branch", "delete", ""),
+    ("I don't know how to delete a repo", "delete", ""),
+    ("why don't you delete it", "delete", ""),
+    ("can't you cancel it", "cancel", ""),
+    ("if it isn't shipped, cancel it", "cancel", ""),
+    ("if it can't be exchanged then cancel it", "cancel", ""),
+    ("Cancel order #W123 because it is not needed", "cancel", "refund"),
+    ("I want to cancel my order", "cancel", ""),
+    ("I'd like my order cancelled", "cancel", ""),
+    ("the booking must be canceled", "cancel", ""),
+    ("see if it can be cancelled", "cancel", ""),
+    ("request cancellation", "cancel", ""),
+    ("cancellation of booking 7", "cancel", ""),
+    ("cancellation fee for booking 7", "", "cancel"),
+    ("list all cancelled orders", "", "cancel"),
+    ("which orders can be cancelled", "", "cancel"),
+    ("retrieve a cancelled order", "", "cancel"),
+    ("was my order cancelled?", "", "cancel"),
+    ("revoke the token", "cancel", ""),
+    ("terminate the instance i-1", "cancel", ""),
+    ("call it off", "cancel", ""),
+    ("get rid of the label", "delete", ""),
+    ("purge the cache", "delete", ""),
+    ("wipe the device", "delete", ""),
+    ("clear the cart", "delete", ""),
+    ("it is clear that nothing works", "", "delete"),
+    ("I would like to have the item removed", "delete", ""),
+    ("the file should be deleted", "delete", ""),
+    ("list events and delete the last one", "delete", ""),
+    ("search for deleted users", "", "delete"),
+    ("we are deleting the old branches", "delete", ""),
+    ("unstar the repo", "delete", ""),
+    ("unfollow octocat", "delete", ""),
+    ("leave the organization", "delete", ""),
+    ("pull: delete merged branch", "delete", ""),
+    ("turn off vulnerability alerts", "deactivate delete", ""),
+    ("ban user 7 from the channel", "deactivate", ""),
+    ("reset my password", "reset", ""),
+    ("I forgot my password", "reset", ""),
+    ("close the issue", "close", ""),
+    ("which store is close to me", "", "close"),
+    ("sort in reverse order", "", "refund"),
+    ("issue a refund for charge ch_1", "refund", "transfer delete"),
+    ("refund please", "refund", ""),
+    ("refund charge ch_9", "refund", ""),
+    ("I want my money back", "refund", ""),
+    ("get me a refund for order 5", "refund", ""),
+    ("get the refund re_123", "", "refund"),
+    ("list refunds", "", "refund"),
+    ("show me the refund policy", "", "refund"),
+    ("what refunds were made last week", "", "refund"),
+    ("what is the status of my refund", "", "refund"),
+    ("show me refunds and issue a new refund", "refund", ""),
+    ("The order was cancelled, refund it", "refund", "cancel"),
+    ("the refund was never issued, issue it", "refund", ""),
+    ("You want to return the watch", "return", "delete"),
+    ("send the shoes back", "return", ""),
+    ("I returned the shoes already", "", "return"),
+    ("returned items must be listed", "", "return"),
+    ("track my return", "", "return"),
+    ("transfer $50 to Bob", "transfer", "delete"),
+    ("show transfers from last month", "", "transfer"),
+    ("has my transfer arrived", "", "transfer"),
+    ("make a bank transfer of 500", "transfer", ""),
+    ("send money to Alice", "transfer", ""),
+    ("create a new order", "", "delete cancel"),
+    ("", "", "delete"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "asked", "not_asked"), PROMPTS)
+def test_prompt_asks_for_what_it_says_and_not_for_what_it_denies(prompt, asked, not_asked):
+    found = intents(prompt)
+    assert set(asked.split()) <= found
+    assert not set(not_asked.split()) & found
+
+
+@pytest.mark.parametrize(
+    ("prompt", "verbs"),
+    [
+        ("list my repos", {"read"}),
+        ("who directed Titanic", {"read"}),
+        ("create an issue and list the labels", {"create", "read"}),
+        ("modify the shipping address", {"update"}),
+        ("remove the label", {"delete"}),
+        ("don't remove the label, rename it", {"update"}),
+        ("send the invoice", {"action"}),
+        ("show my order", {"read"}),
+    ],
+)
+def test_prompt_verbs_are_those_of_its_orders(prompt, verbs):
+    assert prompt_verbs(prompt) == verbs
+
+
+def test_every_destructive_word_has_a_family_that_admits_itself():
+    assert set(FAMILY.values()) == set(ADMITS)
+    assert all(family in admitted for family, admitted in ADMITS.items())
+    assert set(NOUNS.values()) <= set(FAMILY)
+    assert set(FAMILY) <= set(CLASS)
+
+
+@pytest.mark.parametrize(
+    ("form", "word"),
+    [("cancelled", "cancel"), ("canceling", "cancel"), ("refunds", "refund"), ("banned", "ban"), ("modified", "modify"),
+     ("transferred", "transfer"), ("withdrew", "withdraw"), ("purging", "purge"), ("searches", "search")],
+)  # fmt: skip
+def test_inflections_lead_to_the_base_form(form, word):
+    assert INFLECTED[form].word == word
+
+
+@given(st.text(max_size=300), st.text(max_size=60), st.text(max_size=60))
+def test_any_text_is_read_without_error(text, path, operation_id):
+    assert intents(text) <= set(ADMITS)
+    prompt_verbs(text)
+    for method in ("GET", "POST", "DELETE", ""):
+        classify(method, path, operation_id, text)
+
+
+def test_reading_methods_are_never_destructive_by_one_word_alone():
+    for word in FAMILY:
+        assert classify("GET", f"/{word}s/{{id}}", "", f"Get the {word}s") == ("read", "")

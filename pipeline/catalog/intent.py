@@ -65,16 +65,16 @@ _CLAUSE_ENDS = word_set(
 )
 # What is after these is kept from happening, or brought back
 _PREVENTS = word_set(
-    "avoid avoiding prevent preventing stop block protect forbid prohibit disallow keep undo undoing restore restoring "
-    "recover reinstate revert rollback undelete unarchive reverse reopen"
+    "avoid avoiding prevent preventing stop block protect forbid prohibit disallow keep undo undoing restore "
+    "restoring recover reinstate revert rollback undelete unarchive reverse reopen"
 )
 _READS = word_set(
     "show list get find view check see display retrieve fetch search look count tell what which where who when many "
     "much status track any are is was were did does had has describe know read explain why"
 )
 _ORDERS = word_set(
-    "issue make request create process want need submit do initiate give apply perform send start trigger execute ask "
-    "demand schedule proceed would like claim receive obtain wish"
+    "issue make request create process want need submit do initiate give apply perform send start trigger execute "
+    "ask demand schedule proceed would like claim receive obtain wish"
 )
 _DETERMINERS = word_set("the a an my all any this that these those our your his her their its every some")
 _OBJECTS = _DETERMINERS | {"it", "them", "me", "everything", "both", "him"}

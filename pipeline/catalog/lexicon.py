@@ -51,17 +51,17 @@ _VERBS: dict[Verb, str] = {
     "estimate preview compare download export display browse filter see scan inspect evaluate autocomplete suggest "
     "geocode compute tell check identify summarize monitor track review",
     "create": "create add new insert register make post publish upload import invite generate open order book "
-    "purchase buy submit clone copy fork duplicate save schedule draft compose provision define establish place issue "
-    "record write append subscribe enroll comment reply upsert",
+    "purchase buy submit clone copy fork duplicate save schedule draft compose provision define establish place "
+    "issue record write append subscribe enroll comment reply upsert",
     "update": "update set edit modify change put patch rename replace configure adjust assign tag untag attach link "
     "associate mark enable upgrade increase decrease extend reorder move customize alter correct overwrite swap "
     "exchange rotate resize switch convert",
     "delete": "unstar unfollow unwatch unpin unlike unblock unban unmute unlock leave kick expel",
     "action": "send start stop run execute trigger restart reboot pause resume approve reject accept confirm complete "
-    "verify sync synchronize refresh merge login logout authenticate redeliver retry rerun rerequest test ping connect "
-    "disconnect invoke apply deploy activate capture authorize pay charge initiate request notify share star follow "
-    "watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo recover reinstate undelete "
-    "resend migrate process simulate perform do release claim redeem register handle install",
+    "verify sync synchronize refresh merge login logout authenticate redeliver retry rerun rerequest test ping "
+    "connect disconnect invoke apply deploy activate capture authorize pay charge initiate request notify share star "
+    "follow watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo recover "
+    "reinstate undelete resend migrate process simulate perform do release claim redeem register handle install",
 }
 CLASS: dict[str, Verb] = {}
 for _verb, _words in _VERBS.items():
@@ -72,11 +72,11 @@ for _word, _family in FAMILY.items():
 
 # Words that are as often a noun (or an adjective) as a verb.
 AMBIGUOUS = word_set(
-    "search query list view review order book issue record post import export upload download comment reply copy fork "
-    "draft place save schedule purchase change update set tag link mark upgrade request test release claim charge "
-    "pay share star watch pin like lock process sync trigger run start stop transfer refund return archive block "
-    "ban void drop clear close trash kill flush reverse remit new patch count check estimate preview filter scan track "
-    "register open swap exchange switch restart deploy pause handle present ping merge put"
+    "search query list view review order book issue record post import export upload download comment reply copy "
+    "fork draft place save schedule purchase change update set tag link mark upgrade request test release claim "
+    "charge pay share star watch pin like lock process sync trigger run start stop transfer refund return archive "
+    "block ban void drop clear close trash kill flush reverse remit new patch count check estimate preview filter "
+    "scan track register open swap exchange switch restart deploy pause handle present ping merge put"
 )
 
 NOUNS: dict[str, str] = {

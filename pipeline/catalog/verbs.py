@@ -26,20 +26,20 @@ _SUMMARY_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[.,;:()/]")
 
 # Before the verb, without changing what is done
 _FILLERS = word_set(
-    "a an the to this that it you your we will can may should must is are for of used use using allow allows allowing "
-    "let lets enable enables endpoint endpoints api method operation action call request requests function service "
-    "resource bulk batch mass multi multiple many all admin force forced forcibly hard soft permanently irrevocably "
-    "completely immediately asynchronously async begin begins start starts try attempt attempts provides provide "
-    "ability beta deprecated v do does perform performs execute executes user users client admins by in on at experimental "
-    "please new quickly partially fully synchronously internal public private"
+    "a an the to this that it you your we will can may should must is are for of used use using allow allows "
+    "allowing let lets enable enables endpoint endpoints api method operation action call request requests function "
+    "service resource bulk batch mass multi multiple many all admin force forced forcibly hard soft permanently "
+    "irrevocably completely immediately asynchronously async begin begins start starts try attempt attempts provides "
+    "provide ability beta deprecated v do does perform performs execute executes user users client admins by in on "
+    "at experimental please new quickly partially fully synchronously internal public private"
 )
 _MODIFIERS = word_set(
     "bulk batch mass multi admin force hard soft permanently begin async api do perform execute try post put"
 )
 _TRAILING = word_set("list search query count")  # `transferList`
 _DETERMINERS = word_set(
-    "a an the this that these those all any one your my some multiple several existing specific given its their every "
-    "each single certain specified current"
+    "a an the this that these those all any one your my some multiple several existing specific given its their "
+    "every each single certain specified current"
 )
 _HEAD_ENDS = word_set("for of to from by with in on at and or via between using as if that which the into against")
 _MAKERS = word_set(
@@ -51,9 +51,8 @@ _PASSIVE = word_set("mark set flag")
 _HEADS = word_set(
     "policy policies rule rules reason reasons status statuses label labels recipient recipients setting settings "
     "config configuration method methods limit limits history log logs fee fees quote quotes template templates "
-    "protection window type types code codes link links token tokens schedule schedules estimate preview job jobs list "
-    "lists "
-    "children event events webhook webhooks document documents note notes"
+    "protection window type types code codes link links token tokens schedule schedules estimate preview job jobs "
+    "list lists children event events webhook webhooks document documents note notes"
 )
 # Where these stand beside the word, nothing is lost
 _HARMLESS: dict[str, frozenset[str]] = {

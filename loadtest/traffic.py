@@ -43,7 +43,7 @@ class Traffic:
 
     def prompted(self, count: int) -> list[dict[str, Any]]:
         """Bodies with distinct prompts, every second one with the calls that lead to what it asks for."""
-        bodies = []
+        bodies: list[dict[str, Any]] = []
         for number in range(count):
             operation, prompt = self._prompt()
             body = self._body(self._calls(self._leading_to(operation)) if number % 2 else [])
@@ -53,7 +53,7 @@ class Traffic:
 
     def history_only(self, count: int) -> list[dict[str, Any]]:
         """Bodies with distinct histories and no prompt."""
-        bodies = []
+        bodies: list[dict[str, Any]] = []
         while len(bodies) < count:
             target = self._random.choice(self._operations)
             events = self._calls([*self._leading_to(target), target])

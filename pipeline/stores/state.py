@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from redis.asyncio import Redis
@@ -34,12 +34,12 @@ _COUNTS_READ = 64  # of them that a prediction looks at
 _FULL_RETRY_S = 30.0  # the inbox is drained by a job, not by a request
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Recall:
     """What the state knows before a query is grounded."""
 
     digest: str = ""  # of the catalog the source names, "" when it is not known yet
-    accepted: frozenset[str] = frozenset()  # operations this user accepted in this lineage
+    accepted: Collection[str] = frozenset()  # operations this user accepted in this lineage
     habit: Mapping[str, float] = dataclasses.field(default_factory=dict)  # operation -> how often it followed here
     spec: SpecRecord | None = None  # what is known of the source's URL
 

@@ -27,7 +27,6 @@ from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import GroundedQuery, Query, Source
-from serve.metrics import Metrics
 
 
 def _as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -60,9 +59,8 @@ class CatalogsDeployment:
     def __init__(self, settings: Settings, embedder: DeploymentHandle) -> None:
         self._settings = settings
         self._embedder = embedder
-        self._metrics = Metrics()
         self._state = State(settings.state, settings.state.url)
-        self._library = Library(
+        self.library = Library(
             settings.catalogs,
             store=self._state.catalogs,
             parser=ParseProcess(settings.parse),
@@ -78,7 +76,7 @@ class CatalogsDeployment:
     async def ground(self, query: Query, habit: dict[str, float], vector: np.ndarray | None) -> GroundedQuery:
         """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
         embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
-        compiled = await self._library.obtain(query.source, query.tenant)
+        compiled = await self.library.obtain(query.source, query.tenant)
         if embedding is not None:
             vector = await embedding
         loop = asyncio.get_running_loop()
@@ -87,14 +85,14 @@ class CatalogsDeployment:
     @_as_values
     async def match(self, tenant: str, digest: str, method: str, path: str) -> str | None:
         """The key of the operation a call belongs to, None when it is in none."""
-        compiled = await self._library.obtain(Source(digest=digest), tenant)
+        compiled = await self.library.obtain(Source(digest=digest), tenant)
         match = compiled.matcher.match(method, path)
         return None if match is None else compiled.catalog.operations[match.index].key
 
     @_as_values
     async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:
         """Parse a spec and keep it under a name; what GET /catalogs/{name} says of it, without operations."""
-        compiled = await self._library.upload(tenant, name, data)
+        compiled = await self.library.upload(tenant, name, data)
         return _summary(name, compiled.catalog)
 
     @_as_values
@@ -106,7 +104,7 @@ class CatalogsDeployment:
 
     @_as_values
     async def describe(self, tenant: str, source: Source) -> dict[str, Any]:
-        compiled = await self._library.obtain(source, tenant)
+        compiled = await self.library.obtain(source, tenant)
         operations = [
             {
                 "endpoint": operation.key,
@@ -122,10 +120,10 @@ class CatalogsDeployment:
 
     @_as_values
     async def remove(self, tenant: str, name: str) -> None:
-        await self._library.remove(tenant, name)
+        await self.library.remove(tenant, name)
 
     async def state(self) -> dict[str, Any]:
-        return {"status": "ok", **self._library.counters()}
+        return {"status": "ok", **self.library.counters()}
 
     async def _embed(self, prompt: str) -> np.ndarray | None:
         try:

@@ -16,14 +16,12 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "opensesame_errors": ("counter", "Problem documents sent, by slug.", ("slug",)),
     "opensesame_predict_ms": ("histogram", "Time of a stage of POST /predict, in milliseconds.", ("stage",)),
     "opensesame_degraded": ("counter", "Predictions answered without a part, by part.", ("part",)),
-    "opensesame_ongoing_requests": ("gauge", "Requests in hand of this ingress replica.", ()),
     "opensesame_feedback": ("counter", "Feedback recorded, by outcome.", ("outcome",)),
     "opensesame_prompt_vectors": (
         "counter",
         "Prompts looked up in the ingress's vector cache, by result.",
         ("result",),
     ),
-    "opensesame_catalogs": ("counter", "Catalog look-ups of a replica, by where it was found.", ("found",)),
     "opensesame_generator_tokens": ("counter", "Tokens of the generator, by direction.", ("direction",)),
 }
 

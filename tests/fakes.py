@@ -85,3 +85,62 @@ class ScriptedEngine:
         text = line(messages, schema) if callable(line) else line
         tokens_in = sum(len(m["content"].split()) for m in messages)
         return Reply(text=text, tokens_in=tokens_in, tokens_cached=0, tokens_out=len(text.split()), finish="stop")
+
+
+class LocalHandle:
+    """A deployment handle over an object in this process: `handle.method.remote(...)`, `handle.options(...)`."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def options(self, **_: Any) -> LocalHandle:
+        return self
+
+    def __getattr__(self, method: str) -> Any:
+        target = self.target
+
+        class _Method:
+            @staticmethod
+            async def remote(*arguments: Any) -> Any:
+                return await getattr(target, method)(*arguments)
+
+        return _Method
+
+
+class HashingEmbedder:
+    """Deployment Embedder over the hashing encoder; `failing` makes every call raise it."""
+
+    def __init__(self) -> None:
+        self.encoder = HashingEncoder()
+        self.failing: Exception | None = None
+
+    async def prompt(self, prompt: str) -> np.ndarray:
+        return (await self.cards([prompt]))[0]
+
+    async def cards(self, texts: list[str]) -> np.ndarray:
+        if self.failing is not None:
+            raise self.failing
+        return self.encoder.encode(texts)
+
+    async def identity(self) -> tuple[str, int]:
+        return self.encoder.name, self.encoder.dims
+
+    async def state(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+
+class SilentMetrics:
+    """`serve.metrics.Metrics` without Ray: keeps what was counted."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, float] = {}
+
+    def count(self, name: str, value: float = 1.0, **tags: str) -> None:
+        key = name + "".join(f" {tag}={tags[tag]}" for tag in sorted(tags))
+        self.counted[key] = self.counted.get(key, 0.0) + value
+
+    def observe(self, name: str, value: float, **tags: str) -> None:
+        self.count(name, 1.0, **tags)
+
+    def set(self, name: str, value: float, **tags: str) -> None:
+        self.count(name, 0.0, **tags)

@@ -1,0 +1,89 @@
+"""The HTTP application in this process: real catalogs, ranker and Redis; deployment handles are local."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from pipeline import settings
+from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.state import State
+from serve.catalogs import CatalogsDeployment
+from serve.ingress import build_app
+from serve.ranker import RankerDeployment
+from serve.remote import RemoteStages
+from tests.fakes import HashingEmbedder, LocalHandle, SilentMetrics
+
+
+@dataclasses.dataclass
+class App:
+    """The application and the parts a test turns on and off."""
+
+    asgi: Any
+    client: httpx2.AsyncClient
+    embedder: HashingEmbedder
+    generator: Any
+    metrics: SilentMetrics
+    state: State
+
+    async def predict(self, **body: Any) -> httpx2.Response:
+        return await self.client.post("/predict", json=body)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    redis = EmbeddedRedis.throwaway()
+    yield redis.start()
+    redis.stop()
+
+
+class Switched:
+    """Deployment Generator, played by whatever a test puts into `propose`."""
+
+    propose: Any = None
+
+    async def state(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+
+@pytest.fixture
+async def app(redis_url: str) -> AsyncIterator[App]:
+    async with make_app(redis_url) as made:
+        yield made
+
+
+class make_app:
+    """`async with make_app(url) as app`; `generator` puts a Generator into the graph."""
+
+    def __init__(self, redis_url: str, *, generator: bool = False) -> None:
+        loaded = settings.load("local")
+        state = loaded.state.model_copy(update={"url": redis_url})
+        part = loaded.generator.model_copy(update={"enabled": generator})
+        self.settings = loaded.model_copy(update={"state": state, "generator": part})
+
+    async def __aenter__(self) -> App:
+        loaded, metrics, embedder, switched = self.settings, SilentMetrics(), HashingEmbedder(), Switched()
+        self.catalogs = CatalogsDeployment.func_or_class(loaded, LocalHandle(embedder))
+        stages = RemoteStages(
+            loaded,
+            LocalHandle(self.catalogs),
+            LocalHandle(embedder),
+            LocalHandle(RankerDeployment.func_or_class(loaded)),
+            LocalHandle(switched) if loaded.generator.enabled else None,
+            metrics,
+        )
+        state = State(loaded.state, loaded.state.url)
+        asgi = build_app(loaded, stages, state, metrics)
+        transport = httpx2.ASGITransport(asgi)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
+        self.app = App(asgi, client, embedder, switched, metrics, state)
+        return self.app
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.app.client.aclose()
+        await self.app.state.close()
+        await self.catalogs.library.close()

@@ -282,6 +282,7 @@ class EmbeddedRedis:
     def _release_lock(self) -> None:
         descriptor, self._lock = self._lock, None
         if descriptor is not None:
+            Path(self._socket).unlink(missing_ok=True)  # a server that was killed leaves it
             os.ftruncate(descriptor, 0)
             os.close(descriptor)
 

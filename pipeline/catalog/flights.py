@@ -59,7 +59,7 @@ class Flights:
         failure, until = self._failures.get(key, (None, 0.0))
         started = time.monotonic()
         if failure is not None and started < until:
-            raise failure
+            raise failure.with_traceback(None)
         try:
             return await work()
         except Exception as error:

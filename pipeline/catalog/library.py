@@ -25,6 +25,7 @@ from pipeline import settings
 from pipeline.catalog.compile import Compiled, compile_catalog, compiler_version, content_digest, with_vectors
 from pipeline.catalog.fetch import Fetched, canonical_url
 from pipeline.catalog.flights import Flights
+from pipeline.catalog.shelf import Shelf
 from pipeline.catalog.vectors import CardEncoder, Vectors, VectorStore
 from pipeline.errors import CatalogPreparing, OpenSesameError, StateUnavailable, UnknownCatalog
 from pipeline.types import Catalog, Source, SpecRecord
@@ -113,7 +114,7 @@ class _Recent(OrderedDict[K, V]):
 
 
 class Library:
-    """Compiled catalogs of one replica, least recently used go first; all in one event loop."""
+    """The compiled catalogs of one replica; all in one event loop."""
 
     def __init__(
         self,
@@ -125,15 +126,14 @@ class Library:
         encoder: CardEncoder | None = None,
     ) -> None:
         """`parser` and `fetcher` are closed with the library; without `encoder` no vectors are made."""
-        self.hits = self.misses = self.evictions = self.parses = self.fetches = 0
+        self.hits = self.misses = self.parses = self.fetches = 0
         self._limits = limits
         self._store = store
         self._parser = parser
         self._fetcher = fetcher
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._flights = Flights(_FAILURE_KEPT_S, slow_s=limits.first_wait_s)
-        self._kept: OrderedDict[str, Compiled] = OrderedDict()  # digest -> compiled, the latest used last
-        self._kept_bytes = 0
+        self._shelf = Shelf(limits.cache_bytes, self._let_go)
         self._pages: _Recent[str, _Page] = _Recent()  # canonical URL -> what is known of it
         self._names: _Recent[tuple[str, str], tuple[str, float]] = _Recent()  # tenant, name -> digest, good until
         self._former: _Recent[str, str] = _Recent()  # digest -> digest of the edition before it
@@ -163,7 +163,7 @@ class Library:
         elif source.name and not digest:
             digest, until = self._names.get((tenant, source.name), ("", 0.0))
             digest = digest if time.monotonic() < until else ""
-        compiled = self._touch(digest)
+        compiled = self._shelf.get(digest)
         if compiled is not None:
             self.hits += 1
             if url:
@@ -219,12 +219,12 @@ class Library:
     def counters(self) -> dict[str, int]:
         """What happened since the start, and what is held now."""
         return {
-            "catalogs": len(self._kept),
-            "bytes": self._kept_bytes,
+            "catalogs": len(self._shelf),
+            "bytes": self._shelf.size_bytes,
             "embedding": len(self._embedding),
             "hits": self.hits,
             "misses": self.misses,
-            "evictions": self.evictions,
+            "evictions": self._shelf.evictions,
             "parses": self.parses,
             "fetches": self.fetches,
         }
@@ -303,7 +303,7 @@ class Library:
         """The compiled catalog of a digest, from this process or the store."""
         if not digest:
             return None
-        compiled = self._touch(digest)
+        compiled = self._shelf.get(digest)
         if compiled is None:
             compiled = await self._flights.join(("stored", digest), functools.partial(self._stored, digest))
         return compiled
@@ -320,7 +320,7 @@ class Library:
             return None
 
     async def _parse(self, digest: str, data: bytes) -> Compiled:
-        compiled = self._touch(digest)
+        compiled = self._shelf.get(digest)
         if compiled is not None:  # another flight ended while this one was asking the store
             return compiled
         self.parses += 1
@@ -337,47 +337,25 @@ class Library:
     def _keep(self, compiled: Compiled) -> Compiled:
         """Keep it as the latest used one and see that it gets vectors."""
         digest = compiled.catalog.digest
-        self._replace(digest, compiled)
-        self._kept.move_to_end(digest)
-        self._evict()
+        self._shelf.put(compiled)
         if compiled.vectors is None and self._vectors is not None and digest not in self._embedding:
             task = self._embedding[digest] = asyncio.create_task(self._embed(self._vectors, compiled.catalog))
             task.add_done_callback(functools.partial(self._embedded, digest))
         return compiled
 
-    def _replace(self, digest: str, compiled: Compiled) -> None:
-        former = self._kept.get(digest)
-        self._kept_bytes += compiled.size_bytes - (former.size_bytes if former else 0)
-        self._kept[digest] = compiled
+    def _let_go(self, digest: str) -> None:
+        if task := self._embedding.pop(digest, None):
+            task.cancel()
 
-    def _evict(self) -> None:
-        """Let the least recently used go until the rest fits; the latest stays, whatever its size."""
-        while self._kept_bytes > self._limits.cache_bytes and len(self._kept) > 1:
-            digest, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= dropped.size_bytes
-            self.evictions += 1
-            if task := self._embedding.pop(digest, None):
-                task.cancel()
+    async def _embed(self, vectors: Vectors, catalog: Catalog) -> None:
+        editions = [self._former.get(catalog.digest, ""), *self._shelf.of_title(catalog.title)]
+        editions = [digest for digest in dict.fromkeys(editions) if digest and digest != catalog.digest]
+        made = await vectors.obtain(catalog, editions[:_EDITIONS])
+        self._shelf.change(catalog.digest, lambda compiled: with_vectors(compiled, made))
 
     def _embedded(self, digest: str, task: asyncio.Task[None]) -> None:
         if self._embedding.get(digest) is task:
             del self._embedding[digest]
-
-    def _touch(self, digest: str) -> Compiled | None:
-        compiled = self._kept.get(digest)
-        if compiled is not None:
-            self._kept.move_to_end(digest)
-        return compiled
-
-    async def _embed(self, vectors: Vectors, catalog: Catalog) -> None:
-        former = self._former.get(catalog.digest, "")
-        alike = [d for d, kept in self._kept.items() if d != catalog.digest and kept.catalog.title == catalog.title]
-        editions = list(dict.fromkeys([former, *reversed(alike)] if former else reversed(alike)))[:_EDITIONS]
-        made = await vectors.obtain(catalog, editions)
-        compiled = self._kept.get(catalog.digest)
-        if compiled is not None:
-            self._replace(catalog.digest, with_vectors(compiled, made))
-            self._evict()
 
     # URLs
 

@@ -283,7 +283,7 @@ class TestKeeping:
             await one.library.obtain(inline(data), "t")
         await one.library.obtain(inline(specs[0]), "t")
         await one.library.obtain(inline(specs[2]), "t")
-        assert one.library.evictions == 1
+        assert one.library.counters()["evictions"] == 1
         hits = one.library.hits
         await one.library.obtain(inline(specs[0]), "t")
         assert one.library.hits == hits + 1, "the one used last stayed"

@@ -36,12 +36,13 @@ def find_goals(relations: Relations, session: Session, wish: Wish) -> Goals:
     weight = ((wish.match + wish.residue) / 2) ** 3
     called = session.history[session.history >= 0]
     weight[called] *= _CALLED
+    weight = _share(weight)
     goals = _best(weight, _GOALS)
 
     ready, _ = relations.ready(session.state)
     able = (_NOT_READY + (1 - _NOT_READY) * ready) * np.where(relations.verb == 0, 1.0, _WRITE).astype(np.float32)
     producer = _produce(relations, session, goals, weight) * able
-    producer_2 = _produce(relations, session, _best(producer, _PRODUCERS), producer) * able
+    producer_2 = _produce(relations, session, _best(producer, _PRODUCERS), _share(producer)) * able
 
     reach = np.zeros(relations.nodes + 1, dtype=np.float32)  # the last one is for paths without segments
     for goal in goals.tolist():
@@ -70,6 +71,10 @@ def _produce(relations: Relations, session: Session, goals: np.ndarray, weight: 
             supplied[rows] += share * grades
         np.maximum(best, supplied, out=best)
     return best
+
+
+def _share(weight: np.ndarray) -> np.ndarray:
+    return weight / max(float(weight.max(initial=0.0)), 1e-6)
 
 
 def _best(weight: np.ndarray, most: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from pipeline.catalog import session as sessions
 from pipeline.catalog.goals import Goals, find_goals
 from pipeline.catalog.relations import PAIR, PAIRS, Relations
 from pipeline.catalog.session import Session
-from pipeline.catalog.wish import Wish, read_wish
+from pipeline.catalog.wish import Wish, products, read_wish
 from pipeline.catalog.words import Words
 from pipeline.settings import Shortlist
 from pipeline.types import Catalog, Match, Query
@@ -68,6 +68,7 @@ class Evidence:
     match_rank: np.ndarray | None  # [n] reciprocal rank of `match` in the catalog
     match_gap: np.ndarray | None  # [n] `match` less the best of the others
     residue: np.ndarray | None  # [n] the same match of what no past call explains
+    named: np.ndarray | None  # [n] it is about the kind of thing that the prompt names
     verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
     typed: np.ndarray | None  # [4] is there a value of each kind (entities.TYPED) in the prompt
     flags: np.ndarray | None  # [3] the prompt has a proper noun or a quote; an identifier; asks for many
@@ -141,7 +142,9 @@ def _neighbours(relations: Relations, words: Words, session: Session) -> np.ndar
     for operation, age in zip(session.recent.tolist(), session.ages.tolist(), strict=True):
         if age >= _NEIGHBOURS_OF and best is not None:
             break
-        near = _NEIGHBOUR_WEIGHTS @ relations.row(operation) + _LIKE_NAMED * words.similar(operation)
+        near = np.einsum("p,pn->n", _NEIGHBOUR_WEIGHTS, relations.row(operation)) + _LIKE_NAMED * words.similar(
+            operation
+        )
         near *= _DECAY**age
         best = near if best is None else np.maximum(best, near)
     return best
@@ -245,6 +248,7 @@ def _evidence(
             "match_rank": reciprocal_rank(wish.match)[chosen],
             "match_gap": _gap(wish.match)[chosen],
             "residue": wish.residue[chosen],
+            "named": wish.named[chosen],
             "verbs": wish.verbs,
             "typed": wish.typed,
             "flags": wish.flags,
@@ -288,7 +292,7 @@ def _evidence(
 
 
 _NO_WISH = {
-    "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None,
+    "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None, "named": None,
     "verbs": None, "typed": None, "flags": None, "cosine": None, "cosine_range": (0.0, 1.0), "residual_cosine": None,
 }  # fmt: skip
 
@@ -297,8 +301,12 @@ def _gap(match: np.ndarray) -> np.ndarray:
     """Each match less the best of the others."""
     if len(match) < 2:
         return np.zeros_like(match)
-    second, best = np.partition(match, len(match) - 2)[-2:]
-    return np.where(match >= best, match - second, match - best).astype(np.float32)
+    first = int(match.argmax())
+    best, others = float(match[first]), match.copy()
+    others[first] = -np.inf
+    gap = match - np.float32(best)
+    gap[first] = best - float(others.max())
+    return gap
 
 
 def _centred(vectors: np.ndarray, recent: list[int], chosen: np.ndarray) -> np.ndarray:
@@ -309,4 +317,4 @@ def _centred(vectors: np.ndarray, recent: list[int], chosen: np.ndarray) -> np.n
     theirs = vectors[recent].astype(np.float32) - mean
     ours /= np.maximum(np.linalg.norm(ours, axis=1, keepdims=True), 1e-6)
     theirs /= np.maximum(np.linalg.norm(theirs, axis=1, keepdims=True), 1e-6)
-    return theirs @ ours.T
+    return products(theirs, ours)

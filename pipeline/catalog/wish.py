@@ -33,6 +33,13 @@ _DATE = re.compile(
 _FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
 _PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,80}[\"”’»]|(?<=\s)'[^']{2,80}'")
 _IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
+_NAMED = re.compile(r"[A-Z][\w'’-]{0,40}(?: (?:of |the |and )?[A-Z][\w'’-]{0,40}){0,6}|[\"“«][^\"”»]{2,80}[\"”»]")
+_FULL = re.compile(r"[A-Z][a-z'’-]+(?: [A-Z][a-z'’.-]*){1,2}")
+_BEFORE, _AFTER = 40, 24  # characters around a name that say of what kind it is
+_NAMES_READ = 8
+_PERSONS = " ".join(("person people user customer member contact employee author artist actor player patient student",
+                     "guest owner account profile"))  # fmt: skip
+_PERSON = 0.7  # a full name is a person's more often than not
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
 
@@ -47,6 +54,7 @@ class Wish:
     cosine: np.ndarray | None  # [n] float32
     cosine_range: tuple[float, float]  # median and best
     residual_cosine: np.ndarray | None  # [n] float32
+    named: np.ndarray  # [n] float32: it is about the kind of thing that the prompt names
     verbs: np.ndarray  # [len(VERBS)] bool
     typed: np.ndarray  # [len(TYPED)] bool
     flags: np.ndarray  # [3] bool: a proper noun or quote, an identifier, many things asked for
@@ -60,21 +68,22 @@ def read_wish(
     scores = words.score(terms)
     scale = np.maximum(scores[:N_FIELDS].max(axis=1, initial=0.0), 1e-6)
     scores[:N_FIELDS] /= scale[:, None]
-    words_match = _WEIGHTS @ scores[:N_FIELDS]
+    words_match = np.einsum("f,fn->n", _WEIGHTS, scores[:N_FIELDS])
     left = [t for t in terms if t not in session.terms]
     words_left = words_match
     if len(left) < len(terms):
-        words_left = _WEIGHTS @ (words.score(left)[:N_FIELDS] / scale[:, None])
+        words_left = np.einsum("f,fn->n", _WEIGHTS, words.score(left)[:N_FIELDS] / scale[:, None])
 
     cosine = residual_cosine = None
     cosine_range = (0.0, 1.0)
     match, residue = words_match, words_left
     if vectors is not None and prompt_vector is not None and len(vectors):
         asked = np.stack([prompt_vector, _unexplained(prompt_vector, vectors, session)]).astype(np.float32)
-        cosine, residual_cosine = asked @ vectors.astype(np.float32, copy=False).T
-        cosine_range = (float(np.median(cosine)), float(cosine.max()))
-        match = match + _MEANING * _scaled(cosine)
-        residue = residue + _MEANING * _scaled(residual_cosine)
+        cosine, residual_cosine = products(asked, vectors)
+        cosine_range = _range(cosine)
+        match = match + _MEANING * _scaled(cosine, cosine_range)
+        left_range = cosine_range if not len(session.recent) else _range(residual_cosine)
+        residue = residue + _MEANING * _scaled(residual_cosine, left_range)
     return Wish(
         words=scores,
         words_match=words_match,
@@ -83,6 +92,7 @@ def read_wish(
         cosine=cosine,
         cosine_range=cosine_range,
         residual_cosine=residual_cosine,
+        named=_named(prompt, words),
         **_facts(prompt),  # type: ignore[arg-type]
     )
 
@@ -100,6 +110,43 @@ def _facts(prompt: str) -> dict[str, np.ndarray]:
     }
 
 
+def products(asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Dot products of each of `asked` [k, n_dims] with each of `vectors` [n, n_dims]; float32 [k, n].
+
+    In blocks so small that OpenBLAS keeps them on this thread (it spreads m x n x k above 2^18): on a busy machine its
+    threads wait for one another for milliseconds, and how they split the sum changes the last bits.
+    """
+    step = max(1, (1 << 18) // max(asked.size, 1))
+    out = np.empty((len(asked), len(vectors)), dtype=np.float32)
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step].astype(np.float32, copy=False)
+        np.matmul(asked, block.T, out=out[:, start : start + step])
+    return out
+
+
+def _named(prompt: str, words: Words) -> np.ndarray:
+    """How surely each operation's last segment is the kind of a name in the prompt; float32 [n].
+
+    The words beside a name say its kind ("the collection Dune"); a full name without such is a person's.
+    """
+    beside: list[str] = []
+    has_person = False
+    for found in list(_NAMED.finditer(prompt))[:_NAMES_READ]:
+        start, end = found.span()
+        is_full = _FULL.fullmatch(found[0]) is not None
+        if start == 0 and not is_full:
+            continue  # a capital at the start of a sentence names nothing
+        has_person |= is_full
+        beside += [prompt[max(0, start - _BEFORE) : start].rsplit(".")[-1], prompt[end : end + _AFTER].split(".")[0]]
+    kinds = np.zeros(words.size, dtype=np.float32)
+    if beside:
+        kinds[words.last_about(words.terms(" ".join(beside)))] = 1.0
+    if has_person:
+        persons = words.last_about(words.terms(_PERSONS))
+        kinds[persons] = np.maximum(kinds[persons], _PERSON)
+    return kinds
+
+
 def _unexplained(prompt_vector: np.ndarray, vectors: np.ndarray, session: Session) -> np.ndarray:
     """The prompt with the span of the last operations' meanings projected out, unit length again."""
     last = session.recent[:_EXPLAINED_BY]
@@ -111,10 +158,16 @@ def _unexplained(prompt_vector: np.ndarray, vectors: np.ndarray, session: Sessio
     return left / size if size > 1e-4 else np.zeros_like(prompt_vector)
 
 
-def _scaled(cosine: np.ndarray) -> np.ndarray:
-    """0 at the median, 1 at the best."""
-    median, best = float(np.median(cosine)), float(cosine.max())
-    return np.maximum(cosine - median, 0.0) / max(best - median, 1e-6)
+def _range(cosine: np.ndarray) -> tuple[float, float]:
+    """Median and best."""
+    middle = len(cosine) // 2
+    return float(np.partition(cosine, middle)[middle]), float(cosine.max())
+
+
+def _scaled(cosine: np.ndarray, within: tuple[float, float]) -> np.ndarray:
+    """0 at the median and below, 1 at the best."""
+    median, best = within
+    return np.maximum(cosine - np.float32(median), 0) / np.float32(max(best - median, 1e-6))
 
 
 def _share(score: np.ndarray) -> np.ndarray:

@@ -109,6 +109,13 @@ class Words:
             scores[_COVER_CARD] /= total
         return scores
 
+    def last_about(self, terms: Sequence[int]) -> np.ndarray:
+        """Operations whose path's last literal segment holds one of `terms`; int32, with repeats."""
+        spans = [self._columns[self._starts[t] : self._starts[t + 1]] for t in terms]
+        columns = np.concatenate(spans) if spans else np.zeros(0, dtype=np.int32)
+        low = FIELDS.index("last") * self.size
+        return columns[(columns >= low) & (columns < low + self.size)] - low
+
     def similar(self, operation: int) -> np.ndarray:
         """Share of each operation's name that this operation's name covers; float32 [n_operations]."""
         row = self._similar.get(operation)

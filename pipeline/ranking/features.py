@@ -116,6 +116,7 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
     columns["goal_ready"] = e.match * e.ready * np.where(blocked, 0.5, 1.0)
     columns["goal_blocked"] = np.where(blocked, e.match, 0.0)
     columns["free_text"] = e.free * ((0.3 if e.searched else 1.0) if named else 0.0)
+    columns["named_kind"] = e.named * (e.free > 0) * (0.3 if e.searched else 1.0)
     columns["typed_fields"] = (2.0 * e.typed - 1.0) @ e.demands
     columns["identifier_unready"] = np.where(e.needs > 0, 1.0 - e.ready, 0.0) if identified else 0.0
 

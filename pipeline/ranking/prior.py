@@ -13,26 +13,29 @@ from pipeline.ranking.table import COLUMN, FEATURES, HEADS, Head
 # Set by hand: round figures, from the reading of many sessions, checked for sense on the development suites.
 HAND_WEIGHTS: dict[Head, dict[str, float]] = {
     "prompt_only": {
-        "match": 2.0, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.5, "words_last": 0.3, "cosine_gap": 2.0,
-        "verb_agrees": 0.4, "verb_contradicts": -1.0, "goal_producer": 1.5, "goal_producer_2": 1.0, "goal_parent": 0.5,
-        "goal_ready": 0.8, "free_text": 2.0, "typed_fields": 1.0, "unbound": -0.8, "needs": -0.8, "is_read": 0.7,
-        "depth": -1.0, "deprecated": -0.5, "generator_rank": 3.0, "generator_votes": 1.0,
+        "match": 1.8, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.5, "words_last": 0.3, "cosine_gap": 2.0,
+        "verb_agrees": 0.4, "verb_contradicts": -1.0, "goal_producer": 1.5, "goal_producer_2": 1.5,
+        "goal_parent": 0.5, "goal_ready": 0.8, "goal_blocked": -0.7, "free_text": 1.5, "named_kind": 1.5,
+        "typed_fields": 1.0, "unbound": -0.8, "needs": -0.8, "is_read": 1.0, "depth": -1.0, "deprecated": -0.5,
+        "generator_rank": 3.0, "generator_votes": 1.0,
     },
     "prompt_history": {
-        "match": 1.0, "match_rank": 0.3, "residue": 1.2, "cover_name": 0.8, "cosine_gap": 1.5, "residual_cosine": 1.5,
+        "match": 1.0, "match_rank": 0.3, "residue": 1.0, "cover_name": 0.8, "cosine_gap": 1.5, "residual_cosine": 1.5,
         "verb_agrees": 0.4, "verb_contradicts": -0.6, "goal_producer": 0.6, "goal_producer_2": 0.6, "goal_ready": 0.4,
-        "free_text": 0.3, "typed_fields": 0.3, "last_overlap": 2.0, "last_overlap_rank": 0.4, "last_same_tag": 0.2,
-        "last_named": 0.8, "last_supplied": 2.0, "last_instance": 0.4, "last_order": 0.3, "last_lifecycle": 0.8,
-        "last_parent": -0.8, "past_supplied": 0.5, "past_instance": 0.3, "past_lifecycle": 0.3, "ready": 0.3,
-        "unbound": -1.0, "newly": 0.7, "is_last": -1.0, "repeat_habit": 2.0, "followed": 0.8, "is_read": 0.5,
-        "free": -0.6, "deprecated": -0.5, "generator_rank": 3.0, "generator_votes": 1.0,
+        "free_text": 0.3, "named_kind": 0.4, "typed_fields": 0.3, "last_overlap": 2.0, "last_overlap_rank": 0.4,
+        "last_same_tag": 0.2, "last_named": 0.8, "last_supplied": 2.0, "last_instance": 0.4, "last_order": 0.3,
+        "last_lifecycle": 0.8, "last_parent": -0.8, "past_supplied": 0.5, "past_instance": 0.3, "past_lifecycle": 0.3,
+        "ready": 0.3, "unbound": -1.0, "newly": 0.7, "is_last": -1.0, "repeat_habit": 2.0, "followed": 0.8,
+        "is_read": 0.8, "having": -0.3, "free": -0.6, "deprecated": -0.5, "generator_rank": 3.0,
+        "generator_votes": 1.0,
     },
     "history_only": {
-        "last_overlap": 2.5, "last_overlap_rank": 0.5, "last_same_tag": 0.3, "last_supplied": 2.0, "last_instance": 0.5,
-        "last_order": 0.5, "last_lifecycle": 1.0, "last_named": 0.6, "last_cosine": 0.6, "last_parent": -1.0,
-        "past_supplied": 0.4, "past_instance": 0.4, "past_overlap": 1.5, "past_lifecycle": 0.3, "ready": 0.3,
-        "unbound": -1.2, "newly": 0.6, "is_last": -1.6, "repeat_habit": 2.0, "followed": 1.0, "is_read": 0.5,
-        "is_delete": -0.5, "needs": -0.3, "free": -0.6, "deprecated": -0.5,
+        "last_overlap": 2.5, "last_overlap_rank": 0.5, "last_same_tag": 0.3, "last_supplied": 2.0,
+        "last_instance": 0.5, "last_order": 0.5, "last_lifecycle": 1.0, "last_named": 0.6, "last_cosine": 0.6,
+        "last_parent": -1.0, "past_supplied": 0.4, "past_instance": 0.4, "past_overlap": 1.5, "past_lifecycle": 0.3,
+        "ready": 0.3, "unbound": -1.2, "newly": 0.6, "is_last": -1.6, "repeat_habit": 2.0, "followed": 1.0,
+        "is_read": 0.5, "lacking": 0.4, "having": -0.3, "is_delete": -0.5, "needs": -0.3, "free": -0.6,
+        "deprecated": -0.5,
     },
 }  # fmt: skip
 
@@ -52,4 +55,5 @@ def hand_score(matrix: np.ndarray, head: Head | None = None) -> np.ndarray:
             head = "history_only"
         else:
             head = "prompt_only" if np.isnan(matrix[0, COLUMN["is_last"]]) else "prompt_history"
-    return np.nan_to_num(matrix.astype(np.float32, copy=False), nan=0.0) @ _WEIGHTS[head]
+    known = np.nan_to_num(matrix.astype(np.float32, copy=False), nan=0.0)
+    return np.einsum("nf,f->n", known, _WEIGHTS[head])

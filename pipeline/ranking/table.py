@@ -81,6 +81,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("goal_ready", "match, as far as the session has what it needs", "goal", 1, "prompt"),
     Feature("goal_blocked", "match, where the session lacks something it needs", "goal", 0, "prompt"),
     Feature("free_text", "it takes a search text and the prompt holds a name or a quote", "typed", 1, "prompt"),
+    Feature("named_kind", "it takes a search text, about the kind of thing the prompt names", "typed", 1, "prompt"),
     Feature("typed_fields", "required mail, zip, name, date: in the prompt less not in it", "typed", 1, "prompt"),
     Feature("identifier_unready", "the prompt holds an identifier and it lacks one", "typed", 0, "prompt"),
     *(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from pipeline import settings
@@ -184,6 +185,7 @@ calls = st.builds(
 prompts = st.text(max_size=60) | st.sampled_from(["delete the order", "#W123 “a", "a" * 4000, "\ud800", " \n"])
 
 
+@effort(deadline=None)
 @given(prompts, st.lists(calls, max_size=6), st.booleans(), st.integers(1, 60))
 def test_any_prompt_and_history_has_a_shortlist(prompt: str, history: list[Call], vectors: bool, total: int) -> None:
     made = shop(vectors)

@@ -149,6 +149,24 @@ def test_a_name_in_the_prompt_speaks_for_the_search() -> None:
     assert column("orders of a user", name="free_text")["search"] == 0
 
 
+def test_the_words_beside_a_name_say_its_kind() -> None:
+    albums = Operation("GET", "/search/albums", parameters=(Parameter("query", "query", required=True),))
+    people = Operation("GET", "/search/people", parameters=(Parameter("query", "query", required=True),))
+    catalog = Catalog("sha256:1", operations=(albums, people, OPERATIONS[0]))
+
+    class Music(_Vectorless):
+        relations, words = Relations(catalog), Words(catalog)
+
+    def kinds(prompt: str) -> list[float]:
+        evidence = gather(Music(), Query(Source(), prompt=prompt), (), None, {}, settings.load().shortlist)
+        values = features.ground_block(evidence)[:, features.NAMES.index("named_kind")]
+        return [float(values[evidence.candidates.tolist().index(i)]) for i in range(3)]
+
+    assert kinds("which songs are on the album Blue Train") == pytest.approx([1, 0.7, 0])
+    assert kinds("songs by Ada Lovelace") == pytest.approx([0, 0.7, 0])
+    assert kinds("Which songs are on it") == [0, 0, 0]
+
+
 def test_what_the_session_binds_is_ready() -> None:
     assert column("", "GET /users", name="unbound")["get_user"] == 0
     assert column("", "GET /users", name="newly")["get_user"] == 1

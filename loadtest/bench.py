@@ -39,7 +39,7 @@ _SPECS = Path(__file__).resolve().parents[2] / "shared" / "eval" / "specs"
 _READY_S = 240.0
 _VECTORS_S = 300.0
 _NAME = "bench"  # of the uploaded catalog
-_out = Console()
+_out = Console(width=None if sys.stdout.isatty() else 120)
 _err = Console(stderr=True)
 
 
@@ -88,7 +88,7 @@ class Bench:
             folder,
             env,
         )
-        self._idle_cores: dict[str, float] = {}
+        self._idle_cores: dict[str, dict[str, float]] = {}  # service -> process -> cores without requests
 
     def run(self) -> dict[str, Any]:
         _say("compile specs on one core")
@@ -131,7 +131,7 @@ class Bench:
             "start_s": {s.name: s.start_s for s in (self._plain, self._noop, self._ours)},
             "stop_s": {s.name: s.stop_s for s in (self._plain, self._noop, self._ours)},
             "left_behind": {s.name: s.left_behind for s in (self._plain, self._noop, self._ours)},
-            "idle_cores": self._idle_cores,
+            "idle_cores": {name: sum(cores.values()) for name, cores in self._idle_cores.items()},
             "rows": rows,
             "ratios": found,
             "limits": figures.judge(found, limits["predict"]),
@@ -160,10 +160,13 @@ class Bench:
     def _measure_idle(self) -> None:
         services = (self._plain, self._noop, self._ours)
         time.sleep(2.0)  # what the last load left to do
-        before = [service.cpu_s() for service in services]
+        before = [service.cpu() for service in services]
         time.sleep(self._plan.idle_s)
-        for service, cpu_s in zip(services, before, strict=True):
-            self._idle_cores[service.name] = (service.cpu_s() - cpu_s) / self._plan.idle_s
+        for service, first in zip(services, before, strict=True):
+            now = service.cpu()
+            self._idle_cores[service.name] = {
+                title: (cpu_s - first.get(title, 0.0)) / self._plan.idle_s for title, cpu_s in now.items()
+            }
 
     def _rounds(self, warm: list[bytes], traffic: Traffic) -> list[Row]:
         rows: dict[tuple[str, str, int], list[Sample]] = {}
@@ -192,11 +195,11 @@ class Bench:
     ) -> Sample:
         job = clients.Job(service.port, bodies, concurrency, count, limit_s or self._plan.limit_s)
         others = _Others([self._plain, self._noop, self._ours])
-        cpu_s = service.cpu_s()
+        before = service.cpu()
         outcome = clients.run(job)
-        cpu_s = service.cpu_s() - cpu_s
-        idle = self._idle_cores.get(service.name, 0.0)
-        taken = figures.sample(outcome, cpu_s=cpu_s, idle_cores=idle, others_cores=others.cores())
+        spent_s = {title: cpu_s - before.get(title, 0.0) for title, cpu_s in service.cpu().items()}
+        idle = self._idle_cores.get(service.name, {})
+        taken = figures.sample(outcome, spent_s=spent_s, idle_cores=idle, others_cores=others.cores())
         if taken.errors:
             _say(f"[red]{service.name}: {outcome.statuses}, the last one: {outcome.refused[:300]!r}")
         return taken
@@ -327,8 +330,15 @@ def _show(report: dict[str, Any]) -> None:
     _out.print(figures.ratio_table(report["ratios"]))
     for what, figure, limit, kept in report["limits"]:
         _out.print(f"{'[green]kept  ' if kept else '[red]MISSED'}[/] {what}: {figure:.2f} (limit {limit})")
-    stages = next(r.samples[-1].stages_ms for r in report["rows"] if r.traffic == "warm" and r.concurrency == 1)
-    _out.print("stages, warm, 1 client: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in stages.items()))
+    for row in report["rows"]:
+        if row.concurrency == 1 and row.traffic in ("warm", "unseen"):
+            last = row.samples[-1]
+            spent = sorted(last.cpu_by_ms.items(), key=lambda item: -item[1])[:6]
+            _out.print(
+                f"{row.traffic}, 1 client: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in last.stages_ms.items()),
+                "; CPU: " + ", ".join(f"{name.removeprefix('ray::')} {ms:.1f} ms" for name, ms in spent),
+                sep="",
+            )
     if soak := report["soak"]:
         _out.print(f"16 clients without a pause: {soak.requests} requests, {soak.errors} errors")
     for name, times in report["compile"].items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ class Sample(msgspec.Struct, frozen=True):
     errors: int
     others_cores: float  # cores that neither the services nor the clients used: how quiet the machine was
     stages_ms: dict[str, float] = {}  # median of each stage of Server-Timing
+    cpu_by_ms: dict[str, float] = {}  # cpu_ms by the processes' titles
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -59,18 +60,25 @@ def quantile(values: Sequence[float], q: float) -> float:
     return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
-def sample(outcome: Outcome, *, cpu_s: float, idle_cores: float, others_cores: float) -> Sample:
-    """`cpu_s`: CPU time of the service while the outcome came about; `idle_cores`: what it burns without requests."""
-    spent_s = max(0.0, cpu_s - idle_cores * outcome.elapsed_s)
+def sample(
+    outcome: Outcome, *, spent_s: Mapping[str, float], idle_cores: Mapping[str, float], others_cores: float
+) -> Sample:
+    """By process: `spent_s`, CPU time while the outcome came about; `idle_cores`, what it burns without requests."""
+    requests = max(1, outcome.requests)
+    cpu_by_ms = {
+        title: (cpu_s - idle_cores.get(title, 0.0) * outcome.elapsed_s) * 1000 / requests
+        for title, cpu_s in spent_s.items()
+    }
     return Sample(
         p50_ms=quantile(outcome.latencies_s, 0.50) * 1000,
         p99_ms=quantile(outcome.latencies_s, 0.99) * 1000,
         throughput=len(outcome.latencies_s) / outcome.elapsed_s if outcome.elapsed_s else math.nan,
-        cpu_ms=spent_s * 1000 / max(1, outcome.requests),
+        cpu_ms=max(0.0, sum(cpu_by_ms.values())),
         requests=outcome.requests,
         errors=outcome.errors,
         others_cores=others_cores,
         stages_ms=stages(outcome.timings),
+        cpu_by_ms=cpu_by_ms,
     )
 
 

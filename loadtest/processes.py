@@ -75,14 +75,18 @@ class Service:
             return [leader, *leader.children(recursive=True)]
         return []
 
-    def cpu_s(self) -> float:
-        """CPU time of the tree so far, of processes that have ended too."""
-        total = 0.0
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds so far by the processes' titles; of those that have ended, under their parent's."""
+        sums: dict[str, float] = collections.defaultdict(float)
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
-        return total
+                sums[_title(process)] += times.user + times.system + times.children_user + times.children_system
+        return dict(sums)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the tree so far, of processes that have ended too."""
+        return sum(self.cpu().values())
 
     def memory(self) -> list[Memory]:
         """Every process of the tree, the largest first."""
@@ -105,12 +109,14 @@ class Service:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_S)
         self.stop_s = time.monotonic() - began
+        killed = []
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):  # is_running compares the time of birth: no recycled pid
                 if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                     self.left_behind.append(titles[process])
                     process.kill()
-        self._process.wait(10)
+                    killed.append(process)
+        psutil.wait_procs(killed, timeout=2)
         self._process = None
 
     def _tail(self) -> str:

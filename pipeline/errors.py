@@ -39,6 +39,9 @@ class OpenSesameError(Exception):
         super().__init__(detail)
         self.detail = detail
 
+    def __str__(self) -> str:
+        return self.detail
+
 
 class BadRequest(OpenSesameError):
     slug = "bad_request"

@@ -21,6 +21,7 @@ import numpy as np
 from pipeline import guardrails
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
+from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.errors import GeneratorError, StateUnavailable
@@ -157,6 +158,9 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     """
     started = time.perf_counter()
     query = guardrails.admit(query, settings.predict)
+    if query.source.url:  # one URL has one spelling from here on: the state's keys hang on it
+        url = canonical_url(query.source.url)
+        query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, url=url))
     degraded: list[str] = []
     recall: Recall = _Nothing()
     if memory is not None:

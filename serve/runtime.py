@@ -7,6 +7,7 @@ per instance, so that two instances do not meet. Called by `opensesame serve` an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -26,6 +27,7 @@ import psutil
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.state import State
 
 _APP = "opensesame"
 _STOP_S = 20.0  # a child that has not ended by then is killed
@@ -103,6 +105,7 @@ class Runtime:
             self._redis.start()
             state = settings.state.model_copy(update={"url": self._redis.url})
             settings = settings.model_copy(update={"state": state})
+        asyncio.run(_verify(settings))
         # Ray puts the driver's folder first on its workers' path: nothing there may shadow our packages.
         os.chdir(self._folder)
         self._start_ray(settings)
@@ -167,6 +170,14 @@ class Runtime:
             os.chdir(self._var)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+async def _verify(settings: Settings) -> None:
+    state = State(settings.state, settings.state.url)
+    try:
+        await state.verify()
+    finally:
+        await state.close()
 
 
 def _write_token(path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Self
 
 import numpy as np
 
+from pipeline.catalog.compile import content_digest
 from pipeline.catalog.embed import Encoder, operation_card
 from pipeline.catalog.fetch import Fetcher
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.parse import parse_spec
 from pipeline.errors import UnknownCatalog
-from pipeline.predict import content_digest, prepare
+from pipeline.predict import prepare
 from pipeline.ranking.ranker import Ranker, serving
 from pipeline.settings import Settings, packaged_spec
 from pipeline.types import GroundedQuery, Proposal, Query, Scores, Source

@@ -10,7 +10,6 @@ halves. It knows nothing of Ray: where a stage runs is decided by whoever implem
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -21,6 +20,7 @@ import numpy as np
 from pipeline import guardrails
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
+from pipeline.catalog.compile import content_digest
 from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
@@ -105,7 +105,7 @@ def prepare(
     """
     started = time.perf_counter()
     operations = compiled.catalog.operations
-    matches = tuple(compiled.matcher.match(call.method, call.path) for call in query.calls)
+    matches = tuple(compiled.matcher.match(call.method, call.path, call.params) for call in query.calls)
     evidence = gather(compiled, query, matches, prompt_vector, habit, limits)
     session = Session(
         query.calls,
@@ -240,11 +240,6 @@ def assemble(
 def source_key(source: Source) -> str:
     """What a source is routed by: the same catalog goes to the same replica, whether its digest is known yet or not."""
     return source.digest or source.name or source.url or content_digest(source.data)
-
-
-def content_digest(data: bytes) -> str:
-    """How a spec's bytes are named: `sha256:` and 64 hexadecimal digits."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _impression(

@@ -19,8 +19,9 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
+from pipeline.catalog.compile import content_digest
 from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, UnknownCatalog
-from pipeline.predict import content_digest, source_key
+from pipeline.predict import source_key
 from pipeline.settings import Settings
 from pipeline.types import GroundedQuery, Proposal, Query, Scores
 from serve.metrics import Metrics

@@ -147,6 +147,12 @@ class Relations:
         mean = np.where(e.need_counts > 0, total / np.maximum(e.need_counts, 1), 1.0)
         return mean.astype(np.float32), unbound.astype(np.float32)
 
+    def used(self, state: np.ndarray) -> np.ndarray:
+        """Share of each operation's needs that a call of the session took as an argument (0 without needs)."""
+        e = self.entities
+        total = np.bincount(e.need_rows, weights=state[e.need_keys] >= 1.0, minlength=self.size)
+        return (total / np.maximum(e.need_counts, 1)).astype(np.float32)
+
     def fresh(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The best grade at which each operation supplies a key the session lacks, and one it has."""
         e = self.entities

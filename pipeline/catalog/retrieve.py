@@ -95,6 +95,7 @@ class Evidence:
     overlap_rank: np.ndarray | None  # [n] reciprocal rank of path overlap with the last call, in the catalog
     ready: np.ndarray  # [n] how surely the session has what the candidate needs; 1 if it needs nothing
     unbound: np.ndarray  # [n] needs it has not
+    used: np.ndarray  # [n] share of its needs that a call took as an argument
     lacking: np.ndarray  # [n] best grade at which it supplies what the session has not
     having: np.ndarray  # [n] the same of what the session has
     newly: np.ndarray  # [n] bool: some need was met by the last call only
@@ -274,6 +275,7 @@ def _evidence(
         overlap_rank=overlap_rank,
         ready=ready[chosen],
         unbound=unbound[chosen],
+        used=relations.used(session.state)[chosen],
         lacking=lacking[chosen],
         having=having[chosen],
         newly=newly,

@@ -72,8 +72,9 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
 def _add(state: np.ndarray, relations: Relations, call: Call, match: Match | None) -> None:
     e = relations.entities
     if match is not None:
-        keys, grades = e.supplies(match.index)
-        state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
+        if call.status is None or call.status < 400:  # what failed supplied nothing
+            keys, grades = e.supplies(match.index)
+            state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
         for name in match.path_params:
             if (key := e.of_parameter(name)) is not None:
                 state[key] = 1.0

@@ -107,6 +107,7 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
     said = e.verbs[verb]
     columns["verb_agrees"] = said
     columns["verb_contradicts"] = _WRITES[verb] & ~said
+    columns["read_unasked"] = (verb == 0) & bool(e.verbs.any() and not e.verbs[0])
     named, identified, many = e.flags.tolist()
     columns["many_collection"] = (e.kind == 0) if many else 0.0
     columns["goal_producer"] = e.producer
@@ -144,6 +145,8 @@ def _history_columns(columns: _Columns, e: Any) -> None:
     columns["last_lifecycle"] = usual[0]
     columns["past_lifecycle"] = (usual * decay[:, None]).max(axis=0)
     columns["newly"] = e.newly
+    columns["used"] = e.used
+    columns["unused_write"] = np.where((e.needs > 0) & (e.kind >= 2), 1.0 - e.used, 0.0)
     columns.run(
         "after_read", (np.arange(5) == classes[0] >> 1)[:, None].astype(np.float32) * np.ones(len(e.candidates))
     )

@@ -13,7 +13,7 @@ from pipeline.ranking.table import COLUMN, FEATURES, HEADS, Head
 # Set by hand: round figures, from the reading of many sessions, checked for sense on the development suites.
 HAND_WEIGHTS: dict[Head, dict[str, float]] = {
     "prompt_only": {
-        "match": 1.8, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.5, "words_last": 0.3, "cosine_gap": 2.0,
+        "match": 1.8, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.4, "words_last": 0.2, "cosine_gap": 1.8,
         "verb_agrees": 0.4, "verb_contradicts": -1.0, "goal_producer": 1.5, "goal_producer_2": 1.5,
         "goal_parent": 0.5, "goal_ready": 0.8, "goal_blocked": -0.7, "free_text": 1.5, "named_kind": 1.5,
         "typed_fields": 1.0, "unbound": -0.8, "needs": -0.8, "is_read": 1.0, "depth": -1.0, "deprecated": -0.5,
@@ -26,16 +26,16 @@ HAND_WEIGHTS: dict[Head, dict[str, float]] = {
         "last_same_tag": 0.2, "last_named": 0.8, "last_supplied": 2.0, "last_instance": 0.4, "last_order": 0.3,
         "last_lifecycle": 0.8, "last_parent": -0.8, "past_supplied": 0.5, "past_instance": 0.3, "past_lifecycle": 0.3,
         "ready": 0.3, "unbound": -1.0, "newly": 0.7, "is_last": -1.0, "repeat_habit": 2.0, "followed": 0.8,
-        "is_read": 0.8, "having": -0.3, "free": -0.6, "deprecated": -0.5, "generator_rank": 3.0,
-        "generator_votes": 1.0,
+        "is_read": 0.6, "read_unasked": -0.2, "unused_write": -0.8, "having": -0.3, "free": -0.6, "deprecated": -0.5,
+        "generator_rank": 3.0, "generator_votes": 1.0,
     },
     "history_only": {
         "last_overlap": 2.5, "last_overlap_rank": 0.5, "last_same_tag": 0.3, "last_supplied": 2.0,
         "last_instance": 0.5, "last_order": 0.5, "last_lifecycle": 1.0, "last_named": 0.6, "last_cosine": 0.6,
         "last_parent": -1.0, "past_supplied": 0.4, "past_instance": 0.4, "past_overlap": 1.5, "past_lifecycle": 0.3,
         "ready": 0.3, "unbound": -1.2, "newly": 0.6, "is_last": -1.6, "repeat_habit": 2.0, "followed": 1.0,
-        "is_read": 0.5, "lacking": 0.4, "having": -0.3, "is_delete": -0.5, "needs": -0.3, "free": -0.6,
-        "deprecated": -0.5,
+        "is_read": 0.5, "lacking": 0.4, "having": -0.3, "unused_write": -0.4, "is_delete": -0.5, "needs": -0.3,
+        "free": -0.6, "deprecated": -0.5,
     },
 }  # fmt: skip
 

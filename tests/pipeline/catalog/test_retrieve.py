@@ -125,6 +125,18 @@ def test_what_the_session_already_has_need_not_be_produced() -> None:
     assert after.ready[names_after.index("update_warehouse")] == 1
 
 
+def test_a_call_that_failed_supplies_nothing() -> None:
+    made = shop()
+
+    def ready(status: int | None) -> float:
+        query = Query(Source(name="shop"), calls=(Call("GET", "/orders", status=status),))
+        evidence = gather(made, query, (made.matcher.match("GET", "/orders"),), None, {}, LIMITS)
+        return float(evidence.ready[evidence.candidates.tolist().index(2)])
+
+    assert ready(None) == ready(200) > 0.8
+    assert ready(500) == 0
+
+
 def test_a_sampled_answer_makes_its_entities_available() -> None:
     made = shop()
     call = Call("GET", "/orders/1", body={"order": {"customer": {"id": 4}}})

@@ -174,6 +174,14 @@ def test_what_the_session_binds_is_ready() -> None:
     assert column("", "GET /users", "GET /search", name="newly")["get_user"] == 0
 
 
+def test_a_write_to_what_was_never_looked_at_is_marked() -> None:
+    listed = column("", "GET /users", name="unused_write")
+    read = column("", "GET /users/7", name="unused_write")
+    assert (listed["delete_user"], read["delete_user"]) == (1, 0)
+    assert listed["create_user"] == listed["get_user"] == 0
+    assert column("", "GET /users/7", name="used")["list_orders"] == 1
+
+
 def test_the_generators_picks_become_columns() -> None:
     block = features.ground_block(evidence_of("get a user"))
     plain = whole(block)

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from pipeline import guardrails
+from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
 from pipeline.catalog.compile import content_digest
@@ -130,18 +131,23 @@ def prepare(
                 guessed_params=binding.guessed,
                 origins=binding.origins,
                 sources=evidence.sources[position],
-                schema=operation.parameters if position < limits.schemas else (),
             )
         )
+    with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
+        block = features.ground_block(evidence).astype(np.float16)
+    schemas = [operations[index].parameters for index in evidence.candidates[: limits.schemas].tolist()]
+    fitting = travel.fit(candidates, schemas, travel.LIMIT_BYTES - block.nbytes)
+    matched = [match.index for match in matches if match is not None]
     degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()
     return GroundedQuery(
         digest=compiled.catalog.digest,
         lineage=lineage(query.source, compiled.catalog.digest),
         title=compiled.catalog.title,
         operations=len(operations),
-        matched=tuple(None if match is None else operations[match.index].key for match in matches),
-        candidates=tuple(candidates),
-        block=features.ground_block(evidence),
+        previous=tuple(operations[index].key for index in matched[-3:]),
+        unmatched=tuple(i for i, match in enumerate(matches) if match is None),
+        candidates=fitting,
+        block=block[: len(fitting)],
         intents=tuple(sorted(verbs.intents(query.prompt))) if query.prompt else (),
         prompt_vector=prompt_vector,
         degraded=degraded,
@@ -269,7 +275,7 @@ def _impression(
         fingerprint=features.FINGERPRINT,
         scores=tuple(float(scores.raw[i]) for i in rows),
         model_version=scores.version,
-        history=tuple(key for key in grounded.matched if key is not None)[-3:],
+        history=grounded.previous,
         has_prompt=bool(query.prompt),
     )
 
@@ -304,7 +310,6 @@ def _reason(candidate: Candidate, grounded: GroundedQuery, query: Query) -> str:
         return "The prompt speaks of it: " + (candidate.summary or candidate.operation) + "."
     if "habit" in candidate.sources:
         return "It often followed the last call."
-    previous = next((key for key in reversed(grounded.matched) if key is not None), None)
-    if previous is not None:
-        return f"It works on the same part of the API as {previous}."
+    if grounded.previous:
+        return f"It works on the same part of the API as {grounded.previous[-1]}."
     return "It is a usual way into this API."

@@ -8,10 +8,12 @@ Nothing here imports anything of ours.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import numpy as np
+
+if TYPE_CHECKING:
+    import numpy as np  # for annotations only: the process that parses specs starts without it
 
 Verb = Literal["read", "create", "update", "delete", "action"]
 
@@ -167,17 +169,14 @@ class GroundedQuery:
     lineage: str
     title: str
     operations: int
-    matched: tuple[str | None, ...]  # for each call its operation's key, or None
+    previous: tuple[str, ...]  # keys of the operations of the last three calls that are one, oldest first
+    unmatched: tuple[int, ...]  # indexes of the calls that are no operation of the catalog
     candidates: tuple[Candidate, ...]  # the shortlist
-    block: np.ndarray  # [n_candidates, n_catalog_features] float32: features that depend on the catalog
+    block: np.ndarray  # [n_candidates, n_catalog_features] float16, as it is journalled: what depends on the catalog
     intents: tuple[str, ...] = ()  # families of destructive words the prompt asks for, negated ones left out
     prompt_vector: np.ndarray | None = None  # [n_dims] float32, unit length
     degraded: tuple[str, ...] = ()
     ground_s: float = 0.0
-
-    @property
-    def unmatched(self) -> tuple[int, ...]:
-        return tuple(i for i, key in enumerate(self.matched) if key is None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "operations": grounded.operations,
         "model_version": answer.model_version,
         "served_by": "generator+ranker" if proposal else "ranker",
-        "cold_start": all(key is None for key in grounded.matched),
+        "cold_start": not grounded.previous,
         "degraded": list(answer.degraded),
         "unmatched": list(grounded.unmatched),
         "experiment": {"arm": "champion"},

@@ -1,0 +1,193 @@
+"""The story of a prediction in one process: real catalogs, real ranker, no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import msgspec
+import numpy as np
+import pytest
+
+from pipeline import settings
+from pipeline.catalog.library import compile_catalog, with_vectors
+from pipeline.catalog.parse import parse_spec
+from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
+from pipeline.local import LocalStages
+from pipeline.predict import assemble, predict, prepare
+from pipeline.ranking import features
+from pipeline.types import Call, Proposal, Query, Source
+from tests.fakes import HashingEncoder
+
+SETTINGS = settings.load()
+GROUNDED_LIMIT = 64 * 1024
+
+REFUND = Query(
+    source=Source(name="billing"), calls=(Call("GET", "/v1/charges/ch_123"),), prompt="refund the duplicate charge", k=3
+)
+
+
+def compiled(data: bytes):
+    made = compile_catalog(parse_spec(data, SETTINGS.parse))
+    return with_vectors(made, HashingEncoder().encode([o.summary or o.key for o in made.catalog.operations]))
+
+
+@pytest.fixture(scope="module")
+def billing():
+    return compiled(settings.packaged_spec("billing").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return LocalStages(SETTINGS)
+
+
+async def tell(stages, query=REFUND, memory=None, loaded=SETTINGS):
+    return await predict(query, stages, memory, loaded)
+
+
+async def test_the_answer_binds_what_was_just_seen_and_says_so(stages):
+    best = (await tell(stages)).predictions[0].candidate
+    assert best.operation == "POST /v1/refunds"
+    assert best.params["charge"] == "ch_123"
+    assert "ch_123" in best.reason
+
+
+async def test_asked_for_more_than_there_is_all_harmless_operations_come_once(stages):
+    answer = await tell(stages, Query(source=Source(name="billing"), k=50))
+    operations = [p.candidate.operation for p in answer.predictions]
+    catalog = (await stages.compiled(Source(name="billing"))).catalog
+    assert sorted(operations) == sorted(o.key for o in catalog.operations if not o.destructive)
+
+
+async def test_the_guard_can_be_turned_off_by_a_setting(stages):
+    free = SETTINGS.model_copy(update={"guardrails": settings.Guardrails(destructive="allow")})
+    answer = await tell(stages, Query(source=Source(name="billing"), k=50), loaded=free)
+    assert any(p.candidate.destructive for p in answer.predictions)
+
+
+class _Memory:
+    def __init__(self, *, recall: Exception | None = None, remember: Exception | None = None) -> None:
+        self.raises, self.refuses, self.kept = recall, remember, []
+
+    async def recall(self, query):
+        if self.raises:
+            raise self.raises
+        return type("Recall", (), {"digest": "", "accepted": frozenset(), "habit": {"GET /v1/refunds": 5.0}})()
+
+    async def remember(self, impression):
+        if self.refuses:
+            raise self.refuses
+        self.kept.append(impression)
+
+    def new_id(self):
+        return "id-1"
+
+
+@pytest.mark.parametrize("broken", ["recall", "remember"])
+async def test_without_the_state_the_answer_has_no_id_and_says_why(stages, broken):
+    answer = await tell(stages, memory=_Memory(**{broken: StateUnavailable("away")}))
+    assert answer.prediction_id is None
+    assert "state" in answer.degraded
+    assert answer.predictions
+
+
+async def test_the_impression_keeps_the_rows_it_was_scored_on(stages):
+    memory = _Memory()
+    answer = await tell(stages, memory=memory)
+    (impression,) = memory.kept
+    rows = np.frombuffer(impression.features, np.float16).reshape(-1, len(features.FEATURES))
+    assert impression.shown == tuple(p.candidate.operation for p in answer.predictions)
+    assert len(rows) == len(impression.shown) + len(impression.others) == len(impression.scores)
+    assert impression.fingerprint == features.FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    "query",
+    [REFUND, msgspec.structs.replace(REFUND, prompt=""), msgspec.structs.replace(REFUND, calls=())],
+    ids=["both", "history", "prompt"],
+)
+def test_the_two_halves_make_the_matrix_that_training_makes(billing, query):
+    vector = HashingEncoder().encode([query.prompt])[0] if query.prompt else None
+    grounded = prepare(query, billing, vector, {}, SETTINGS.shortlist)
+    travelled = pickle.loads(pickle.dumps(grounded))  # as over the hop from Catalogs to Ingress
+    served = features.compute(travelled, query, None)
+    _, trained = assemble(query, billing, vector, {}, SETTINGS.shortlist)
+    assert served.dtype == trained.dtype == np.float32
+    assert served.tobytes() == trained.tobytes()
+
+
+def _wide(operations: int) -> bytes:
+    """A spec whose every text is as long as specs have them."""
+    words = "administrative configuration assignment "
+    paths = {}
+    for i in range(operations):
+        path = f"/organisations/{{organisation_identifier}}/resource-{i}/{{resource_{i}_identifier}}/members"
+        parameters = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": words * 9}
+            for name in ("organisation_identifier", f"resource_{i}_identifier")
+        ]
+        body = {f"field_{j}": {"type": "string", "description": words * 9} for j in range(30)}
+        paths[path] = {
+            "post": {
+                "operationId": f"createOrganisationResource{i}MembersConfiguration",
+                "summary": f"{words * 4} {i}",
+                "description": words * 30,
+                "parameters": parameters,
+                "requestBody": {"content": {"application/json": {"schema": {"properties": body, "required": [*body]}}}},
+                "responses": {"200": {"description": "ok"}},
+            }
+        }
+    return msgspec.json.encode({"openapi": "3.0.0", "info": {"title": "Wide", "version": "1"}, "paths": paths})
+
+
+def test_what_comes_back_from_catalogs_is_bounded_whatever_was_sent():
+    wide = compiled(_wide(400))
+    path = "/organisations/{}/resource-{}/{}/members"
+    calls = tuple(
+        Call("POST", path.format("o" * 3000, i, "r" * 3000), params={f"field_{j}": "v" * 5000 for j in range(30)})
+        for i in range(100)
+    )
+    query = Query(source=Source(digest="x"), calls=calls, prompt="create members " * 200)
+    grounded = prepare(query, wide, HashingEncoder().encode([query.prompt])[0], {}, SETTINGS.shortlist)
+    assert len(pickle.dumps(grounded, 5)) <= GROUNDED_LIMIT
+
+
+def test_the_largest_real_catalog_stays_within_the_bound(eval_folder):
+    github = compiled((eval_folder / "specs" / "github.json").read_bytes())
+    calls = tuple(Call("GET", f"/repos/octo/hello/issues/{i}") for i in range(100))
+    query = Query(source=Source(digest="x"), calls=calls, prompt="add a label to the issue")
+    grounded = prepare(query, github, HashingEncoder().encode([query.prompt])[0], {}, SETTINGS.shortlist)
+    assert len(pickle.dumps(grounded, 5)) <= GROUNDED_LIMIT
+    assert sum(bool(c.schema) for c in grounded.candidates) <= 30
+
+
+async def test_a_late_generator_degrades_and_a_good_one_adds_arguments(stages):
+    class Late(LocalStages):
+        async def propose(self, query, grounded, budget_s):
+            await asyncio.sleep(0)
+            raise GeneratorError("late")
+
+    answer = await tell(Late(SETTINGS))
+    assert "generator" in answer.degraded
+
+    class Good(LocalStages):
+        async def propose(self, query, grounded, budget_s):
+            index = [c.operation for c in grounded.candidates].index("POST /v1/refunds")
+            return Proposal(((index, {"charge": "ch_other", "amount": 700}, "They paid twice."),), model="m")
+
+    best = (await tell(Good(SETTINGS))).predictions[0].candidate
+    assert best.params["amount"] == 700
+    assert best.params["charge"] == "ch_123"  # what was seen beats what a model wrote
+    assert best.reason == "They paid twice."
+    assert "generator" in best.sources
+
+
+async def test_what_cannot_be_asked_is_refused_before_any_work(stages):
+    with pytest.raises(BadRequest):
+        await tell(stages, msgspec.structs.replace(REFUND, k=0))
+
+
+async def test_a_call_of_no_operation_is_named_and_stays_history(stages):
+    query = msgspec.structs.replace(REFUND, calls=(Call("GET", "/nowhere"), *REFUND.calls))
+    assert (await tell(stages, query)).grounded.unmatched == (0,)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pipeline.catalog import verbs
 from pipeline.catalog.parameters import NAME_MAX, PLACEHOLDER, Parameters
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import Texts
+from pipeline.catalog.text import INVISIBLE, Texts, label
 from pipeline.errors import TooLarge
 from pipeline.types import Catalog, Link, Operation
 
@@ -34,7 +34,7 @@ class Reader:
         self._limits = limits
         self._schemas = Schemas(document, warnings)
         self._is_v2 = "openapi" not in document and "swagger" in document
-        self._methods = METHODS | ({"query"} if str(document.get("openapi", "")).startswith("3.2") else set())
+        self._methods = METHODS | ({"query"} if scalar(document.get("openapi")).startswith("3.2") else set())
         texts = Texts()
         self._text = texts.plain
         self._parameters = Parameters(self._schemas, texts, warnings, self._is_v2)
@@ -46,7 +46,7 @@ class Reader:
         return Catalog(
             digest=digest,
             title=self._text(info.get("title"), 200),
-            version=self._text(scalar(info.get("version")), 100),
+            version=label(scalar(info.get("version")), 100),
             base_paths=self._base_paths(),
             operations=operations,
             warnings=self._warnings.lines(),
@@ -61,8 +61,8 @@ class Reader:
             pointer = f"#/paths/{escape(path)}"
             if not path.startswith("/"):
                 self._warnings.add(pointer, "a path that does not start with a slash")
-            if len(path) > _PATH_MAX:
-                self._warnings.add(pointer, f"a path longer than {_PATH_MAX} characters is left out")
+            if len(path) > _PATH_MAX or INVISIBLE.search(path):
+                self._warnings.add(pointer, f"a path of over {_PATH_MAX} or of invisible characters is left out")
                 continue
             if type(item) is dict and "$ref" in item:
                 target = self._schemas.resolve(item, pointer)
@@ -99,7 +99,7 @@ class Reader:
     def _operation(
         self, method: str, path: str, node: dict[str, Any], shared: Any, pointer: str, item_pointer: str
     ) -> Operation:
-        operation_id = self._text(scalar(node.get("operationId")), NAME_MAX)
+        operation_id = label(scalar(node.get("operationId")), NAME_MAX)
         summary = self._text(node.get("summary"), 200)
         tags = node.get("tags")
         verb, destructive = verbs.classify(method, path, operation_id, summary)
@@ -110,7 +110,7 @@ class Reader:
             operation_id=operation_id,
             summary=summary,
             description=self._text(node.get("description"), 600),
-            tags=tuple(self._text(t, 64) for t in tags[:16] if type(t) is str and t) if type(tags) is list else (),
+            tags=tuple(tag for t in tags[:16] if (tag := label(t, 64))) if type(tags) is list else (),
             parameters=self._parameters.read(path, node, shared, pointer, item_pointer),
             response_fields=fields,
             links=links,
@@ -157,11 +157,11 @@ class Reader:
                 continue
             given = link.get("parameters")
             parameters = {
-                key[:NAME_MAX]: text[:NAME_MAX]
-                for key, value in (given.items() if type(given) is dict else ())
-                if (text := scalar(value))
+                label(key, NAME_MAX): text
+                for key, value in (list(given.items())[:64] if type(given) is dict else ())
+                if (text := label(scalar(value), NAME_MAX))
             }
-            yield Link(operation[:NAME_MAX], parameters)
+            yield Link(label(operation, _PATH_MAX), parameters)
 
     # Servers
 

@@ -10,10 +10,10 @@ import math
 import re
 from typing import Any
 
-import orjson
+import msgspec
 
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import Texts
+from pipeline.catalog.text import INVISIBLE, Texts, label
 from pipeline.types import Parameter
 
 NAME_MAX = 512  # characters of an operation id or a parameter's name
@@ -22,6 +22,7 @@ _LOCATIONS = {"path", "query", "header", "cookie"}
 _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _PARAMETERS_MAX = 256  # of one operation
 _ENUM_MAX = 256
+_VALUE_NODES = 64  # of a default or example
 _SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credential|private[-_]?key", re.I)
 
 
@@ -61,19 +62,28 @@ class Parameters:
         if "requestBody" in node and not self._is_v2:
             for parameter in self._request_body(node["requestBody"], f"{pointer}/requestBody"):
                 merged[parameter.name, "body"] = parameter
-        named = [name.lstrip("+#./;?&").rstrip("*") for name in PLACEHOLDER.findall(path)]
-        for name in named:
-            if name and (name, "path") not in merged and f"{{{name}}}" in path:
-                self._warnings.add(pointer, f"path parameter {name[:100]} is not declared")
-                merged[name, "path"] = Parameter(name[:NAME_MAX], "path", required=True, type="string")
-        for name in [name for name, location in merged if location == "path"]:
-            if name not in named and f"{{{name}}}" not in path:
-                self._warnings.add(pointer, f"path parameter {name[:100]} is not in the path; it is left out")
-                del merged[name, "path"]
+        self._place(path, merged, pointer)
         if len(merged) > _PARAMETERS_MAX:
             self._warnings.add(pointer, f"more than {_PARAMETERS_MAX} parameters; required ones are kept first")
             return tuple(sorted(merged.values(), key=lambda p: not p.required)[:_PARAMETERS_MAX])
         return tuple(merged.values())
+
+    def _place(self, path: str, merged: dict[tuple[str, str], Parameter], pointer: str) -> None:
+        """Make the path parameters those that the path has, in RFC 6570's writings too (`{+name}`, `{key*}`)."""
+        place, _, rest = path.partition("?")
+        named = [name.lstrip("+#./;&").rstrip("*") for name in PLACEHOLDER.findall(place)]
+        for name in named:
+            if name and (name, "path") not in merged and len(name) <= NAME_MAX:
+                self._warnings.add(pointer, f"path parameter {name[:100]} is not declared")
+                merged[name, "path"] = Parameter(name, "path", required=True, type="string")
+        for name in PLACEHOLDER.findall(rest):  # `/search?q={q}`
+            declared = merged.pop((name, "path"), None)
+            if (name, "query") not in merged and 0 < len(name) <= NAME_MAX:
+                given = declared or Parameter(name, "path", required=True, type="string")
+                merged[name, "query"] = msgspec.structs.replace(given, location="query")
+        for name in [name for name, location in merged if location == "path" and name not in named]:
+            self._warnings.add(pointer, f"path parameter {name[:100]} is not in the path; it is left out")
+            del merged[name, "path"]
 
     def _parameter(self, entry: Any, pointer: str) -> tuple[Parameter, ...]:
         """What one entry of a parameter list declares; a body of OpenAPI 2 declares several."""
@@ -91,14 +101,14 @@ class Parameters:
         name, location = scalar(node.get("name")), node.get("in")
         if location == "body":
             return self._body(node.get("schema"), node.get("required") is True, pointer)
-        if not name or len(name) > NAME_MAX:
+        if not _is_name(name):
             self._warnings.add(pointer, "a parameter without a usable name is left out")
             return ()
         if location == "formData":
             schema: Any = node
             location = "body"
-        elif location not in _LOCATIONS:
-            self._warnings.add(pointer, f"parameter {name[:100]} is in {str(location)[:40]}, which is no place for one")
+        elif type(location) is not str or location not in _LOCATIONS:
+            self._warnings.add(pointer, f"parameter {name[:100]} is in {scalar(location)[:40]!r}, no place for one")
             return ()
         elif "schema" in node:
             schema = node["schema"]
@@ -125,7 +135,7 @@ class Parameters:
             location=location,
             required=required,
             type=kind,
-            format=self._text(detail.get("format") or items_detail.get("format"), 40),
+            format=label(detail.get("format") or items_detail.get("format"), 40),
             items=items_kind,
             enum=tuple(v for v in map(_value, values[:_ENUM_MAX]) if v is not None),
             default=None if is_secret else _value(own.get("default", detail.get("default"))),
@@ -151,7 +161,7 @@ class Parameters:
                 return "array", schema
             if type(schema.get("enum")) is list and all(type(v) is str for v in schema["enum"][:_ENUM_MAX]):
                 return "string", schema
-            parts = next((schema[k] for k in ("allOf", "oneOf", "anyOf") if type(schema.get(k)) is list), [])
+            parts: list[Any] = next((schema[k] for k in ("allOf", "oneOf", "anyOf") if type(schema.get(k)) is list), [])
             targets = [t for t in (self._schemas.resolve(p, pointer) for p in parts[:32]) if type(t) is dict]
             typed = [
                 t for t in targets if t.get("type") != "null" and not t.keys() <= {"description", "title", "nullable"}
@@ -180,7 +190,7 @@ class Parameters:
             known = tuple(
                 self._named(name, "body", value, name in required, f"{pointer}/{escape(name)}", {})
                 for name, value in properties.items()
-                if name and len(name) <= NAME_MAX and not (type(value) is dict and value.get("readOnly") is True)
+                if _is_name(name) and not (type(value) is dict and value.get("readOnly") is True)
             )
             self._bodies[id(schema)] = known
         if (
@@ -192,16 +202,26 @@ class Parameters:
         return (self._named("body", "body", schema, is_required, pointer, {}),)
 
 
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= NAME_MAX and not INVISIBLE.search(name)
+
+
 def _value(value: Any) -> Any:
     """A default, example or enum value that is small and JSON; None otherwise."""
-    if type(value) is str:
-        return value if len(value) <= 200 else None
-    if value is None or type(value) is bool:
-        return value
-    try:
-        return value if len(orjson.dumps(value)) <= 512 else None
-    except (TypeError, ValueError, RecursionError):
-        return None
+    pending, seen = [value], 0
+    while pending:
+        node = pending.pop()
+        seen += 1
+        if type(node) is dict:
+            pending.extend(list(node)[:_VALUE_NODES])
+            pending.extend(list(node.values())[:_VALUE_NODES])
+        elif type(node) is list:
+            pending.extend(node[:_VALUE_NODES])
+        elif (type(node) is str and len(node) > 200) or (type(node) is int and not -(2**63) <= node < 2**63):
+            return None
+        if seen + len(pending) > _VALUE_NODES:
+            return None
+    return value
 
 
 def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any]) -> Any:
@@ -212,7 +232,7 @@ def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any])
                 return _value(node[key])
         several = node.get("examples")
         if type(several) is dict and several:
-            several = [e.get("value") for e in several.values() if type(e) is dict]
+            several = [e.get("value") for e in list(several.values())[:4] if type(e) is dict]
         if type(several) is list and several:
             return _value(several[0])
     return None

@@ -8,11 +8,10 @@ Run as a module this file is that child.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import hashlib
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,16 +19,17 @@ import msgspec
 
 from pipeline.catalog.document import load
 from pipeline.catalog.operations import Reader
-from pipeline.catalog.schema import Warnings
+from pipeline.catalog.schema import Warnings, scalar
 from pipeline.errors import SpecInvalid, TooLarge, Unavailable
 from pipeline.types import Catalog
 
 if TYPE_CHECKING:
-    import subprocess
+    import subprocess  # like asyncio and concurrent.futures imported where it is used: the child does without
 
     from pipeline.settings import Parse
 
 _START_S = 30.0  # for the child to say that it is there
+_FRAME_MAX = 1 << 30  # bytes
 _HEAD_BYTES = 8  # a frame is its length, big-endian, and its bytes
 
 
@@ -54,24 +54,25 @@ def parse_spec(data: bytes, limits: Parse) -> Catalog:
 
 def _openapi(document: Any, warnings: Warnings) -> dict[str, Any]:
     """The document, when it is an OpenAPI one that has something to read."""
+    if document is None:
+        raise SpecInvalid("The document is empty.")
     if type(document) is not dict:
-        kind = {list: "a list", str: "a text"}.get(type(document), "a single value")
-        raise SpecInvalid(
-            f"This is {kind}, not an OpenAPI document, which is an object with `openapi` and `paths`.", "#"
-        )
-    version = document.get("openapi", document.get("swagger"))
+        kind = "a list" if type(document) is list else "a text" if type(document) is str else "a single value"
+        raise SpecInvalid(f"This is {kind}, not an OpenAPI document (an object with `openapi` and `paths`).", "#")
+    version = scalar(document.get("openapi", document.get("swagger")))
+    paths = document.get("paths")
+    if "swaggerVersion" in document or version.startswith("1"):
+        raise SpecInvalid("This is Swagger 1: convert it to OpenAPI 2.0 or later.", "#")
     if "paths" not in document and "webhooks" not in document:
         raise SpecInvalid(f"This is no OpenAPI document: it has no `paths`{_kin(document)}.", "#")
-    if "swaggerVersion" in document or (isinstance(version, (str, float, int)) and str(version).startswith("1")):
-        raise SpecInvalid("This is Swagger 1: convert it to OpenAPI 2.0 or later.", "#/swagger")
-    if not isinstance(version, (str, float, int)) or not str(version).startswith(("2", "3")):
+    if type(paths) is not dict and "webhooks" not in document:
+        raise SpecInvalid("`paths` is not an object, so there are no operations to read.", "#/paths")
+    if not version and not any(type(key) is str and key.startswith("/") for key in paths or ()):
+        raise SpecInvalid("This is no OpenAPI document: it says no `openapi` version and has no path.", "#/openapi")
+    if not version.startswith(("2", "3")):
         warnings.add("#/openapi", "no known version; read as OpenAPI 3")
-    paths = document.get("paths")
-    if type(paths) is not dict:
-        if "webhooks" not in document:
-            raise SpecInvalid("`paths` is not an object, so there are no operations to read.", "#/paths")
-        if paths is not None:
-            warnings.add("#/paths", "not an object")
+    if type(paths) is not dict and paths is not None:
+        warnings.add("#/paths", "not an object")
     return document
 
 
@@ -79,7 +80,6 @@ def _kin(document: dict[str, Any]) -> str:
     """What the document seems to be instead, for the message."""
     for key, kind in (
         ("asyncapi", "an AsyncAPI document"),
-        ("swaggerVersion", "a Swagger 1 listing"),
         ("log", "a HAR file"),
     ):
         if key in document:
@@ -99,52 +99,50 @@ class ParseProcess:
     """
 
     def __init__(self, limits: Parse) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._is_closed = False
 
     async def parse(self, data: bytes) -> Catalog:
         """What `parse_spec` returns or raises; awaits its turn.
 
         Raises:
             SpecInvalid: also when the document took too long, too much memory, or crashed the parser.
-            Unavailable: no child could be started.
+            Unavailable: no child could be started, or this is closed.
         """
+        import asyncio
+
+        if self._is_closed:
+            raise Unavailable("The process that parses specs is closed.")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, data)
 
     def close(self) -> None:
         """End the child; parses still waiting are cancelled."""
+        self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
-        child = self._child
-        if child is not None:
-            child.kill()
-            child.wait()
+        if self._child is not None:
+            _discard(self._child)
 
     def _ask(self, data: bytes) -> Catalog:
         child = self._child
         if child is None or child.poll() is not None:
             child = self._child = self._start()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        late = threading.Event()
-        watchdog = threading.Timer(self._limits.time_s, _end, (child, late))
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            _send(child.stdin, data)
-            answer = _receive(child.stdout)
-        except OSError:
-            answer = None
-        finally:
-            watchdog.cancel()
+        answer, is_late = _exchange(child, data, self._limits.time_s)
         if answer is None:
             self._child = None
-            child.kill()
-            status = child.wait()
-            if late.is_set():
+            status = _discard(child)
+            if is_late:
                 raise SpecInvalid(f"Reading the document took longer than {self._limits.time_s:g} s.")
-            raise SpecInvalid(f"The document crashed the parser (status {status}), or needs more memory than it has.")
-        reply = msgspec.msgpack.decode(answer, type=_Reply)
+            raise SpecInvalid(f"The document crashed the parser (status {status}).")
+        try:
+            reply = msgspec.msgpack.decode(answer, type=_Reply)
+        except msgspec.DecodeError:
+            self._child = None
+            _discard(child)
+            raise SpecInvalid("The document crashed the parser (it answered garbage).") from None
         if reply.catalog is not None:
             return reply.catalog
         raise TooLarge(reply.detail) if reply.error == TooLarge.slug else SpecInvalid(reply.detail, reply.where)
@@ -158,23 +156,10 @@ class ParseProcess:
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},  # this code, and nobody's secrets
         )
-        assert child.stdin is not None
-        assert child.stdout is not None
-        late = threading.Event()
-        watchdog = threading.Timer(_START_S, _end, (child, late))
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            limits = {name: getattr(self._limits, name) for name in _Limits.__struct_fields__}
-            _send(child.stdin, msgspec.msgpack.encode(limits))
-            hello = _receive(child.stdout)
-        except OSError:
-            hello = None
-        finally:
-            watchdog.cancel()
-        if hello is None:
-            child.kill()
-            child.wait()
+        limits = {name: getattr(self._limits, name) for name in _Limits.__struct_fields__}
+        hello, _ = _exchange(child, msgspec.msgpack.encode(limits), _START_S)
+        if hello is None or self._is_closed:
+            _discard(child)
             raise Unavailable("The process that parses specs could not be started.")
         return child
 
@@ -197,9 +182,37 @@ class _Reply(msgspec.Struct, omit_defaults=True):
     where: str = ""
 
 
-def _end(child: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
+def _exchange(child: subprocess.Popen[bytes], data: bytes, time_s: float) -> tuple[bytes | None, bool]:
+    """Answer of the child, None when it died; and whether it died of being late. Blocks."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.kill()
+
+    assert child.stdin is not None
+    assert child.stdout is not None
+    watchdog = threading.Timer(time_s, end)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        _send(child.stdin, data)
+        return _receive(child.stdout), late.is_set()
+    except OSError:
+        return None, late.is_set()
+    finally:
+        watchdog.cancel()
+
+
+def _discard(child: subprocess.Popen[bytes]) -> int:
+    """End the child and give back its pipes; its exit status."""
     child.kill()
+    status = child.wait()
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    return status
 
 
 def _send(stream: IO[bytes], data: bytes) -> None:
@@ -209,21 +222,23 @@ def _send(stream: IO[bytes], data: bytes) -> None:
 
 
 def _receive(stream: IO[bytes]) -> bytes | None:
-    """The next frame; None at the end of the stream."""
+    """The next frame; None at the end of the stream, or when its length is absurd."""
     head = stream.read(_HEAD_BYTES)
-    if len(head) < _HEAD_BYTES:
-        return None
     size = int.from_bytes(head, "big")
+    if len(head) < _HEAD_BYTES or size > _FRAME_MAX:
+        return None
     data = stream.read(size)
     return data if len(data) == size else None
 
 
 def _serve_parent() -> None:
     """Answer frames until standard input ends."""
+    import gc
     import os
     import resource
     import signal
 
+    gc.disable()  # a tenth of the time; what a document left in cycles is collected after it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     requests = sys.stdin.buffer
     replies = os.fdopen(os.dup(1), "wb")
@@ -247,6 +262,8 @@ def _serve_parent() -> None:
             is_last = True
         data = b""
         _send(replies, msgspec.msgpack.encode(reply))
+        del reply
+        gc.collect()
         signal.setitimer(signal.ITIMER_REAL, 0)
         if is_last:
             return

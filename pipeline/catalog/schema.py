@@ -1,8 +1,8 @@
 """Schemas of a document, flattened: in-document `$ref`s, merged properties, dotted response fields.
 
 Everything is lazy, cached by the schema it was read from and bounded, so that reference loops and
-exponential `allOf` cost no more than their first visit. What an operation makes of it is `parse`'s work;
-remote and file references are never followed.
+exponential `allOf` cost no more than their first visit. Remote and file references are never followed. Called by
+`operations` and `parameters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from pipeline.catalog.text import INVISIBLE
 
 _HOPS_MAX = 32  # references to references
+_POINTER_MAX = 64  # tokens of a JSON pointer
 _VISITS_MAX = 2000  # schemas merged into one
 _PROPERTIES_MAX = 1000  # of one schema
 _FIELDS_MAX = 64  # response fields of one operation
@@ -33,13 +34,10 @@ class Warnings:
         self._more = 0
 
     def add(self, pointer: str, why: str) -> None:
-        line = INVISIBLE.sub(" ", f"{pointer[:300]}: {why[:300]}")
-        if line in self._lines:
-            return
-        if len(self._lines) < _WARNINGS_MAX:
-            self._lines[line] = None
-        else:
+        if len(self._lines) >= _WARNINGS_MAX:
             self._more += 1
+        else:
+            self._lines[INVISIBLE.sub(" ", f"{pointer[:300]}: {why[:300]}")] = None
 
     def lines(self) -> tuple[str, ...]:
         lines = list(self._lines)
@@ -83,15 +81,15 @@ class Schemas:
         if not reference.startswith("#"):
             self._warnings.add(pointer, f"$ref {shown} lies outside of the document and is never fetched")
             return None
-        if reference == "#":
-            return self._document
+        parts = unquote(reference[1:]).split("/") if "%" in reference else reference[1:].split("/")
+        if parts[0] or len(parts) > _POINTER_MAX:
+            self._warnings.add(pointer, f"$ref {shown} is an anchor or too long, which is not followed")
+            return None
         node: Any = self._document
-        for part in reference[1:].lstrip("/").split("/")[:64]:
+        for part in parts[1:]:
             token = part.replace("~1", "/").replace("~0", "~")
-            if type(node) is dict and token not in node:
-                token = unquote(token)
-                if token not in node and through < 8:  # a pointer that leads through another reference
-                    node = self.resolve(node, pointer, through + 1)
+            if type(node) is dict and token not in node and through < 8:  # it leads through another reference
+                node = self.resolve(node, pointer, through + 1)
             if type(node) is dict and token in node:
                 node = node[token]
             elif type(node) is list and token.isdecimal() and len(token) < 9 and int(token) < len(node):
@@ -116,11 +114,13 @@ class Schemas:
         required: set[str] = set()
         seen: set[tuple[int, bool]] = set()
         pending = [(schema, True)]
-        while pending and len(seen) < _VISITS_MAX:
+        visits = 0
+        while pending and visits < _VISITS_MAX:
             node, demanded = pending.pop()
             if (id(node), demanded) in seen:
                 continue
             seen.add((id(node), demanded))
+            visits += 1
             own = node.get("properties")
             if type(own) is dict:
                 for name, value in own.items():
@@ -136,7 +136,8 @@ class Schemas:
                 parts = node.get(key)
                 if type(parts) is not list:
                     continue
-                for part in parts[:_VISITS_MAX]:
+                for part in parts[: _VISITS_MAX - visits]:
+                    visits += 1
                     target = self.resolve(part, pointer)
                     if type(target) is dict:
                         branches.append((target, demanded and (key == "allOf" or len(parts) == 1)))

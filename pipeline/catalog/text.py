@@ -39,6 +39,11 @@ def plain_text(text: str, size: int) -> str:
     return (cut[: cut.rfind(" ")] if " " in cut[size // 2 :] else cut).rstrip(" ,;:-") + "…"
 
 
+def label(value: Any, size: int) -> str:
+    """A name, id or version as it is written, but for invisible characters, cut to `size`; "" for what is no text."""
+    return INVISIBLE.sub("", value[: 2 * size])[:size].strip() if type(value) is str else ""
+
+
 class Texts:
     """`plain_text` with the memory of one document: descriptions repeat."""
 

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("what", choices=["plain", "graph"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--config", default="local")
-    parser.add_argument("--var", type=Path, required=True, help="folder of the Ray token")
+    parser.add_argument("--var", type=Path, required=True, help="folder of the Ray token and an idle Redis")
     arguments = parser.parse_args()
     if arguments.what == "plain":
         import uvicorn
@@ -98,7 +98,6 @@ def main() -> None:
         update={
             "server": loaded.server.model_copy(update={"port": arguments.port}),
             "ray": loaded.ray.model_copy(update={"dashboard_port": 0}),
-            "state": loaded.state.model_copy(update={"url": "redis://127.0.0.1:1"}),  # nothing here asks it
         }
     )
     from loadtest import noop  # under its own name: what stands in __main__ travels by value, without its annotations

@@ -62,7 +62,16 @@ def best(prompt: str, *endpoints: str) -> str:
 
 def whole(block: np.ndarray, proposal: Proposal | None = None) -> np.ndarray:
     candidates = tuple(Candidate(operation="GET /x") for _ in block)
-    grounded = GroundedQuery("d", "l", "t", len(block), (), candidates, block)
+    grounded = GroundedQuery(
+        digest="",
+        lineage="",
+        title="",
+        operations=len(block),
+        previous=(),
+        unmatched=(),
+        candidates=candidates,
+        block=block,
+    )
     return features.compute(grounded, Query(Source()), proposal)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -190,10 +191,10 @@ class Session:
                         if depth < _BODY_DEPTH:
                             inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
                             stack.append((value, inner, depth + 1))
-                    elif _is_value(value):
+                    elif _is_value(value) and not isinstance(value, bool):
                         self._add(_Value(names.name(raw[:60], entity), value, index, "response"))
                         read += 1
-            elif _is_value(node):
+            elif _is_value(node) and not isinstance(node, bool):
                 self._add(_Value(names.name("id", entity), node, index, "response"))
                 read += 1
 
@@ -293,7 +294,7 @@ def _is_value(value: Any) -> bool:
     """Whether an argument can be `value`: a scalar that is not empty, nor longer than an argument is."""
     if isinstance(value, str):
         return 0 < len(value) <= _VALUE_MAX
-    return isinstance(value, (int, float))
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def coerce(value: Any, parameter: Parameter) -> Any:
@@ -320,7 +321,7 @@ def coerce(value: Any, parameter: Parameter) -> Any:
         except ValueError:
             return None
     if kind == "string":
-        return value if isinstance(value, str) else str(value)
+        return value if isinstance(value, str) else None if isinstance(value, bool) else str(value)
     return value
 
 

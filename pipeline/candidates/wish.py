@@ -115,7 +115,7 @@ class Wish:
             return found[0].value if found else None
         if parameter.type == "string" and words & _FREE_TEXT:
             return self._search_text(name, given)
-        if name.kind in ("id", "number", "sha", "key") or _shapes(parameter):
+        if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or _shapes(parameter):
             return self._loose_id(name, parameter, given)
         if parameter.type in ("string", "any") and name.full in _TEXT and len(self._by_kind.get("quoted", ())) == 1:
             return self._by_kind["quoted"][0].value

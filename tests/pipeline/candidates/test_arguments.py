@@ -1,0 +1,290 @@
+"""What a candidate is filled with: each source of values, their order, and that nothing is made up."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.candidates.arguments import Binding, Session, bind, coerce
+from pipeline.catalog.match import Matcher
+from pipeline.catalog.parse import parse_spec
+from pipeline.settings import load
+from pipeline.types import Call, Operation, Parameter
+
+
+def operation(method: str, path: str, *parameters: Parameter) -> Operation:
+    """An operation whose path parameters are declared by its template."""
+    named = [Parameter(name, "path", required=True, type="string") for name in re.findall(r"\{(\w+)\}", path)]
+    return Operation(method=method, path=path, parameters=(*named, *parameters))
+
+
+def query(name: str, type: str = "string", required: bool = True, **more: Any) -> Parameter:
+    return Parameter(name, "query", required=required, type=type, **more)
+
+
+def body(name: str, type: str = "string", required: bool = True, **more: Any) -> Parameter:
+    return Parameter(name, "body", required=required, type=type, **more)
+
+
+def values_of(operation: Operation | None, path: str) -> dict[str, str]:
+    if operation is None:
+        return {}
+    found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation.path), path)
+    return found.groupdict() if found else {}
+
+
+def after(*made: tuple[Operation | None, Call], prompt: str = "", today: datetime.date | None = None) -> Session:
+    return Session(
+        [call for _, call in made],
+        [operation for operation, _ in made],
+        [values_of(operation, call.path) for operation, call in made],
+        prompt,
+        today,
+    )
+
+
+REPO = operation("GET", "/repos/{owner}/{repo}")
+ISSUES = operation("GET", "/repos/{owner}/{repo}/issues", query("state", enum=("open", "closed"), required=False))
+OPEN_ISSUE = operation("POST", "/repos/{owner}/{repo}/issues", body("title"))
+ISSUE = operation("GET", "/repos/{owner}/{repo}/issues/{issue_number}")
+COMMENT = operation("POST", "/repos/{owner}/{repo}/issues/{issue_number}/comments", body("body"))
+PET = operation("GET", "/pets/{petId}")
+PETS = operation("POST", "/pets", body("name"))
+ORDER = operation("GET", "/get_order_details", query("order_id", description="such as '#W0000000'"))
+USER = operation("GET", "/get_user_details", query("user_id"))
+CHARGE = operation("GET", "/charges/{charge}")
+REFUND = operation("POST", "/refunds", body("charge", required=False), body("amount", "integer", required=False))
+SEARCH = operation("GET", "/search/movie", query("query"), query("year", "integer", required=False))
+
+
+def test_values_of_a_path_come_together_from_the_latest_call() -> None:
+    session = after(
+        (REPO, Call("GET", "/repos/ada/engine")),
+        (ISSUE, Call("GET", "/repos/bob/loom/issues/7")),
+    )
+    binding = session.bind(COMMENT)
+    assert binding.params == {"owner": "bob", "repo": "loom", "issue_number": "7"}
+    assert binding.missing == ("body",)
+    assert set(binding.origins.values()) == {("path", 1)}
+
+
+def test_a_value_of_another_scope_is_not_mixed_in() -> None:
+    session = after(
+        (ISSUE, Call("GET", "/repos/ada/engine/issues/7")),
+        (REPO, Call("GET", "/repos/bob/loom")),
+    )
+    assert session.bind(ISSUE) == Binding(
+        {"owner": "bob", "repo": "loom"}, ("issue_number",), (), {"owner": ("path", 1), "repo": ("path", 1)}
+    )
+
+
+def test_id_in_an_answer_is_completed_by_its_resource() -> None:
+    session = after((PETS, Call("POST", "/pets", {"name": "Rex"}, body={"id": 31, "name": "Rex"})))
+    binding = session.bind(PET)
+    assert binding.params == {"petId": "31"}
+    assert binding.origins == {"petId": ("response", 0)}
+
+
+def test_number_of_a_new_thing_joins_the_path_it_was_made_under() -> None:
+    answer = {"id": 9001, "number": 42, "user": {"login": "ada", "id": 1}}
+    session = after((OPEN_ISSUE, Call("POST", "/repos/ada/engine/issues", {"title": "x"}, body=answer)))
+    assert session.bind(ISSUE).params == {"owner": "ada", "repo": "engine", "issue_number": "42"}
+
+
+def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None:
+    found = {"results": [{"id": 1, "name": "Rex"}, {"id": 2, "name": "Bella"}]}
+    pets = operation("GET", "/pets")
+    assert after((pets, Call("GET", "/pets", body=found))).bind(PET).params == {"petId": "1"}
+    assert after((pets, Call("GET", "/pets", body=found)), prompt="feed Bella").bind(PET).params == {"petId": "2"}
+
+
+def test_object_field_says_what_an_id_is() -> None:
+    customer = operation("GET", "/customers/{customer}")
+    answer = {"id": "cus_9", "object": "customer", "name": "Jo"}
+    session = after((operation("POST", "/people"), Call("POST", "/people", body=answer)))
+    assert session.bind(customer).params == {"customer": "cus_9"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "expected"),
+    [
+        ("close issue 42 of ada/engine", ISSUE, {"owner": "ada", "repo": "engine", "issue_number": "42"}),
+        ("what about order #W2378156?", ORDER, {"order_id": "#W2378156"}),
+        ("I am mei_davis_8935 and want my data", USER, {"user_id": "mei_davis_8935"}),
+        ("refund charge ch_123", REFUND, {"charge": "ch_123"}),
+        ("show ch_123", CHARGE, {"charge": "ch_123"}),
+        ("list the closed issues of ada/engine", ISSUES, {"owner": "ada", "repo": "engine", "state": "closed"}),
+        ("Who directed The Dark Knight?", SEARCH, {"query": "The Dark Knight"}),
+        ('look for "blue velvet"', SEARCH, {"query": "blue velvet"}),
+        (
+            'comment "works for me" on issue 3 of ada/engine',
+            COMMENT,
+            {"owner": "ada", "repo": "engine", "issue_number": "3", "body": "works for me"},
+        ),
+    ],
+)
+def test_prompt_gives_typed_values(prompt: str, target: Operation, expected: dict[str, Any]) -> None:
+    binding = after(prompt=prompt).bind(target)
+    assert binding.params == expected
+    assert set(binding.origins.values()) == {("prompt", -1)}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("since yesterday", query("since", format="date-time"), "2025-05-05T00:00:00Z"),
+        ("from May 3rd, 2024 on", query("start_date", format="date"), "2024-05-03"),
+        ("between 2024-01-01 and 2024-02-01", query("end_date", format="date"), "2024-02-01"),
+        ("mail ada@example.com", query("email"), "ada@example.com"),
+        ("I live in zip code 80217", query("zip"), "80217"),
+        ("You are Mei Davis in Denver", query("last_name"), "Davis"),
+        ("pay $12.50", body("amount", "integer", description="in cents"), 1250),
+        ("id 123e4567-e89b-12d3-a456-426614174000", query("id", format="uuid"), "123e4567-e89b-12d3-a456-426614174000"),
+    ],
+)
+def test_typed_span_takes_the_form_the_parameter_declares(prompt: str, parameter: Parameter, expected: Any) -> None:
+    session = after(prompt=prompt, today=datetime.date(2025, 5, 6))
+    assert session.bind(operation("POST", "/things", parameter)).params == {parameter.name: expected}
+
+
+def test_an_id_the_prompt_names_beats_the_history() -> None:
+    session = after((ISSUE, Call("GET", "/repos/ada/engine/issues/7")), prompt="comment on issue 42")
+    assert session.bind(COMMENT).params == {"owner": "ada", "repo": "engine", "issue_number": "42"}
+
+
+def test_second_order_of_the_prompt_follows_the_first() -> None:
+    session = after(
+        (ORDER, Call("GET", "/get_order_details", {"order_id": "#W11"})), prompt="check orders #W11 and #W22"
+    )
+    assert session.bind(ORDER).params == {"order_id": "#W22"}
+
+
+def test_a_read_is_not_repeated_as_it_was() -> None:
+    made = (ORDER, Call("GET", "/get_order_details", {"order_id": "#W11"}))
+    assert after(made).bind(ORDER) == Binding({}, ("order_id",), (), {})
+    listed = (USER, Call("GET", "/get_user_details", {"user_id": "u_1"}, body={"orders": ["#W11", "#W22"]}))
+    assert after(listed, made).bind(ORDER).params == {"order_id": "#W22"}
+
+
+def test_reading_again_after_a_write_keeps_the_value() -> None:
+    cancel = operation("POST", "/cancel_pending_order", body("order_id"))
+    session = after(
+        (ORDER, Call("GET", "/get_order_details", {"order_id": "#W11"})),
+        (cancel, Call("POST", "/cancel_pending_order", {"order_id": "#W11"})),
+    )
+    assert session.bind(ORDER).params == {"order_id": "#W11"}
+
+
+def test_what_is_new_may_refer_to_what_was_just_read() -> None:
+    binding = after((CHARGE, Call("GET", "/charges/ch_123"))).bind(REFUND)
+    assert binding.params == {"charge": "ch_123"}
+    assert binding.origins == {"charge": ("path", 0)}
+
+
+def test_headers_and_cookies_are_never_filled() -> None:
+    secrets = (Parameter("user_id", "header", required=True), Parameter("session", "cookie", required=True))
+    session = after((USER, Call("GET", "/get_user_details", {"user_id": "u_1", "session": "s"})))
+    assert session.bind(operation("GET", "/orders", *secrets)) == Binding({}, (), (), {})
+
+
+def test_default_of_a_required_parameter_is_marked_as_a_guess() -> None:
+    pages = operation("GET", "/things", query("page", "integer", default=1), query("limit", "integer", required=False))
+    assert after().bind(pages) == Binding({"page": 1}, (), ("page",), {"page": ("default", -1)})
+
+
+def test_values_are_cast_to_the_declared_type_or_left_out() -> None:
+    assert coerce("42", query("n", "integer")) == 42
+    assert coerce("4.5", query("n", "number")) == 4.5
+    assert coerce("True", query("n", "boolean")) is True
+    assert coerce("perhaps", query("n", "boolean")) is None
+    assert coerce("x", query("n", "array", items="string")) == ["x"]
+    assert coerce("x", query("n", "array", items="integer")) is None
+    assert coerce(["a", "b"], query("n")) is None
+
+
+def test_bind_is_the_session_for_one_operation() -> None:
+    call = Call("GET", "/repos/ada/engine")
+    assert bind(ISSUES, [call], [REPO], [{"owner": "ada", "repo": "engine"}], "").params == {
+        "owner": "ada",
+        "repo": "engine",
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(prompt=st.text(max_size=300), answer=JSON, sent=st.dictionaries(st.text(max_size=12), JSON, max_size=4))
+def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
+    prompt: str, answer: Any, sent: dict[str, Any]
+) -> None:
+    session = after(
+        (PETS, Call("POST", "/pets", sent, body=answer)),
+        (None, Call("GET", "/elsewhere/12/x")),
+        prompt=prompt,
+        today=datetime.date(2025, 5, 6),
+    )
+    everything = f"{prompt}\n{json.dumps([answer, sent], ensure_ascii=False)}\n/elsewhere/12/x"
+    for target in (PET, COMMENT, REFUND, ORDER, SEARCH):
+        binding = session.bind(target)
+        needed = {p.name for p in target.parameters if p.required}
+        assert needed == (needed & set(binding.params)) | set(binding.missing)
+        for value in binding.params.values():
+            if isinstance(value, str):
+                assert value in everything or json.dumps(value, ensure_ascii=False)[1:-1] in everything
+
+
+@pytest.mark.parametrize(
+    "text", ["a-" * 2048, "A " * 2048, "a_1 " * 1024, "1-" * 2048, "'a" * 2048, "#" * 4096, "a@a." * 1024]
+)
+def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:
+    after(prompt=text).bind(ORDER)  # quadratic patterns would hang here
+
+
+@pytest.mark.slow
+def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignore[no-untyped-def]
+    """Given the right operation: at least the floor of what is known, hardly anything that was not seen."""
+    catalog = parse_spec((eval_folder / "specs" / "github.json").read_bytes(), load("local").parse)
+    matcher = Matcher(catalog)
+    operations = {operation.key: operation for operation in catalog.operations}
+    right = said = gold = whole = paths = invented = 0
+    for line in (eval_folder / "dev" / "github_pygithub.jsonl").read_text().splitlines():
+        case = json.loads(line)
+        calls = [Call(*event["endpoint"].split(" ", 1), event["params"] or {}) for event in case["events"]]
+        matches = [matcher.match(call.method, call.path) for call in calls]
+        target = operations[case["next"]]
+        binding = bind(
+            target,
+            calls,
+            [None if match is None else catalog.operations[match.index] for match in matches],
+            [{} if match is None else match.path_params for match in matches],
+            case["prompt"] or "",
+        )
+        wanted = {name: _plain(value) for name, value in case["next_params"].items()}
+        given_ = {name: _plain(value) for name, value in binding.params.items()}
+        right += sum(wanted.get(name) == value for name, value in given_.items())
+        said, gold = said + len(given_), gold + len(wanted)
+        in_path = [p.name for p in target.parameters if p.location == "path"]
+        paths += bool(in_path)
+        whole += bool(in_path) and all(given_.get(name) == wanted.get(name) for name in in_path)
+        seen = json.dumps([case["prompt"], case["events"]], ensure_ascii=False)
+        declared = {p.name: (*p.enum, p.default, p.example) for p in target.parameters}
+        invented += sum(v not in seen and binding.params[n] not in declared[n] for n, v in given_.items())
+    f1 = 2 * right / (said + gold)
+    assert f1 >= 0.69, f1
+    assert whole / paths >= 0.64, whole / paths
+    assert invented / said <= 0.01, invented / said
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -331,14 +331,12 @@ def _show(report: dict[str, Any]) -> None:
     for what, figure, limit, kept in report["limits"]:
         _out.print(f"{'[green]kept  ' if kept else '[red]MISSED'}[/] {what}: {figure:.2f} (limit {limit})")
     for row in report["rows"]:
-        if row.concurrency == 1 and row.traffic in ("warm", "unseen"):
+        if row.concurrency == 1 and row.service != "uvicorn":
             last = row.samples[-1]
             spent = sorted(last.cpu_by_ms.items(), key=lambda item: -item[1])[:6]
-            _out.print(
-                f"{row.traffic}, 1 client: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in last.stages_ms.items()),
-                "; CPU: " + ", ".join(f"{name.removeprefix('ray::')} {ms:.1f} ms" for name, ms in spent),
-                sep="",
-            )
+            cpu = ", ".join(f"{name.removeprefix('ray::ServeReplica:opensesame:')} {ms:.1f}" for name, ms in spent)
+            stages = ", ".join(f"{name} {ms:.1f}" for name, ms in last.stages_ms.items())
+            _out.print(f"{row.service}, {row.traffic}, 1 client: CPU ms {cpu}" + (f"; ms {stages}" if stages else ""))
     if soak := report["soak"]:
         _out.print(f"16 clients without a pause: {soak.requests} requests, {soak.errors} errors")
     for name, times in report["compile"].items():

@@ -18,11 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline import settings as configuration
+from pipeline.ranking.features import FEATURES
 from pipeline.settings import Settings
 
-# What ours sends, measured on the GitHub catalog (96 candidates).
-GROUNDED_BYTES = 30_000  # a grounded query, pickled: what comes back from Catalogs
-MATRIX_SHAPE = (96, 64)  # float32, 24.6 KB: what goes to Ranker
+GROUNDED_BYTES = 45_000  # a grounded query of the GitHub catalog, pickled: median of 300, 21 November 2026
 ANSWER = b'{"predictions":"' + b"x" * 3_000 + b'"}'  # five predictions
 
 
@@ -49,9 +48,9 @@ class R:
 
 
 class Ingress:
-    def __init__(self, c: Any, r: Any) -> None:
+    def __init__(self, c: Any, r: Any, candidates: int) -> None:
         self._c, self._r = c, r
-        self._matrix = np.ones(MATRIX_SHAPE, dtype=np.float32)
+        self._matrix = np.ones((candidates, len(FEATURES)), dtype=np.float32)  # what goes to Ranker
 
     def __serve_build_asgi_app__(self) -> fastapi.FastAPI:
         app = fastapi.FastAPI()
@@ -78,7 +77,7 @@ def build(settings: Settings) -> Any:
 
     c = limited(C, settings.catalogs).bind()
     r = limited(R, settings.ranker).bind()
-    return limited(serve.ingress()(Ingress), settings.ingress).bind(c, r)
+    return limited(serve.ingress()(Ingress), settings.ingress).bind(c, r, settings.shortlist.total)
 
 
 def main() -> None:

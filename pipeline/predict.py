@@ -114,9 +114,13 @@ def prepare(
         [{} if match is None else match.path_params for match in matches],
         query.prompt,
     )
+    with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
+        block = features.ground_block(evidence).astype(np.float16)
+    order = features.prior_order(block, features.head(query))
+    block = block[order]
     candidates = []
-    for position, index in enumerate(evidence.candidates.tolist()):
-        operation = operations[index]
+    for position in order.tolist():
+        operation = operations[evidence.candidates[position]]
         binding = session.bind(operation)
         candidates.append(
             Candidate(
@@ -133,9 +137,7 @@ def prepare(
                 sources=evidence.sources[position],
             )
         )
-    with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
-        block = features.ground_block(evidence).astype(np.float16)
-    schemas = [operations[index].parameters for index in evidence.candidates[: limits.schemas].tolist()]
+    schemas = [operations[i].parameters for i in evidence.candidates[order[: limits.schemas]]]
     fitting = travel.fit(candidates, schemas, travel.LIMIT_BYTES - block.nbytes)
     matched = [match.index for match in matches if match is not None]
     degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()

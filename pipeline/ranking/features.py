@@ -17,7 +17,18 @@ from pipeline.ranking.prior import hand_score
 from pipeline.ranking.table import COLUMN, DECAYED, FEATURES, FINGERPRINT, GROUND_NAMES, HEADS, NAMES, PAIRS, Head
 from pipeline.types import GroundedQuery, Proposal, Query
 
-__all__ = ["FEATURES", "FINGERPRINT", "GROUND_NAMES", "HEADS", "NAMES", "compute", "ground_block", "hand_score", "head"]
+__all__ = [
+    "FEATURES",
+    "FINGERPRINT",
+    "GROUND_NAMES",
+    "HEADS",
+    "NAMES",
+    "compute",
+    "ground_block",
+    "hand_score",
+    "head",
+    "prior_order",
+]
 
 _N_GROUND = len(GROUND_NAMES)
 _WRITES = np.array([False, True, True, True, True])
@@ -49,6 +60,16 @@ def ground_block(evidence: Any) -> np.ndarray:
         _repeat_columns(columns, evidence)
     _prior_columns(columns, evidence)
     return np.ascontiguousarray(block.T)
+
+
+def prior_order(block: np.ndarray, head: Head) -> np.ndarray:
+    """The rows of a block, best first by the hand-set order; int [n_candidates].
+
+    What is cut to size (options of the generator, argument schemas) is cut at the end of this order.
+    """
+    matrix = np.full((len(block), len(FEATURES)), np.nan, dtype=np.float32)
+    matrix[:, :_N_GROUND] = block
+    return np.argsort(-hand_score(matrix, head), kind="stable")
 
 
 def compute(grounded: GroundedQuery, query: Query, proposal: Proposal | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.ranking.table import COLUMN, FEATURES, HEADS, Head
 
-# Set by hand: round figures, from the reading of many sessions, checked for sense on the development suites.
+# Set by hand: round figures, from the reading of many sessions, tuned on the development suites.
 HAND_WEIGHTS: dict[Head, dict[str, float]] = {
     "prompt_only": {
         "match": 1.8, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.4, "words_last": 0.2, "cosine_gap": 1.8,

@@ -1,0 +1,101 @@
+"""The graph with a real vLLM engine on a tiny random checkpoint: it answers, dies, and never fails a prediction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Service
+from tests.tiny_checkpoint import make_tiny_checkpoint
+
+pytestmark = [pytest.mark.cluster, pytest.mark.vllm]
+
+ASK = {
+    "events": [{"endpoint": "GET /v1/charges/ch_123"}],
+    "prompt": "refund the duplicate charge",
+    "catalog": "billing",
+    "deadline_ms": 20_000,
+}
+
+
+@pytest.fixture(scope="module")
+def generating(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Service]:
+    """A service of its own beside the shared one: two instances on one machine do not meet."""
+    folder = tmp_path_factory.mktemp("generating")
+    model = make_tiny_checkpoint(folder / "tiny")
+    generator = {
+        "enabled": True,
+        "model": str(model),
+        "max_model_len": 4096,
+        "max_tokens": 96,
+        "options": 8,
+        "buffer": 0,
+    }
+    running = Service(folder, {"ray": {"dashboard_port": 0}, "generator": generator})
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def _wait(service: Service, status: str, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        part = service.client.get("/health").json()["components"]["generator"]
+        if part["status"] == status:
+            return
+        time.sleep(1)
+    pytest.fail(f"the generator is {part}, not {status}:\n{service.log.read_text()[-2000:]}")
+
+
+def test_the_service_is_ready_before_its_generator_and_answers_without_it(generating):
+    answer = generating.predict(**ASK)
+    assert answer.status_code == 200
+    metadata = answer.json()["metadata"]
+    assert metadata["served_by"] == "generator+ranker" or "generator" in metadata["degraded"]
+
+
+def test_the_engine_chooses_among_the_shortlist(generating):
+    _wait(generating, "ok")
+    answer = generating.predict(**ASK)
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert body["metadata"]["served_by"] == "generator+ranker", body["metadata"]
+    assert body["metadata"]["generator"]["tokens_out"] > 0
+    known = {o["endpoint"] for o in generating.client.get("/catalogs/billing").json()["endpoints"]}
+    assert {p["endpoint"] for p in body["predictions"]} <= known
+
+
+def test_a_short_deadline_is_kept_without_the_engine(generating):
+    started = time.monotonic()
+    answer = generating.predict(**ASK | {"deadline_ms": 60})
+    assert answer.status_code == 200
+    assert "generator" in answer.json()["metadata"]["degraded"]
+    assert time.monotonic() - started < 5  # a hung answer would take until the engine is done
+
+
+def test_history_alone_does_not_ask_it(generating):
+    metadata = generating.predict(events=ASK["events"], catalog="billing").json()["metadata"]
+    assert metadata["served_by"] == "ranker"
+    assert "generator" not in metadata["degraded"]
+
+
+def test_a_killed_engine_degrades_answers_and_its_replica_is_replaced(generating):
+    replica = generating.replica("Generator")
+    engines = [
+        p
+        for p in replica.children(recursive=True)
+        if "EngineCore" in p.name() or "vllm" in " ".join(p.cmdline()).lower()
+    ]
+    victim = engines[0] if engines else replica
+    victim.kill()
+    answer = generating.predict(**ASK | {"deadline_ms": 3000})
+    assert answer.status_code == 200
+    assert "generator" in answer.json()["metadata"]["degraded"]
+    assert answer.json()["predictions"]
+    psutil.wait_procs([replica], timeout=60)
+    _wait(generating, "ok")

@@ -27,8 +27,9 @@ from pipeline.catalog.parse import parse_spec
 from pipeline.errors import SpecError, TooLarge
 from pipeline.settings import Parse
 from pipeline.types import Call, Catalog, Operation, Parameter
+from train.ground import Ground
 from train.prompts import words, write_prompt
-from train.walks import Ground, Walk, walk
+from train.walks import Walk, walk
 
 # APIs that evaluation uses, their relatives and copies; nothing named so is ever trained on.
 EVALUATION_FAMILIES = re.compile(r"github|ghes|gitea|gogs|tmdb|themoviedb|spotify|stripe|tau2|retail", re.I)
@@ -72,6 +73,7 @@ class Plan:
     giant_share: float = 0.08  # of all specs, for each of the three largest providers
     flatten: float = 0.35
     block: float = 0.35
+    reorder: float = 0.35
 
 
 def shapes_of(document: Any) -> list[str]:
@@ -85,7 +87,10 @@ def shapes_of(document: Any) -> list[str]:
 
 
 def choose(
-    folder: Path, plan: Plan, exclude: Path | None = None, progress: Callable[[int], None] = lambda _: None
+    folder: Path,
+    plan: Plan,
+    exclude: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, chosen: None,
 ) -> list[Spec]:
     """The specs of `folder` to train on: no evaluation family, no near copy of another one, no flood of one provider.
 
@@ -102,7 +107,7 @@ def choose(
     for done, file in enumerate(files):
         if len(chosen) >= plan.specs:
             break
-        progress(done)
+        progress(done, len(chosen))
         name = file.relative_to(folder).as_posix()
         provider = name.split("/", 1)[0].removesuffix(".json")
         allowed = plan.giant_share * plan.specs if provider in _GIANTS else plan.per_provider
@@ -193,6 +198,9 @@ def restyle(catalog: Catalog, rng: random.Random, plan: Plan) -> Catalog:
         operations = operations[start : start + size]
     if rng.random() < plan.flatten:
         operations = flatten(operations, rng)
+    order = rng.random()
+    if order < plan.reorder:  # document order says much in most specs and nothing in some
+        operations.sort(key=lambda o: (o.path, o.method)) if order < plan.reorder / 2 else rng.shuffle(operations)
     return _with_operations(catalog, operations)
 
 
@@ -228,8 +236,7 @@ def flatten(operations: list[Operation], rng: random.Random) -> list[Operation]:
             verb=verb_class,
             destructive=family,
         )
-    flat = list(out.values())
-    return sorted(flat, key=lambda o: o.path) if rng.random() < 0.4 else flat
+    return list(out.values())
 
 
 def _argument(parameter: Parameter, path: str, method: str) -> Parameter:

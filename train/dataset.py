@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import RankerArtifactError
 from pipeline.ranking.table import FEATURES, FINGERPRINT
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -99,13 +100,13 @@ def write_part(groups: Iterable[Group], folder: Path, part: str) -> int:
 
 def read(folder: Path, split: str, head: str) -> Groups:
     """All groups of one split and head, in the order of their ids."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = sorted((folder / split / head).glob("part-*.parquet"))
     if not files:
         none = np.zeros(0, dtype=np.int32)
         return Groups(np.zeros((0, len(FEATURES)), dtype=np.float32), none, none, none, none, ())
-    import pyarrow as pa
 
     return from_table(pa.concat_tables([pq.read_table(file) for file in files]))
 
@@ -113,10 +114,12 @@ def read(folder: Path, split: str, head: str) -> Groups:
 def from_table(table: Any) -> Groups:
     """Groups of a pyarrow table with this module's columns, sorted by id: the same whatever order shards came in."""
     table = table.sort_by("qid").combine_chunks()
-    width = len(FEATURES)
+    x, y = _flat(table["x"], np.float32), _flat(table["y"], np.int32)
+    if x.size != y.size * len(FEATURES):
+        raise RankerArtifactError(f"These groups have another feature table than {FINGERPRINT}: make them again.")
     return Groups(
-        x=_flat(table["x"], np.float32).reshape(-1, width),
-        y=_flat(table["y"], np.int32),
+        x=x.reshape(-1, len(FEATURES)),
+        y=y,
         sizes=table["n"].to_numpy().astype(np.int32),
         answers=table["answer"].to_numpy().astype(np.int32),
         operations=table["operations"].to_numpy().astype(np.int32),

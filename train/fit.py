@@ -1,10 +1,10 @@
 """Fits the ranker's heads from query groups, through Ray Train on Ray Data.
 
-Where there is a history: LightGBM LambdaRank (Burges 2010), small trees, monotone where the feature
-table knows a direction, stopped early on specs held out from training. For the first call of a
-session: a conditional logit (McFadden 1974) whose weights keep the table's signs, since trees bend
-to the generator where there is only a prompt. Groups are rows, so every worker gets whole ones.
-Called by `train/default_model.py`; calibration and the artefact are not made here.
+For the first call of a session: a conditional logit (McFadden 1974) whose weights keep the feature
+table's signs, since trees bend to the generator where there is only a prompt. Where there is a
+history: LightGBM LambdaRank (Burges 2010), small trees, monotone where the table knows a direction,
+stopped early on specs held out from training, blended with such a logit. Groups are rows, so every
+worker gets whole ones. Called by `train/default_model.py`; calibration is not made here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline.ranking.ranker import Logit, Trees
+from pipeline.errors import RankerArtifactError
+from pipeline.ranking.ranker import Blend, Logit, Spec, Trees
 from pipeline.ranking.table import FEATURES, NAMES
 from train import dataset
 
@@ -44,6 +45,7 @@ class Params:
     l2: float = 10.0
     truncation: int = 10
     monotone: bool = True
+    share: float = 0.5  # of the trees in a blended head
     logit_rate: float = 0.03
     logit_steps: int = 160
     logit_l2: float = 3e-4
@@ -55,7 +57,7 @@ class Params:
 class Fitted:
     """Heads as the artefact stores them, and how the fit went."""
 
-    heads: dict[str, Logit | Trees]
+    heads: dict[str, Spec]
     rounds: dict[str, int]
     ndcg3: dict[str, float]  # of the trees on held-out specs
 
@@ -73,7 +75,7 @@ def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
     with _ray(workers) as scratch:
         tables = {
             "trees": _files(groups, "train", TREE_HEADS),
-            "logit": _files(groups, "train", (LOGIT_HEAD,)),
+            "logit": _files(groups, "train", (LOGIT_HEAD, *TREE_HEADS)),
             "held_out": _files(groups, "valid", TREE_HEADS),
         }
         trainer = LightGBMTrainer(
@@ -85,8 +87,10 @@ def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
             dataset_config=DataConfig(datasets_to_split=["trees"]),
             run_config=RunConfig(storage_path=str(scratch / "runs"), checkpoint_config=CheckpointConfig(num_to_keep=1)),
         )
-        result = trainer.fit()
-        with result.checkpoint.as_directory() as folder:
+        checkpoint = trainer.fit().checkpoint
+        if checkpoint is None:
+            raise RankerArtifactError("The fit ended without a checkpoint.")
+        with checkpoint.as_directory() as folder:
             return msgspec.json.decode((Path(folder) / "heads.json").read_bytes(), type=Fitted)
 
 
@@ -128,17 +132,14 @@ def _loop(config: dict[str, Any]) -> None:
     params = Params(**config)
     context = ray.train.get_context()
     network = get_network_params() if context.get_world_size() > 1 else {}
-    mine, held_out, first = _shard("trees"), _shard("held_out"), _shard("logit")
-    heads: dict[str, Logit | Trees] = {}
+    mine, held_out, whole = _shard("trees"), _shard("held_out"), _shard("logit")
+    heads: dict[str, Spec] = {}
     rounds, ndcg3 = {}, {}
     for head in TREE_HEADS:
         train, valid = _of_head(mine, head), _of_head(held_out, head)
-        if train is None:
-            continue
-        heads[head], rounds[head], ndcg3[head] = fit_trees(train, valid, params, network)
-    groups = _of_head(first, LOGIT_HEAD)
-    if groups is not None:
-        heads[LOGIT_HEAD] = fit_logit(groups, params)
+        trees, rounds[head], ndcg3[head] = fit_trees(train, valid, params, network)
+        heads[head] = Blend(trees, fit_logit(_of_head(whole, head), params), params.share)
+    heads[LOGIT_HEAD] = fit_logit(_of_head(whole, LOGIT_HEAD), params)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if context.get_world_rank() == 0:
@@ -157,15 +158,14 @@ def _shard(name: str) -> Any:
     return pa.concat_tables([batch for batch in batches if batch.num_rows])
 
 
-def _of_head(table: Any, head: str) -> dataset.Groups | None:
+def _of_head(table: Any, head: str) -> dataset.Groups:
     import pyarrow.compute as pc
 
-    rows = table.filter(pc.equal(table["head"], head))
-    return dataset.from_table(rows) if rows.num_rows else None
+    return dataset.from_table(table.filter(pc.equal(table["head"], head)))
 
 
 def fit_trees(
-    train: dataset.Groups, valid: dataset.Groups | None, params: Params, network: dict[str, Any] | None = None
+    train: dataset.Groups, valid: dataset.Groups, params: Params, network: dict[str, Any] | None = None
 ) -> tuple[Trees, int, float]:
     """LambdaRank on `train`: the head, its rounds, and its NDCG@3 on `valid`.
 
@@ -197,8 +197,9 @@ def fit_trees(
     if network:
         settings |= {"tree_learner": "data", "pre_partition": True, "time_out": 2, **network}
     data = lightgbm.Dataset(train.x, label=train.y, group=train.sizes, feature_name=list(NAMES), free_raw_data=True)
-    callbacks, sets = [], []
-    if valid is not None:
+    callbacks: list[Any] = []
+    sets = []
+    if len(valid):
         sets = [lightgbm.Dataset(valid.x, label=valid.y, group=valid.sizes, reference=data, feature_name=list(NAMES))]
         callbacks = [lightgbm.early_stopping(params.patience, verbose=False)]
     booster = lightgbm.train(settings, data, params.rounds, valid_sets=sets, callbacks=callbacks)

@@ -1,10 +1,9 @@
 """Sequences of calls a user of an API might make: walks over one catalog.
 
 A walk picks a goal, chains what produces the goal's needs before it, adds followers, repeats,
-noise and now and then a second goal. It knows the catalog by rules of its own (entity keys, paths,
-tags, document order, links), not by the relations that the features read, and each walk forgets
-some of them and weighs the rest at random: labels made of the features' own edges would be
-circular. Called by `train/corpus.py`; deterministic by its random source.
+noise and now and then a second goal. What it knows of the catalog is `train/ground.py`'s; each walk
+has habits of its own: how it finds things, what it forgets, how it weighs what lies near. Called by
+`train/corpus.py`; deterministic by its random source.
 """
 
 from __future__ import annotations
@@ -14,39 +13,14 @@ import random
 import re
 import string
 import uuid
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from pipeline.types import Call, Catalog, Operation, Parameter
+from pipeline.types import Call, Parameter
+from train.ground import FREE, Ground
 from train.prompts import Mention, person, proper_name, words
-
-_ENDING = re.compile(r"^(.*?)[_\-. ]?(ids?|key|number|no|slug|uuid|guid|username|login|code|sid|arn)$", re.I)
-_FREE = frozenset({"q", "query", "search", "keyword", "keywords", "term", "text", "searchterm", "filter"})
-_CRUD = {  # (verb of the last call, of the next): how often the next follows on the same resource
-    ("create", "read"): 2.0,
-    ("create", "update"): 1.0,
-    ("create", "delete"): 0.6,
-    ("create", "create"): 0.5,
-    ("create", "action"): 1.0,
-    ("read", "read"): 1.0,
-    ("read", "update"): 1.0,
-    ("read", "create"): 0.8,
-    ("read", "delete"): 0.6,
-    ("read", "action"): 0.9,
-    ("update", "read"): 1.5,
-    ("update", "update"): 0.6,
-    ("update", "delete"): 0.5,
-    ("update", "action"): 0.8,
-    ("delete", "read"): 1.2,
-    ("delete", "create"): 0.5,
-    ("delete", "delete"): 0.4,
-    ("action", "read"): 1.5,
-    ("action", "action"): 0.8,
-    ("action", "update"): 0.6,
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,138 +34,6 @@ class Walk:
     second: int | None
     mentions: tuple[Mention, ...]
     searched: bool
-
-
-def entity(parameter: Parameter, path: str) -> str:
-    """The key of what a parameter identifies (`movie_id` -> `movie`), "" when it identifies nothing."""
-    name = parameter.name.removesuffix("[]")
-    if parameter.location == "header" or (not parameter.required and parameter.location != "path"):
-        return ""
-    found = _ENDING.match(re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name))
-    if found is None:
-        return _key(words(name)) if parameter.location == "path" else ""
-    stem = words(found.group(1))
-    if not stem:
-        literals = [s for s in path.split("{" + parameter.name)[0].split("/") if s and "{" not in s]
-        stem = words(literals[-1]) if literals else ["it"]
-    return _key(stem)
-
-
-def _key(tokens: Sequence[str]) -> str:
-    return "_".join(_singular(t) for t in tokens)
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("sses", "xes", "ches", "shes")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
-
-
-class Ground:
-    """What the generator knows of a catalog: needs, supplies and places of its operations."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self.operations = catalog.operations
-        self.needs: list[dict[str, str]] = []  # parameter name -> entity
-        entities: dict[str, int] = {}
-        for op in self.operations:
-            need = {p.name: e for p in op.parameters if (e := entity(p, op.path))}
-            self.needs.append(need)
-            for e in need.values():
-                entities.setdefault(e, len(entities))
-        self.entities = entities
-        n = len(self.operations)
-        self.supply = np.zeros((n, len(entities)), dtype=np.float32)  # [n_operations, n_entities]
-        self.literals = [
-            tuple(_singular(s.lower()) for s in o.path.split("/") if s and "{" not in s) for o in self.operations
-        ]
-        for i, op in enumerate(self.operations):
-            for e, strength in self._supplies(i, op):
-                self.supply[i, entities[e]] = max(self.supply[i, entities[e]], strength)
-            for e in self.needs[i].values():
-                self.supply[i, entities[e]] = 0.0
-        self.free = np.array(
-            [any(p.name.lower() in _FREE for p in o.parameters) or _is_search(o) for o in self.operations]
-        )
-        self.reads = np.array([o.verb == "read" for o in self.operations])
-        self.verbs = [o.verb for o in self.operations]
-        self.harmless = np.array([not o.deprecated for o in self.operations])
-        self.tags = [
-            o.tags[0] if o.tags else (lit[0] if lit else "")
-            for o, lit in zip(self.operations, self.literals, strict=True)
-        ]
-        self.segments = [tuple(s for s in o.path.split("/") if s) for o in self.operations]
-        self.tokens = [
-            frozenset(_singular(w) for w in (words(o.operation_id) or words(o.summary))) for o in self.operations
-        ]
-        ids = {o.operation_id: i for i, o in enumerate(self.operations) if o.operation_id} | {
-            o.key: i for i, o in enumerate(self.operations)
-        }
-        self.feeders: list[list[int]] = [[] for _ in self.operations]  # operations whose OpenAPI links name this one
-        for i, op in enumerate(self.operations):
-            for link in op.links:
-                if link.operation in ids:
-                    self.feeders[ids[link.operation]].append(i)
-        self._rows: dict[int, np.ndarray] = {}
-
-    def _supplies(self, index: int, op: Operation) -> list[tuple[str, float]]:
-        if op.verb == "delete" or not self.entities:
-            return []
-        scale = 1.0 if op.verb == "read" else 0.6
-        out: list[tuple[str, float]] = []
-        if op.response_fields:
-            for name in op.response_fields[:300]:
-                parts = name.split(".")
-                last = words(parts[-1])
-                if len(last) > 1 and last[-1] in ("id", "key", "number", "slug", "uuid", "username"):
-                    out.append((_key(last[:-1]), 1.0))
-                if parts[-1].lower() in ("id", "uuid", "slug", "login") and len(parts) > 1:
-                    out.append((_key(words(parts[-2])), 1.0))
-                elif parts[-1].lower() in ("id", "uuid", "slug", "name", "key") and self.literals[index]:
-                    out.append((_key(words(self.literals[index][-1])), 0.85))
-                out.append((_key(last), 0.3))
-        else:
-            name = words(op.operation_id or op.summary)
-            for w in name[: name.index("by")] if "by" in name else name:
-                out.append((_singular(w), 0.5))
-            if self.literals[index]:
-                out.append((_key(words(self.literals[index][-1])), 0.6))
-        return [(e, s * scale) for e, s in out if e in self.entities]
-
-    def neighbourhood(self, last: int) -> np.ndarray:
-        """What each operation is to `last`, float32 [8, n_operations].
-
-        Rows: same path, child, sibling, same tag, share of needs supplied, common words, document order, life-cycle.
-        """
-        if last not in self._rows:
-            n = len(self.operations)
-            rows = np.zeros((8, n), dtype=np.float32)
-            here, lits, toks = self.segments[last], self.literals[last], self.tokens[last]
-            for j in range(n):
-                there = self.segments[j]
-                rows[0, j] = there == here
-                rows[1, j] = len(there) > len(here) and there[: len(here)] == here
-                rows[2, j] = len(there) == len(here) and there[:-1] == here[:-1]
-                rows[3, j] = self.tags[j] == self.tags[last]
-                need = self.needs[j].values()
-                if need:
-                    rows[4, j] = float(np.mean([self.supply[last, self.entities[e]] for e in need]))
-                union = len(toks | self.tokens[j])
-                rows[5, j] = len(toks & self.tokens[j]) / union if union else 0.0
-                same = bool(set(lits[-1:]) & set(self.literals[j][-2:]))
-                rows[7, j] = _CRUD.get((self.verbs[last], self.verbs[j]), 0.3) * (0.5 if same else 0.1)
-            rows[6] = np.exp(-np.abs(np.arange(n) - last) / 4.0)
-            rows[6, min(last + 1, n - 1)] += 0.3
-            self._rows[last] = rows
-        return self._rows[last]
-
-
-def _is_search(op: Operation) -> bool:
-    return op.verb == "read" and any(
-        w in ("search", "find", "lookup", "query") for w in words(f"{op.path} {op.operation_id}")
-    )
 
 
 class _Session:
@@ -234,9 +76,9 @@ class _Session:
         self.searched |= bool(self.g.free[index])
         for e, column in self.g.entities.items():
             if self.g.supply[index, column] >= 0.3 and (e not in self.known or rng.random() < 0.3):
-                self._learn(e, count=rng.choice((1, 1, 2, 3)) if op.verb == "read" else 1)
+                self.learn(e, count=rng.choice((1, 1, 2, 3)) if op.verb == "read" else 1)
 
-    def _learn(self, e: str, count: int = 1) -> None:
+    def learn(self, e: str, count: int = 1) -> None:
         self.known.setdefault(e, []).extend(self._fresh_id(e) for _ in range(count))
 
     def _identify(self, e: str, parameter: Parameter, fresh: float) -> Any:
@@ -294,7 +136,7 @@ class _Session:
             value, kind = given, "first name"
         elif "last" in name and "name" in name:
             value, kind = family, "last name"
-        elif name in _FREE or "name" in name or "title" in name or self.g.free[index]:
+        elif name in FREE or "name" in name or "title" in name or self.g.free[index]:
             value = proper_name(rng)
             self.named.append(Mention(" ".join(words(parameter.name)), value, is_name=True))
             return value
@@ -306,83 +148,102 @@ class _Session:
         return value
 
 
-def walk(ground: Ground, rng: random.Random, second_rate: float = 0.35) -> Walk | None:
+def walk(ground: Ground, rng: random.Random) -> Walk | None:
     """One walk, or None when the catalog gives none."""
     s = _Session(ground, rng)
     n = len(ground.operations)
-    other_signals = rng.random() < 0.5  # producers by place and order instead of by fields and names
-    forgotten = {e for e in ground.entities if rng.random() < 0.3}
+    habits = _Habits(
+        # How what a goal needs is found: by fields and names, by place and order, or down the path to it.
+        way=rng.choices(("fields", "place", "descent"), (0.5, 0.15, 0.35))[0],
+        forgotten=frozenset(e for e in ground.entities if rng.random() < 0.3),
+        knows=rng.choice((0.1, 0.1, 0.3, 0.85)),
+        inspects=rng.choice((0.0, 0.2, 0.7)),
+        repeats=rng.choice((0.02, 0.05, 0.15, 0.35)),
+        weights=np.array([rng.expovariate(1.0) for _ in range(8)]) * (1.0, 1.6, 0.6, 0.6, 3.0, 1.0, 0.5, 1.0),
+    )
     if rng.random() < 0.15:  # set-up: who am I, what is there
         entry = [i for i in range(n) if ground.reads[i] and not ground.needs[i]]
         if entry:
             s.call(rng.choice(entry), answer=False)
     goal = _pick_goal(ground, rng)
-    repeat_rate = rng.choice((0.02, 0.05, 0.15, 0.35))
-    weights = np.array([rng.expovariate(1.0) for _ in range(8)], dtype=np.float32) * (
-        1.2,
-        1.6,
-        1.0,
-        0.8,
-        2.0,
-        1.0,
-        1.2,
-        1.0,
-    )
-    _pursue(s, goal, rng, forgotten, other_signals)
-    if rng.random() < 0.20:
+    _pursue(s, goal, habits)
+    if rng.random() < habits.repeats:
         for _ in range(rng.choice((1, 1, 2, 3, 4))):
             s.call(goal, fresh=0.9)
-    if rng.random() < 0.55:
-        for _ in range(rng.choice((1, 2, 2, 3, 4))):
-            _follow(s, weights, repeat_rate, rng)
+    if rng.random() < 0.45:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            _follow(s, habits)
     second = None
-    if rng.random() < second_rate:
+    if rng.random() < 0.35:
         second = _nearby_goal(ground, goal, rng)
-        _pursue(s, second, rng, forgotten, other_signals)
+        _pursue(s, second, habits)
         if rng.random() < 0.3:
-            _follow(s, weights, repeat_rate, rng)
+            _follow(s, habits)
     if not s.answers:
         return None
     rng.shuffle(s.named)
-    return Walk(
-        tuple(s.calls),
-        tuple(s.operations),
-        tuple(s.answers),
-        goal,
-        second,
-        tuple(s.named[:2] + s.typed[:6]),
-        s.searched,
-    )
+    mentions = tuple(s.named[:2] + s.typed[:6])
+    return Walk(tuple(s.calls), tuple(s.operations), tuple(s.answers), goal, second, mentions, s.searched)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Habits:
+    """How the user of one walk goes about things."""
+
+    way: str
+    forgotten: frozenset[str]  # entities whose producers this user does not know
+    knows: float  # chance of having an identifier at hand, from the prompt, instead of looking it up
+    inspects: float  # chance of reading a thing before changing it
+    repeats: float  # chance of calling an operation again with other values
+    weights: np.ndarray  # of the kinds of neighbourhood, for what follows
 
 
 def _pick_goal(g: Ground, rng: random.Random) -> int:
-    weight = [
-        (1.0 if g.harmless[i] else 0.2) * (1.0 + 0.35 * min(len(g.needs[i]), 3)) for i in range(len(g.operations))
-    ]
+    weight = [(1.0 if g.harmless[i] else 0.2) * (0.7 + 0.4 * min(len(g.needs[i]), 3)) for i in range(len(g.operations))]
     return rng.choices(range(len(weight)), weight)[0]
 
 
 def _nearby_goal(g: Ground, goal: int, rng: random.Random) -> int:
-    same = [i for i in range(len(g.operations)) if g.tags[i] == g.tags[goal] and i != goal]
-    return rng.choice(same) if same and rng.random() < 0.6 else _pick_goal(g, rng)
+    """A second wish: about the same things, of the same tag, or anything."""
+    wanted = set(g.needs[goal].values())
+    pick = rng.random()
+    near = [
+        i
+        for i in range(len(g.operations))
+        if i != goal and (wanted & set(g.needs[i].values()) if pick < 0.5 else g.tags[i] == g.tags[goal])
+    ]
+    return rng.choice(near) if near and pick < 0.85 else _pick_goal(g, rng)
 
 
-def _pursue(s: _Session, goal: int, rng: random.Random, forgotten: set[str], other: bool, depth: int = 0) -> None:
+def _pursue(s: _Session, goal: int, habits: _Habits, depth: int = 0) -> None:
     """Calls what the goal needs, then the goal."""
-    g = s.g
+    g, rng = s.g, s.rng
+    if habits.way == "descent" and depth == 0:
+        for ancestor in g.ancestors(goal):
+            if ancestor not in s.operations[-8:] and rng.random() < 0.75:
+                s.call(ancestor)
     for e in dict.fromkeys(g.needs[goal].values()):
-        if e in s.known or depth >= 3 or len(s.calls) > 12 or rng.random() < 0.12:
+        if e in s.known or depth >= 3 or len(s.calls) > 12 or rng.random() < habits.knows:
             continue
-        producer = _other_producer(g, goal, rng) if other else _producer(g, goal, e, rng, e in forgotten)
+        if habits.way == "fields":
+            producer = _producer(g, goal, e, rng, e in habits.forgotten)
+        else:
+            producer = _other_producer(g, goal, rng)
         if producer is None or producer in s.operations[-6:]:
             continue
-        _pursue(s, producer, rng, forgotten, other, depth + 1)
+        _pursue(s, producer, habits, depth + 1)
+        while rng.random() < habits.repeats * 0.7 and g.needs[producer]:
+            s.call(producer, fresh=0.9)
         if e not in s.known:
-            s._learn(e)
+            s.learn(e)
     if rng.random() < 0.06:
         noise = rng.randrange(len(g.operations))
         if g.verbs[noise] == "read":
             s.call(noise, answer=False)
+    if not g.reads[goal] and g.needs[goal] and rng.random() < habits.inspects:
+        look = g.look_at(goal)
+        if look is not None and look not in s.operations[-4:]:
+            s.call(look)
     s.call(goal)
     if rng.random() < 0.04:  # a retry or the next page: history, no answer
         s.calls.append(s.calls[-1])
@@ -416,7 +277,7 @@ def _other_producer(g: Ground, goal: int, rng: random.Random) -> int | None:
         if g.tags[i] == g.tags[goal]:
             weight += 1.0 if g.needs[i] else 2.5
         if abs(i - goal) <= 3:
-            weight += 1.0
+            weight += 0.5
         if i in g.feeders[goal]:
             weight += 5.0
         if set(g.needs[i].values()) <= set(g.needs[goal].values()) and weight:
@@ -426,15 +287,15 @@ def _other_producer(g: Ground, goal: int, rng: random.Random) -> int | None:
     return rng.choices([i for i, _ in scored], [w for _, w in scored])[0] if scored else None
 
 
-def _follow(s: _Session, weights: np.ndarray, repeat_rate: float, rng: random.Random) -> None:
+def _follow(s: _Session, habits: _Habits) -> None:
     """One more call, near the last one by this walk's own weights; what needs unknown things is less likely."""
-    g, last = s.g, s.operations[-1]
-    if rng.random() < repeat_rate:
+    g, rng, last = s.g, s.rng, s.operations[-1]
+    if rng.random() < habits.repeats:
         s.call(last, fresh=0.9)
         return
-    score = weights @ g.neighbourhood(last)
-    ready = np.array([np.mean([e in s.known for e in need.values()]) if need else 0.7 for need in g.needs])
-    score = np.exp(1.6 * score) * (0.05 + ready) ** 2 * np.where(g.harmless, 1.0, 0.3)
+    score = habits.weights @ g.neighbourhood(last)
+    ready = np.array([np.mean([e in s.known for e in need.values()]) if need else 0.4 for need in g.needs])
+    score = np.exp(1.6 * np.minimum(score, 20.0)) * (0.05 + ready) ** 2 * np.where(g.harmless, 1.0, 0.3)
     score[last] = 0.0
     for done in s.operations[-5:]:
         score[done] *= 0.3

@@ -53,6 +53,20 @@ class Trees(msgspec.Struct, frozen=True, tag="trees", forbid_unknown_fields=True
     model: str
 
 
+class Blend(msgspec.Struct, frozen=True, tag="blend", forbid_unknown_fields=True):
+    """Trees and a logit together: `share` of the trees' raw score, the rest of the logit's.
+
+    The trees know what goes with what, the logit bends less to the specs that both were fitted on.
+    """
+
+    trees: Trees
+    logit: Logit
+    share: float
+
+
+Spec = Logit | Trees | Blend
+
+
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rows of one group and what they must score; null is a missing value."""
 
@@ -70,7 +84,7 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str  # hash of the query groups it was fitted on
     fingerprint: str  # of the feature table
     features: tuple[str, ...]
-    heads: dict[str, Logit | Trees]
+    heads: dict[str, Spec]
     calibration: dict[str, Calibration]
     golden: dict[str, Golden]
 
@@ -105,7 +119,7 @@ class _TreesHead:
         import lightgbm
 
         try:
-            self._booster = lightgbm.Booster(model_str=spec.model, params={"verbosity": -1})
+            self._booster = lightgbm.Booster(model_str=spec.model)
             width = self._booster.num_feature()
         except (lightgbm.basic.LightGBMError, ValueError, KeyError) as error:
             raise RankerArtifactError(f"LightGBM cannot read a head: {str(error)[:200]}") from error
@@ -114,6 +128,16 @@ class _TreesHead:
 
     def raw(self, matrix: Array) -> Array:
         return np.asarray(self._booster.predict(matrix, raw_score=True, num_threads=1), dtype=np.float32)
+
+
+class _BlendHead:
+    def __init__(self, spec: Blend, names: Sequence[str]) -> None:
+        if not 0.0 <= spec.share <= 1.0:
+            raise RankerArtifactError(f"A blended head has a share of {spec.share}; 0 to 1 is possible.")
+        self._trees, self._logit, self._share = _TreesHead(spec.trees, names), _LogitHead(spec.logit, names), spec.share
+
+    def raw(self, matrix: Array) -> Array:
+        return np.asarray(self._share * self._trees.raw(matrix) + (1.0 - self._share) * self._logit.raw(matrix))
 
 
 class _LinearHead:
@@ -188,7 +212,7 @@ def dump(
     version: str,
     created: str,
     data: str,
-    heads: Mapping[str, Logit | Trees],
+    heads: Mapping[str, Spec],
     calibration: Mapping[str, Calibration],
     samples: Mapping[str, Array],
 ) -> str:
@@ -215,6 +239,11 @@ def dump(
         golden=golden,
     )
     return msgspec.json.encode(artifact).decode()
+
+
+def uncalibrated(version: str, heads: Mapping[str, Spec]) -> Ranker:
+    """A ranker fresh from the fit: its raw scores count, its confidences are a plain softmax."""
+    return Ranker(version, _build(heads, NAMES), {head: Calibration() for head in heads})
 
 
 def packaged() -> Ranker:
@@ -249,8 +278,11 @@ def serving(artifact: str = "") -> Ranker:
         return cold_start()
 
 
-def _build(heads: Mapping[str, Logit | Trees], names: Sequence[str]) -> dict[str, _Head]:
-    return {
-        head: _TreesHead(spec, names) if isinstance(spec, Trees) else _LogitHead(spec, names)
-        for head, spec in heads.items()
-    }
+def _build(heads: Mapping[str, Spec], names: Sequence[str]) -> dict[str, _Head]:
+    return {head: _head(spec, names) for head, spec in heads.items()}
+
+
+def _head(spec: Spec, names: Sequence[str]) -> _Head:
+    if isinstance(spec, Blend):
+        return _BlendHead(spec, names)
+    return _TreesHead(spec, names) if isinstance(spec, Trees) else _LogitHead(spec, names)

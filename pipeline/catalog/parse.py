@@ -128,7 +128,8 @@ class ParseProcess:
 
     def _ask(self, data: bytes) -> Catalog:
         child = self._child
-        if child is None or child.poll() is not None:
+        is_fresh = child is None or child.poll() is not None
+        if child is None or is_fresh:
             child = self._child = self._start()
         answer, is_late = _exchange(child, data, self._limits.time_s)
         if answer is None:
@@ -136,6 +137,8 @@ class ParseProcess:
             status = _discard(child)
             if is_late:
                 raise SpecInvalid(f"Reading the document took longer than {self._limits.time_s:g} s.")
+            if not is_fresh and not self._is_closed:
+                return self._ask(data)  # it may have died before, of something else: a fresh one decides
             raise SpecInvalid(f"The document crashed the parser (status {status}).")
         try:
             reply = msgspec.msgpack.decode(answer, type=_Reply)

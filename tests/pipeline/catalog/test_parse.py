@@ -1,0 +1,351 @@
+"""Reading of specs: what is understood, and what becomes a warning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.catalog.parse import parse_spec
+from pipeline.settings import load
+from pipeline.types import Catalog, Operation, Parameter
+
+LIMITS = load().parse
+
+
+def spec(paths: Any, **more: Any) -> dict[str, Any]:
+    return {"openapi": "3.0.3", "info": {"title": "T", "version": "1"}, "paths": paths, **more}
+
+
+def parse(document: Any) -> Catalog:
+    return parse_spec(document if isinstance(document, bytes) else json.dumps(document).encode(), LIMITS)
+
+
+def only(document: Any) -> Operation:
+    (operation,) = parse(document).operations
+    return operation
+
+
+def parameters(operation: Operation) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in operation.parameters}
+
+
+def get(**more: Any) -> dict[str, Any]:
+    return {"get": {"responses": {"200": {"description": "ok"}}, **more}}
+
+
+def answer(schema: Any) -> dict[str, Any]:
+    return get(responses={"200": {"description": "", "content": {"application/json": {"schema": schema}}}})
+
+
+def post(schema: Any, kind: str = "application/json", **more: Any) -> dict[str, Any]:
+    return {"post": {"requestBody": {"content": {kind: {"schema": schema}}, **more}, "responses": {}}}
+
+
+class TestWhole:
+    def test_yaml_of_openapi_31_becomes_a_catalog(self, notes_spec):
+        catalog = parse(notes_spec)
+        assert [o.key for o in catalog.operations] == [
+            "GET /notes",
+            "POST /notes",
+            "GET /notes/search",
+            "GET /notes/{note_id}",
+            "DELETE /notes/{note_id}",
+        ]
+        assert (catalog.title, catalog.version, catalog.base_paths) == ("Notes", "1", ("/api",))
+        assert catalog.warnings == ()
+        listed, made, found, read, deleted = catalog.operations
+        assert listed.response_fields == ("id", "text", "folder")
+        assert made.parameters[0] == Parameter("text", "body", required=True, type="string")
+        assert found.parameters == (Parameter("q", "query", required=True, type="string"),)
+        assert read.parameters == deleted.parameters == (Parameter("note_id", "path", required=True, type="string"),)
+        assert (deleted.verb, deleted.destructive) == ("delete", "delete")
+
+    def test_swagger_2_body_and_form_parameters_are_read(self, library_spec):
+        catalog = parse(library_spec)
+        assert catalog.base_paths == ("/v2",)
+        _, add, lend = catalog.operations
+        assert [(p.name, p.location, p.required) for p in add.parameters] == [
+            ("id", "body", False),
+            ("title", "body", True),
+        ]
+        assert add.response_fields == ("id", "title")
+        assert [(p.name, p.location) for p in lend.parameters] == [("book_id", "path"), ("member", "body")]
+
+    def test_json_and_yaml_of_the_same_document_agree(self, eval_folder):
+        data = (eval_folder / "specs" / "tmdb.json").read_bytes()
+        as_yaml = yaml.safe_dump(json.loads(data), sort_keys=False).encode()
+        assert parse(as_yaml).operations == parse(data).operations
+
+    def test_digest_is_the_sha256_of_the_bytes(self):
+        data = b'{"openapi":"3.0.0","paths":{}}'
+        assert parse(data).digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+    @pytest.mark.parametrize(
+        ("name", "count"), [("github.json", 1223), ("stripe.json", 468), ("tmdb.json", 54), ("tau2_retail.json", 16)]
+    )
+    def test_real_specs_parse_whole_and_without_warning(self, eval_folder, name, count):
+        catalog = parse((eval_folder / "specs" / name).read_bytes())
+        assert len(catalog.operations) == count
+        assert catalog.warnings == ()
+        for operation in catalog.operations:
+            assert len(operation.response_fields) <= 64
+            assert len(operation.description) <= 600
+            assert all(len(p.description) <= 200 for p in operation.parameters)
+
+    def test_packaged_example_parses_without_warning(self, billing_spec):
+        catalog = parse(billing_spec)
+        assert catalog.operations
+        assert catalog.warnings == ()
+
+
+class TestParameters:
+    def test_operation_overrides_parameters_of_the_path(self):
+        item = get(parameters=[{"name": "q", "in": "query", "schema": {"type": "integer"}}])
+        item["parameters"] = [{"name": "q", "in": "query", "schema": {"type": "string"}}, {"name": "h", "in": "header"}]
+        found = parameters(only(spec({"/a": item})))
+        assert (found["q"].type, found["h"].location) == ("integer", "header")
+
+    def test_path_parameters_follow_the_template(self):
+        declared = [{"name": n, "in": "path", "schema": {"type": "string"}} for n in ("id", "ghost")]
+        catalog = parse(spec({"/a/{id}/{other}": get(parameters=declared)}))
+        assert set(parameters(catalog.operations[0])) == {"id", "other"}
+        assert all(p.required for p in catalog.operations[0].parameters)
+        assert len(catalog.warnings) == 2
+
+    def test_placeholder_in_a_query_string_is_a_query_parameter(self):
+        found = parameters(only(spec({"/search?q={q}": get(parameters=[{"name": "q", "in": "path"}])})))
+        assert found["q"].location == "query"
+
+    def test_schema_details_are_kept(self):
+        schema = {"type": "integer", "format": "int32", "minimum": 1, "maximum": 100, "default": 30, "example": 7}
+        described = {"name": "n", "in": "query", "schema": schema, "description": "How <b>many</b>\nof `them`"}
+        (found,) = only(spec({"/a": get(parameters=[described])})).parameters
+        assert found == Parameter(
+            "n", "query", False, "integer", "int32", "", (), 30, 7, 1.0, 100.0, "How many of them"
+        )
+
+    @pytest.mark.parametrize(
+        ("schema", "kind", "items"),
+        [
+            ({"type": ["null", "string"]}, "string", ""),
+            ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "integer", ""),
+            ({"allOf": [{"$ref": "#/components/schemas/Name"}], "description": "x"}, "string", ""),
+            ({"type": "array", "items": {"type": "integer"}}, "array", "integer"),
+            ({"items": {"$ref": "#/components/schemas/Name"}}, "array", "string"),
+            ({"properties": {"a": {}}}, "object", ""),
+            ({"enum": ["a", "b"]}, "string", ""),
+            ({}, "any", ""),
+            (True, "any", ""),
+            ({"type": "weird"}, "any", ""),
+        ],
+    )
+    def test_type_is_found_through_nulls_unions_and_references(self, schema, kind, items):
+        document = spec(
+            {"/a": get(parameters=[{"name": "p", "in": "query", "schema": schema}])},
+            components={"schemas": {"Name": {"type": "string"}}},
+        )
+        (found,) = only(document).parameters
+        assert (found.type, found.items) == (kind, items)
+
+    def test_secrets_keep_neither_default_nor_example(self):
+        entries = [{"name": "api_key", "in": "header", "schema": {"type": "string", "default": "k"}, "example": "sk"}]
+        (found,) = only(spec({"/a": get(parameters=entries)})).parameters
+        assert (found.default, found.example) == (None, None)
+
+    def test_parameter_by_content_has_its_schema(self):
+        entry = {"name": "f", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}}
+        assert only(spec({"/a": get(parameters=[entry])})).parameters[0].type == "object"
+
+    @pytest.mark.parametrize(
+        "entry",
+        [None, 3, "x", [], {}, {"name": "a"}, {"name": "a", "in": "nowhere"}, {"name": "a", "in": ["query"]},
+         {"name": "", "in": "query"}, {"name": ["a"], "in": "query"}, {"name": "a\u202eb", "in": "query"},
+         {"$ref": "#/nowhere"}, {"$ref": "https://evil.example/p.json"}, {"name": "x" * 600, "in": "query"}],
+    )  # fmt: skip
+    def test_broken_parameter_is_left_out_with_a_warning_that_points_at_it(self, entry):
+        catalog = parse(spec({"/a": get(parameters=[entry, {"name": "good", "in": "query"}])}))
+        assert [p.name for p in catalog.operations[0].parameters] == ["good"]
+        assert len(catalog.warnings) == 1
+        assert catalog.warnings[0].startswith("#/paths/~1a/get/parameters/0: ")
+
+    def test_duplicate_parameter_warns_and_the_last_counts(self):
+        entries = [{"name": "a", "in": "query", "schema": {"type": t}} for t in ("string", "integer")]
+        catalog = parse(spec({"/a": get(parameters=entries)}))
+        assert [p.type for p in catalog.operations[0].parameters] == ["integer"]
+        assert len(catalog.warnings) == 1
+
+
+class TestBodies:
+    def test_top_level_properties_become_parameters(self):
+        schema = {
+            "allOf": [{"required": ["a"], "properties": {"a": {"type": "string"}}}, {"properties": {"b": {}}}],
+            "oneOf": [{"required": ["c"], "properties": {"c": {"type": "integer"}}}, {"properties": {"d": {}}}],
+            "required": ["b"],
+            "properties": {"id": {"type": "string", "readOnly": True}},
+        }
+        found = parameters(only(spec({"/a": post(schema)})))
+        assert {name: p.required for name, p in found.items()} == {"a": True, "b": True, "c": False, "d": False}
+        assert {p.location for p in found.values()} == {"body"}
+
+    @pytest.mark.parametrize(
+        "kind", ["application/x-www-form-urlencoded", "multipart/form-data", "application/hal+json", "*/*"]
+    )
+    def test_forms_and_other_media_are_read(self, kind):
+        assert [p.name for p in only(spec({"/a": post({"properties": {"x": {}}}, kind)})).parameters] == ["x"]
+
+    def test_json_is_preferred_to_other_media(self):
+        item = post({"properties": {"form": {}}}, "multipart/form-data")
+        item["post"]["requestBody"]["content"]["application/json"] = {"schema": {"properties": {"json": {}}}}
+        assert [p.name for p in only(spec({"/a": item})).parameters] == ["json"]
+
+    @pytest.mark.parametrize(
+        ("schema", "kind"),
+        [({"type": "array", "items": {}}, "array"), ({"type": "string"}, "string"), ({"type": "object"}, "object")],
+    )
+    def test_body_that_is_no_object_is_one_parameter(self, schema, kind):
+        (found,) = only(spec({"/a": post(schema, required=True)})).parameters
+        assert (found.name, found.location, found.required, found.type) == ("body", "body", True, kind)
+
+    def test_empty_body_has_no_parameter(self):
+        schema = {"type": "object", "properties": {}, "additionalProperties": False}
+        assert only(spec({"/a": post(schema)})).parameters == ()
+
+
+class TestResponses:
+    def test_fields_are_dotted_with_arrays_transparent_to_three_levels(self):
+        owner = {"properties": {"id": {"properties": {"too_deep": {}}}}}
+        item = {"type": "object", "properties": {"id": {}, "owner": owner}}
+        schema = {
+            "type": "object",
+            "properties": {"data": {"type": "array", "items": item}, "next": {"type": "string"}},
+        }
+        assert only(spec({"/a": answer(schema)})).response_fields == (
+            "data", "next", "data.id", "data.owner", "data.owner.id",
+        )  # fmt: skip
+
+    def test_many_fields_keep_identifiers_first(self):
+        schema = {"properties": {f"field{i}": {} for i in range(100)} | {"customer_id": {}}}
+        fields = only(spec({"/a": answer(schema)})).response_fields
+        assert len(fields) == 64
+        assert "customer_id" in fields
+
+    def test_success_is_the_first_2xx_then_the_default(self):
+        def with_field(name):
+            return {"description": "", "content": {"application/json": {"schema": {"properties": {name: {}}}}}}
+
+        responses = {"default": with_field("d"), "404": with_field("e"), "202": with_field("b"), "200": with_field("a")}
+        assert only(spec({"/a": get(responses=responses)})).response_fields == ("a",)
+        assert only(spec({"/a": get(responses={"default": with_field("d")})})).response_fields == ("d",)
+
+    def test_links_name_their_operation(self):
+        links = {
+            "one": {"operationId": "getUser", "parameters": {"id": "$response.body#/id"}},
+            "two": {"operationRef": "#/paths/~1users~1{id}/get"},
+            "far": {"operationRef": "https://x.example/#/paths/~1a/get"},
+        }
+        catalog = parse(spec({"/a": get(responses={"201": {"description": "", "links": links}})}))
+        one, two = catalog.operations[0].links
+        assert (one.operation, one.parameters) == ("getUser", {"id": "$response.body#/id"})
+        assert two.operation == "GET /users/{id}"
+        assert len(catalog.warnings) == 1
+
+
+class TestPaths:
+    def test_extensions_and_unknown_keys_are_no_operations(self):
+        item = {**get(), "x-get": {}, "summary": "s", "servers": [], "query": {}, "trace": {}}
+        assert [o.method for o in parse(spec({"/a": item, "x-paths": get()})).operations] == ["GET", "TRACE"]
+
+    def test_openapi_32_has_query_and_additional_operations(self):
+        item = {
+            **get(),
+            "query": {"operationId": "q"},
+            "additionalOperations": {"COPY": {"operationId": "c"}, "a b": {}},
+        }
+        found = parse({**spec({"/a": item}), "openapi": "3.2.0"}).operations
+        assert [o.method for o in found] == ["GET", "QUERY", "COPY"]
+        assert found[1].verb == "read"
+
+    def test_path_item_reference_is_followed(self):
+        document = spec({"/a": {"$ref": "#/components/pathItems/P"}}, components={"pathItems": {"P": get()}})
+        assert only(document).key == "GET /a"
+
+    def test_upper_case_methods_are_read_once(self):
+        catalog = parse(spec({"/a": {"GET": {"operationId": "x"}, "get": {"operationId": "y"}}}))
+        assert [o.operation_id for o in catalog.operations] == ["x"]
+        assert len(catalog.warnings) == 1
+
+    def test_servers_give_base_paths_with_variables_at_their_defaults(self):
+        servers = [
+            {"url": "https://{region}.x.example/{version}/", "variables": {"version": {"default": "v3"}}},
+            {"url": "/relative/"},
+            {"url": "https://x.example"},
+            {"url": "http://[broken"},
+            {"url": 5},
+            7,
+        ]
+        catalog = parse(spec({"/a": get()}, servers=servers))
+        assert catalog.base_paths == ("/v3", "/relative")
+
+    def test_identifiers_are_kept_as_written_and_descriptions_are_not(self):
+        operation = only(spec({"/a": get(operationId="_get__thing_", summary="**Get** [it](http://x) <br/>now\u202e")}))
+        assert operation.operation_id == "_get__thing_"
+        assert operation.summary == "Get it now"
+
+    def test_webhooks_alone_are_a_catalog_without_operations(self):
+        assert parse({"openapi": "3.1.0", "webhooks": {"w": get()}}).operations == ()
+
+
+class TestReferences:
+    def test_loops_end(self):
+        loop = {"properties": {"self": {"$ref": "#/components/schemas/Loop"}, "id": {}}}
+        document = spec(
+            {"/a": answer({"$ref": "#/components/schemas/Loop"}), "/b": {"$ref": "#/paths/~1b"}},
+            components={
+                "schemas": {
+                    "Loop": loop,
+                    "X": {"$ref": "#/components/schemas/Y"},
+                    "Y": {"$ref": "#/components/schemas/X"},
+                }
+            },
+        )
+        document["paths"]["/a"]["post"] = post({"$ref": "#/components/schemas/X"})["post"]
+        catalog = parse(document)
+        assert catalog.operations[0].response_fields == (
+            "self", "id", "self.self", "self.id", "self.self.self", "self.self.id",
+        )  # fmt: skip
+        assert any("back to itself" in warning for warning in catalog.warnings)
+
+    def test_reference_through_itself_ends(self):
+        document = spec({"/a": answer({"$ref": "#/components/x/y"})}, components={"x": {"$ref": "#/components/x/y"}})
+        assert parse(document).operations[0].response_fields == ()
+
+    @pytest.mark.parametrize(
+        "reference",
+        ["other.yaml#/X", "file:///etc/passwd", "http://169.254.169.254/", "#anchor", "#/no/where", "#/" + "a/" * 99],
+    )
+    def test_reference_that_leads_out_or_nowhere_is_a_warning(self, reference):
+        catalog = parse(spec({"/a": answer({"$ref": reference})}))
+        assert catalog.operations[0].response_fields == ()
+        assert len(catalog.warnings) == 1
+
+    def test_pointer_escapes_and_percent_encoding_are_decoded(self):
+        document = spec({"/a": answer({"$ref": "#/components/schemas/A~1B%20C~0"})})
+        document["components"] = {"schemas": {"A/B C~": {"properties": {"id": {}}}}}
+        assert only(document).response_fields == ("id",)
+
+    def test_exponential_inlining_costs_one_visit_each(self):
+        schemas: dict[str, Any] = {
+            f"S{i}": {"allOf": [{"$ref": f"#/components/schemas/S{i + 1}"}] * 2, "properties": {f"p{i}": {}}}
+            for i in range(60)
+        }
+        schemas["S60"] = {"properties": {"end": {}}}
+        operation = only(spec({"/a": post({"$ref": "#/components/schemas/S0"})}, components={"schemas": schemas}))
+        assert len(operation.parameters) == 61
+
+    def test_same_remote_reference_warns_once(self):
+        paths = {f"/a{i}": answer({"$ref": "https://x.example/s.json"}) for i in range(5)}
+        assert len(parse(spec(paths)).warnings) == 1

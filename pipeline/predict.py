@@ -285,7 +285,6 @@ def _impression(
 def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None, query: Query) -> Candidate:
     """The candidate with what the generator adds, and one true sentence why it is offered."""
     candidate = grounded.candidates[index]
-    changes: dict[str, object] = {"schema": ()}
     params, missing, sources, why = candidate.params, candidate.missing_params, candidate.sources, ""
     for pick, arguments, pick_why in proposal.picks if proposal else ():
         if pick == index:
@@ -293,9 +292,14 @@ def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None,
             missing = tuple(name for name in missing if name not in params)
             sources, why = (*sources, "generator"), pick_why
             break
-    changes |= {"params": guardrails.clean_params(params), "missing_params": missing, "sources": sources}
-    changes["reason"] = why or _reason(candidate, grounded, query)
-    return dataclasses.replace(candidate, **changes)
+    return dataclasses.replace(
+        candidate,
+        params=guardrails.clean_params(params),
+        missing_params=missing,
+        sources=sources,
+        reason=why or _reason(candidate, grounded, query),
+        schema=(),
+    )
 
 
 def _reason(candidate: Candidate, grounded: GroundedQuery, query: Query) -> str:

@@ -23,6 +23,9 @@ from serve.embedder import EmbedderDeployment
 from serve.ingress import Ingress
 from serve.ranker import RankerDeployment
 
+# A catalog lies on few replicas: requests go to the one that the hash of their catalog names.
+_ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+
 
 class GraphArgs(pydantic.BaseModel):
     """Arguments of the application in a Serve config."""
@@ -37,25 +40,20 @@ def build(args: GraphArgs) -> serve.Application:
 
 def application(settings: Settings) -> serve.Application:
     """The graph; the Generator is in it only when it is enabled."""
-    embedder = EmbedderDeployment.options(**_options(settings.embedder, threads=settings.embedder.threads)).bind(
-        settings
-    )
-    catalogs = CatalogsDeployment.options(
-        **_options(settings.catalogs),
-        request_router_config=RequestRouterConfig(
-            request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
-        ),
-    ).bind(settings, embedder)
-    ranker = RankerDeployment.options(**_options(settings.ranker, threads=settings.ranker.threads)).bind(settings)
+    embedder = _scaled(EmbedderDeployment, settings.embedder, threads=settings.embedder.threads).bind(settings)
+    router = RequestRouterConfig(request_router_class=_ROUTER)  # type: ignore[arg-type]
+    catalogs = _scaled(CatalogsDeployment, settings.catalogs, request_router_config=router).bind(settings, embedder)
+    ranker = _scaled(RankerDeployment, settings.ranker, threads=settings.ranker.threads).bind(settings)
     generator = None
     if settings.generator.enabled:
         from serve.generator import Generator as GeneratorDeployment
 
-        generator = GeneratorDeployment.options(**_options(settings.generator)).bind(settings)
-    return Ingress.options(**_options(settings.ingress)).bind(settings, catalogs, embedder, ranker, generator)
+        generator = _scaled(GeneratorDeployment, settings.generator).bind(settings)
+    return _scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator)
 
 
-def _options(section: Any, threads: int = 1) -> dict[str, Any]:
+def _scaled(deployment: Any, section: Any, threads: int = 1, **more: Any) -> Any:
+    """The deployment with the replicas, concurrency and resources of its section."""
     replicas = section.replicas
     options: dict[str, Any] = {
         "max_ongoing_requests": section.max_ongoing_requests,
@@ -77,4 +75,4 @@ def _options(section: Any, threads: int = 1) -> dict[str, Any]:
             "max_replicas": replicas.max,
             "target_ongoing_requests": max(1, section.max_ongoing_requests // 4),
         }
-    return options
+    return deployment.options(**options, **more)

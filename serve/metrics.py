@@ -6,9 +6,12 @@ constructor), so that Serve adds its own tags; importing this module makes none.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from ray.serve import metrics as ray_metrics
 
-LATENCY_MS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000, 30000]
+# Milliseconds.
+LATENCY_MS = [1.0, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000, 30000]
 
 # name -> (kind, what, tags)
 METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -46,6 +49,7 @@ class Metrics:
         metric = self._made.get(name)
         if metric is None:
             kind, what, tags = METRICS[name]
+            tags = cast(Any, tags)  # Ray's annotation says a tuple of one
             if kind == "histogram":
                 metric = ray_metrics.Histogram(name, description=what, boundaries=LATENCY_MS, tag_keys=tags)
             else:

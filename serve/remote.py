@@ -89,16 +89,13 @@ class RemoteStages:
         return grounded
 
     async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
-        if self._generator is None or not query.prompt or query.max_cost_usd == 0:
+        generator = self._generator
+        if generator is None or not query.prompt or query.max_cost_usd == 0:
             return None
         if budget_s < self._settings.generator.min_budget_s:
             raise GeneratorError("no time is left for the generator")
         try:
-            # Only what it may choose from travels.
-            proposal = await self._once(
-                lambda: self._generator.propose.remote(query, grounded, budget_s),
-                budget_s,  # type: ignore[union-attr]
-            )
+            proposal = await self._once(lambda: generator.propose.remote(query, grounded, budget_s), budget_s)
         except (TimeoutError, Overloaded, RayActorError, RayTaskError, RequestCancelledError) as error:
             raise GeneratorError(f"the generator did not answer: {type(error).__name__}") from None
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_in, direction="in")

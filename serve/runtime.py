@@ -127,7 +127,7 @@ class Runtime:
                 dashboard_port=settings.ray.dashboard_port or None,
                 namespace=_APP,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 _temp_dir=str(self._folder),
             )
             self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
@@ -142,11 +142,9 @@ class Runtime:
                 "request_timeout_s": settings.ray.request_timeout_s,
             },
         )
-        if self._build is None:
-            from serve.graph import application as build
-        else:
-            build = self._build
-        serve.run(build(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
+        from serve.graph import application
+
+        serve.run((self._build or application)(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
         self._children = psutil.Process().children(recursive=True)
 
     def stop(self) -> None:

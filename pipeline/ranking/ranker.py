@@ -246,15 +246,19 @@ def uncalibrated(version: str, heads: Mapping[str, Spec]) -> Ranker:
     return Ranker(version, _build(heads, NAMES), {head: Calibration() for head in heads})
 
 
+def packaged_path() -> Path:
+    """Where the packaged ranker lies; its card is beside it."""
+    return Path(__file__).resolve().parents[1] / "models" / "ranker.json"
+
+
 def packaged() -> Ranker:
     """The ranker that comes with the package.
 
     Raises:
         RankerArtifactError: there is none, or it must not be served.
     """
-    path = Path(__file__).resolve().parents[1] / "models" / "ranker.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = packaged_path().read_text(encoding="utf-8")
     except OSError as error:
         raise RankerArtifactError(f"There is no packaged ranker: {error}") from error
     return Ranker.load_text(text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _PATH_MAX = 2048  # characters
+_PARAMETERS_MAX = 400_000  # of a whole document; Microsoft Graph beta, the largest known, has 143,531
 
 
 class Reader:
@@ -54,7 +55,7 @@ class Reader:
 
     def _operations(self) -> Iterator[Operation]:
         paths = self._document.get("paths")
-        count = 0
+        count = parameters = 0
         for path, item in paths.items() if type(paths) is dict else ():
             if path.startswith("x-"):
                 continue
@@ -75,7 +76,12 @@ class Reader:
                 count += 1
                 if count > self._limits.operations_max:
                     raise TooLarge(f"The document has more than {self._limits.operations_max} operations.")
-                yield self._operation(method.upper(), path, operation, shared, f"{pointer}/{escape(method)}", pointer)
+                where = f"{pointer}/{escape(method)}"
+                found = self._operation(method.upper(), path, operation, shared, where, pointer)
+                parameters += len(found.parameters)
+                if parameters > _PARAMETERS_MAX:  # a megabyte of references can ask for millions
+                    raise TooLarge(f"The document's operations have more than {_PARAMETERS_MAX} parameters.")
+                yield found
 
     def _methods_of(self, item: dict[str, Any], pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Method and operation of a path item, those of 3.2's `additionalOperations` last."""

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Parse
 
 _START_S = 30.0  # for the child to say that it is there
-_FRAME_MAX = 1 << 30  # bytes
+_REPLY_MAX = 96 << 20  # bytes of an encoded catalog; Microsoft Graph beta, the largest known, has 35 MB
+_FRAME_MAX = 1 << 28  # bytes
 _HEAD_BYTES = 8  # a frame is its length, big-endian, and its bytes
 
 
@@ -257,15 +258,19 @@ def _serve_parent() -> None:
         signal.setitimer(signal.ITIMER_REAL, limits.time_s + 5)  # ends an orphan whose parent can no longer kill it
         is_last = False
         try:
-            reply = _Reply(catalog=parse_spec(data, limits))  # type: ignore[arg-type]
+            answer = msgspec.msgpack.encode(_Reply(catalog=parse_spec(data, limits)))  # type: ignore[arg-type]
+            if len(answer) > _REPLY_MAX:
+                raise TooLarge(f"The document's catalog is larger than {_REPLY_MAX >> 20} MiB.")
         except (SpecInvalid, TooLarge) as error:
-            reply = _Reply(error=error.slug, detail=error.detail, where=getattr(error, "where", ""))
+            where = getattr(error, "where", "")
+            answer = msgspec.msgpack.encode(_Reply(error=error.slug, detail=error.detail, where=where))
         except MemoryError:
-            reply = _Reply(error=SpecInvalid.slug, detail="Reading the document needs more memory than it may have.")
+            detail = "Reading the document needs more memory than it may have."
+            answer = msgspec.msgpack.encode(_Reply(error=SpecInvalid.slug, detail=detail))
             is_last = True
         data = b""
-        _send(replies, msgspec.msgpack.encode(reply))
-        del reply
+        _send(replies, answer)
+        del answer
         gc.collect()
         signal.setitimer(signal.ITIMER_REAL, 0)
         if is_last:

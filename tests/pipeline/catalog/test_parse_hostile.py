@@ -188,6 +188,12 @@ class TestHostile:
         paths = {f"/p{i}": answer({"$ref": f"#/components/schemas/{name}"}) for i, name in enumerate(names)}
         assert len(parse(spec(paths, components={"schemas": schemas})).operations) == 300
 
+    def test_references_cannot_multiply_parameters_without_end(self):
+        item = {"get": {"parameters": [{"name": f"q{i}", "in": "query"} for i in range(200)]}}
+        paths = {f"/p{i}": {"$ref": "#/components/pathItems/P"} for i in range(3000)}
+        with pytest.raises(TooLarge, match="parameters"):
+            parse(spec(paths, components={"pathItems": {"P": item}}))
+
 
 TINY = json.dumps(spec({"/a": {"get": {}}})).encode()
 SLOW = b"openapi: 3.0.0\npaths: {}\nx: [" + b"1," * 1_500_000 + b"1]"
@@ -223,6 +229,13 @@ class TestProcess:
                 await process.parse(json.dumps(spec({"/a": {"get": {}, "put": {}}})).encode())
         finally:
             process.close()
+
+    async def test_catalog_that_would_swamp_the_parent_is_too_large(self, process):
+        enum = [f"{i:0200}" for i in range(250)]
+        shared = {"name": "q", "in": "query", "schema": {"enum": enum}}
+        paths = {f"/p{i}": {"get": {"parameters": [{"$ref": "#/components/parameters/Q"}]}} for i in range(2500)}
+        with pytest.raises(TooLarge, match="catalog is larger"):
+            await process.parse(json.dumps(spec(paths, components={"parameters": {"Q": shared}})).encode())
 
     async def test_child_is_kept_for_the_next_parse(self, process):
         await process.parse(TINY)

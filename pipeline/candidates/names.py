@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _KINDS = {
     "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "pk": "id",

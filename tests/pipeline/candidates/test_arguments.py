@@ -251,7 +251,6 @@ def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:
     after(prompt=text).bind(ORDER)  # quadratic patterns would hang here
 
 
-@pytest.mark.slow
 def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignore[no-untyped-def]
     """Given the right operation: at least the floor of what is known, hardly anything that was not seen."""
     catalog = parse_spec((eval_folder / "specs" / "github.json").read_bytes(), load("local").parse)

@@ -64,7 +64,7 @@ def _scaled(deployment: Any, section: Any, threads: int = 1, **more: Any) -> Any
         "ray_actor_options": {
             "num_cpus": section.num_cpus,
             "num_gpus": section.num_gpus if isinstance(section, Embedder | Generator) else 0,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}},
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
         },
     }
     if replicas.min == replicas.max:

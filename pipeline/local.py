@@ -30,6 +30,7 @@ class LocalStages:
     def __init__(self, settings: Settings, *, meaning: bool = False, ranker: Ranker | None = None) -> None:
         """`meaning` loads the encoder (seconds); without it answers are `degraded: ["embedding"]`."""
         self._settings = settings
+        self._shortlist = settings.shortlist.model_copy(update={"schemas": 0})  # only a generator reads them
         self._ranker = ranker or serving(settings.ranker.artifact)
         self._encoder = Encoder(settings.embedder) if meaning else None
         self._fetcher: Fetcher | None = None
@@ -69,7 +70,7 @@ class LocalStages:
         vector = None
         if self._encoder is not None and query.prompt:
             vector = (await asyncio.to_thread(self._encoder.encode, [query.prompt]))[0]
-        return prepare(query, compiled, vector, habit, self._settings.shortlist)
+        return prepare(query, compiled, vector, habit, self._shortlist)
 
     async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
         return None

@@ -9,6 +9,7 @@ starts the process; `python -m loadtest.clients` is that process (job on stdin, 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -186,11 +187,18 @@ async def _clients(job: Job) -> Outcome:
     return Outcome(load.latencies, load.statuses, elapsed_s, load.timings, load.last, load.refused)
 
 
+def write_out(data: bytes) -> None:
+    """To stdout, whole: after uvloop.run a write to a full pipe may be short, and sys.stdout drops the rest."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(1, rest) :]
+
+
 def main() -> None:
     import uvloop
 
     job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(uvloop.run(_clients(job))))
+    write_out(msgspec.msgpack.encode(uvloop.run(_clients(job))))
 
 
 if __name__ == "__main__":

@@ -159,13 +159,12 @@ def _title(process: psutil.Process) -> str:
         return "?"
     if not argv:
         return "?"
-    words = argv[0].split(" ") if argv[0].startswith(("ray::", "/")) and len(argv) == 1 else argv  # a title set later
-    if words[0].startswith("ray::"):
-        return words[0].split(".")[0]  # without the method it runs just now
-    program = Path(words[0]).name
+    if argv[0].startswith("ray::"):
+        return argv[0].split(".")[0].split(" ")[0]  # without the method it runs just now
+    program = Path(argv[0].split(" ")[0]).name
     if not program.startswith("python"):
-        return program
-    rest = [word for word in words[1:] if word not in ("-u", "-P", "-B")]
+        return process.name()  # Redis writes its socket into its title
+    rest = [word for word in argv[1:] if word not in ("-u", "-P", "-B")]
     if rest[:1] == ["-m"]:
         return f"python -m {rest[1]}"
     if rest[:1] == ["-c"]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def test_other_statuses_are_counted_and_have_no_latency(service: Service) -> Non
     assert outcome.statuses == {404: 3}
     assert outcome.latencies_s == []
     assert b"Not Found" in outcome.refused
+
+
+def test_an_outcome_larger_than_a_pipe_arrives_whole_even_if_it_is_read_late() -> None:
+    program = (
+        "import asyncio, uvloop; from loadtest.clients import write_out; "
+        "uvloop.run(asyncio.sleep(0)); write_out(bytes(300_000))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        time.sleep(1.0)
+        assert len(child.stdout.read()) == 300_000
 
 
 def test_nobody_listening_is_an_error_not_a_hang() -> None:

@@ -9,6 +9,7 @@ kept; groups for calibration and reporting stay whole. Called by `train/default_
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import itertools
 import os
@@ -32,6 +33,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _HARD, _RANDOM = 36, 15  # others kept of a training group: with the answer 52 rows
 _POSITIONS = 4  # asked of one session, beside its first call
 _WITHOUT_VECTORS = 0.08  # share of catalogs seen before their vectors are made
+_CHUNK = 8  # catalogs of one job
 _EVENTS = 20  # last calls of a query
 
 
@@ -107,19 +109,19 @@ def bootstrap(
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Writes the query groups of the corpus in `sessions` under `groups`; returns how many."""
-    chunks = list(_chunks(corpus.read(sessions), 8))
-    jobs = [(f"{i:05}", chunk, groups, limits, seed) for i, chunk in enumerate(chunks)]
+    jobs = [(f"{i:05}", chunk, groups, limits, seed) for i, chunk in enumerate(_chunks(corpus.read(sessions), _CHUNK))]
     total = 0
-    if workers <= 1:
-        _start(vectors)
-        for done, count in enumerate(map(_part, jobs), 1):
+    with contextlib.ExitStack() as stack:
+        if workers > 1:
+            pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_start, initargs=(vectors, 5))
+            parts = stack.enter_context(pool).map(_part, jobs)
+        else:
+            _start(vectors)
+            parts = map(_part, jobs)
+        for done, count in enumerate(parts, 1):
             total += count
-            progress(done * 8)
-        return total
-    with concurrent.futures.ProcessPoolExecutor(workers, initializer=_start, initargs=(vectors, 5)) as pool:
-        for done, count in enumerate(pool.map(_part, jobs), 1):
-            total += count
-            progress(done * 8)
+            progress(done * _CHUNK)
+    dataset.merge_parts(groups)
     return total
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pipeline.ranking.table import FINGERPRINT
 from train import corpus
 from train.evaluate import Report
-from train.fit import Fitted, Params
+from train.fit import Fitted
+from train.heads import Params
 
 
 def model_card(

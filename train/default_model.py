@@ -34,7 +34,8 @@ from train import bootstrap, corpus, dataset
 from train.card import model_card
 from train.cases import read_cases
 from train.evaluate import KS, LocalPredictor, evaluate
-from train.fit import Fitted, Params, fit
+from train.fit import Fitted, fit
+from train.heads import Params
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _console = Console(stderr=True)

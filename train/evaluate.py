@@ -215,7 +215,7 @@ def _ours(rows: Mapping[tuple[str, str, str], _Rows], case: Case, ranking: Ranki
             row.extra["correct"].append(float(first == wanted))
     if ranking.shortlist:
         place = ranking.shortlist.index(case.next) + 1 if case.next in ranking.shortlist else np.inf
-        row = rows["ranker", case.variant, case.suite]
+        row = rows["ranker, guarded" if guarded_only else "ranker", case.variant, case.suite]
         row.extra["recall@30"].append(float(place <= 30))
         row.extra["recall"].append(float(np.isfinite(place)))
 

@@ -1,0 +1,117 @@
+"""Fitting: the heads learn, keep the signs of the feature table, and any number of workers does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.ranking import measures
+from pipeline.ranking.ranker import Blend, Logit, uncalibrated
+from pipeline.ranking.table import COLUMN, FEATURES
+from train import dataset
+from train.dataset import Groups
+from train.fit import fit
+from train.heads import Params, fit_logit, fit_trees
+
+_GOOD, _BAD, _FREE = (next(f.name for f in FEATURES if f.direction == d and f.group != "generator") for d in (1, -1, 0))
+PARAMS = Params(rounds=40, min_rows=20)
+
+
+def _groups(n: int, seed: int, missing: float = 0.1) -> Groups:
+    """Groups whose answer is drawn by a sum of one good, one bad and one free feature."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(4, 30, size=n)
+    x = rng.random((int(sizes.sum()), len(FEATURES))).astype(np.float32)
+    x[:, [COLUMN[f.name] for f in FEATURES if f.group == "generator"]] = np.nan
+    value = 6 * x[:, COLUMN[_GOOD]] - 5 * x[:, COLUMN[_BAD]] + 3 * x[:, COLUMN[_FREE]]
+    y = np.zeros(len(x), dtype=np.int32)
+    start = 0
+    for size in sizes:
+        noisy = value[start : start + size] + rng.gumbel(size=size)
+        y[start + int(noisy.argmax())] = 1
+        start += size
+    x[rng.random(x.shape) < missing] = np.nan
+    answers = np.array([m.argmax() for m in np.split(y, np.cumsum(sizes)[:-1])])
+    return Groups(x, y, sizes.astype(np.int32), answers.astype(np.int32), sizes.astype(np.int32), ("p",) * n)
+
+
+def _hit(spec: object, groups: Groups) -> float:
+    ranker = uncalibrated("x", {"a": spec})  # type: ignore[dict-item]
+    ranks = [
+        measures.rank_of(ranker.score(m, "a").raw, int(a))
+        for m, a in zip(groups.matrices(), groups.answers, strict=True)
+    ]
+    return measures.hit_at(ranks, 1)
+
+
+def test_the_logit_learns_and_keeps_the_signs() -> None:
+    train, test = _groups(1500, 1), _groups(400, 2)
+    head = fit_logit(train, PARAMS)
+    assert _hit(head, test) > 0.35 > 3 * 1 / 17
+    weights = dict(zip(head.features, head.weights, strict=True))
+    assert weights[_GOOD] > 0.5
+    assert weights[_BAD] < -0.5
+    assert weights[_FREE] > 0.3
+    for feature in FEATURES:
+        assert weights.get(feature.name, 0.0) * feature.direction >= 0
+        assert feature.group != "generator" or feature.name not in weights
+
+
+def test_a_feature_that_lies_gets_no_weight() -> None:
+    groups = _groups(800, 3)
+    flipped = Groups(-groups.x, groups.y, groups.sizes, groups.answers, groups.operations, groups.providers)
+    weights = dict(zip((head := fit_logit(flipped, PARAMS)).features, head.weights, strict=True))
+    assert _GOOD not in weights
+    assert _BAD not in weights
+
+
+def test_trees_learn_and_are_monotone() -> None:
+    train, valid, test = _groups(1500, 1), _groups(200, 4), _groups(400, 2)
+    head, rounds, ndcg3 = fit_trees(train, valid, PARAMS)
+    assert 1 <= rounds <= PARAMS.rounds
+    assert 0.2 < ndcg3 < 1.0
+    assert _hit(head, test) > 0.3
+    ranker = uncalibrated("x", {"a": head})
+    rows = np.random.default_rng(5).random((50, len(FEATURES))).astype(np.float32)
+    for name, sign in ((_GOOD, 1), (_BAD, -1)):
+        raised = rows.copy()
+        raised[:, COLUMN[name]] += 0.4
+        change = sign * (ranker.score(raised, "a").raw - ranker.score(rows, "a").raw)
+        assert change.min() >= -1e-5
+        assert change.max() > 0
+
+
+def test_the_same_seed_gives_the_same_trees() -> None:
+    train, valid = _groups(300, 1), _groups(60, 2)
+    assert fit_trees(train, valid, PARAMS)[0] == fit_trees(train, valid, PARAMS)[0]
+
+
+def test_trees_are_saved_without_the_machine_that_made_them() -> None:
+    head, _, _ = fit_trees(_groups(300, 1), _groups(60, 2), PARAMS)
+    assert "machines" not in head.model
+    assert "parameters:" not in head.model
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_one_and_two_workers_reach_the_same(tmp_path: Path) -> None:
+    for split, n, seed in (("train", 900, 1), ("valid", 200, 2)):
+        for head in ("prompt_only", "prompt_history", "history_only"):
+            some = _groups(n, seed)
+            rows = [
+                dataset.Group(dataset.qid_of(f"{split} {i}"), "s", "p", split, head, len(m), int(a), m,
+                              np.eye(len(m), dtype=np.int32)[int(a)])
+                for i, (m, a) in enumerate(zip(some.matrices(), some.answers, strict=True))
+            ]  # fmt: skip
+            for part in range(3):
+                dataset.write_part(rows[part::3], tmp_path, f"{part}-{head}")
+    one, two = fit(tmp_path, PARAMS, workers=1), fit(tmp_path, PARAMS, workers=2)
+    test = _groups(500, 3)
+    assert one.heads["prompt_only"] == two.heads["prompt_only"]
+    assert isinstance(one.heads["prompt_only"], Logit)
+    for head in ("prompt_history", "history_only"):
+        assert isinstance(one.heads[head], Blend)
+        assert abs(_hit(one.heads[head], test) - _hit(two.heads[head], test)) < 0.04
+        assert abs(one.ndcg3[head] - two.ndcg3[head]) < 0.03

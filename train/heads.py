@@ -1,0 +1,128 @@
+"""What is learnt: one head of the ranker from query groups in memory, without Ray.
+
+LightGBM LambdaRank (Burges 2010): small trees, monotone where the feature table knows a direction,
+stopped early on specs held out from training. Conditional logit (McFadden 1974): weights that keep
+the table's signs. Called by each worker of `train/fit.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from pipeline.ranking.ranker import Logit, Trees
+from pipeline.ranking.table import FEATURES, NAMES
+from train import dataset
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Params:
+    """How the heads are fitted; the defaults come from a small sweep on specs held out from training."""
+
+    leaves: int = 15
+    rate: float = 0.06
+    rounds: int = 250
+    patience: int = 40  # rounds without a better NDCG@3 on held-out specs
+    min_rows: int = 80  # of a leaf
+    feature_fraction: float = 0.6
+    bagging_fraction: float = 0.8
+    l2: float = 10.0
+    truncation: int = 10
+    monotone: bool = True
+    share: float = 0.5  # of the trees in a blended head
+    logit_rate: float = 0.03
+    logit_steps: int = 160
+    logit_l2: float = 3e-4
+    seed: int = 7
+    threads: int = 1  # of LightGBM in each worker
+
+
+def fit_trees(
+    train: dataset.Groups, valid: dataset.Groups, params: Params, network: dict[str, Any] | None = None
+) -> tuple[Trees, int, float]:
+    """LambdaRank on `train`: the head, its rounds, and its NDCG@3 on `valid`.
+
+    `network` are LightGBM's parameters of a group of workers, each with groups of its own; `valid` is then the same
+    on all of them, so that all stop at the same round.
+    """
+    import lightgbm
+
+    settings = {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [3],
+        "num_leaves": params.leaves,
+        "learning_rate": params.rate,
+        "min_data_in_leaf": params.min_rows,
+        "feature_fraction": params.feature_fraction,
+        "bagging_fraction": params.bagging_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": params.l2,
+        "lambdarank_truncation_level": params.truncation,
+        "seed": params.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": params.threads,
+        "verbosity": -1,
+    }
+    if params.monotone:
+        settings["monotone_constraints"] = [feature.direction for feature in FEATURES]
+    if network:
+        settings |= {"tree_learner": "data", "pre_partition": True, "time_out": 2, **network}
+    data = lightgbm.Dataset(train.x, label=train.y, group=train.sizes, feature_name=list(NAMES), free_raw_data=True)
+    callbacks: list[Any] = []
+    sets = []
+    if len(valid):
+        sets = [lightgbm.Dataset(valid.x, label=valid.y, group=valid.sizes, reference=data, feature_name=list(NAMES))]
+        callbacks = [lightgbm.early_stopping(params.patience, verbose=False)]
+    booster = lightgbm.train(settings, data, params.rounds, valid_sets=sets, callbacks=callbacks)
+    best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+    text = booster.model_to_string(num_iteration=best)
+    score = float(booster.best_score["valid_0"]["ndcg@3"]) if sets else float("nan")
+    if network:
+        booster.free_network()
+    return Trees(model=text.split("\nparameters:", 1)[0] + "\n"), best, score
+
+
+def fit_logit(groups: dataset.Groups, params: Params) -> Logit:
+    """Conditional logit on groups with one answer each: softmax over the group of a sum of weighted features.
+
+    Features are scaled by their standard deviation, missing values count as the mean, constant columns are left
+    out. A weight never takes the sign that the feature table rules out (projected Adam, full batch).
+    """
+    x = groups.x
+    starts = np.concatenate([[0], np.cumsum(groups.sizes)[:-1]])
+    with np.errstate(invalid="ignore"):
+        known = ~np.isnan(x)
+        count = known.sum(axis=0)
+        center = np.where(count > 0, np.nansum(x, axis=0, dtype=np.float64) / np.maximum(count, 1), 0.0)
+        spread = np.sqrt(np.where(known, (x - center) ** 2, 0.0).sum(axis=0) / np.maximum(count, 1))
+    used = np.flatnonzero((count > 0.02 * len(x)) & (spread > 1e-3))
+    z = np.where(known[:, used], (x[:, used] - center[used]) / spread[used], 0.0).astype(np.float32)
+    direction = np.array([feature.direction for feature in FEATURES])[used]
+    target = (groups.y > 0).astype(np.float32)
+    owner = np.repeat(np.arange(len(groups)), groups.sizes)
+
+    weights = np.zeros(len(used))
+    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    for step in range(1, params.logit_steps + 1):
+        raw = z @ weights.astype(np.float32)
+        e = np.exp(raw - np.maximum.reduceat(raw, starts)[owner])
+        p = e / np.add.reduceat(e, starts)[owner]
+        gradient = (z.T @ (p - target)).astype(np.float64) / len(groups) + params.logit_l2 * weights
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        move = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        weights -= params.logit_rate * move
+        weights = np.where(
+            direction > 0, np.maximum(weights, 0), np.where(direction < 0, np.minimum(weights, 0), weights)
+        )
+    kept = [i for i in range(len(used)) if abs(weights[i]) > 1e-4]
+    return Logit(
+        features=tuple(NAMES[used[i]] for i in kept),
+        center=tuple(round(float(center[used[i]]), 6) for i in kept),
+        scale=tuple(round(float(spread[used[i]]), 6) for i in kept),
+        weights=tuple(round(float(weights[i]), 6) for i in kept),
+    )

@@ -9,7 +9,6 @@ halves. It knows nothing of Ray: where a stage runs is decided by whoever implem
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -292,7 +291,7 @@ def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None,
             missing = tuple(name for name in missing if name not in params)
             sources, why = (*sources, "generator"), pick_why
             break
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         candidate,
         params=guardrails.clean_params(params),
         missing_params=missing,

@@ -5,7 +5,6 @@ Ordinary candidates pass unchanged. Called by `pipeline.predict.prepare`; pure.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,14 +43,14 @@ def fit(candidates: Sequence[Candidate], schemas: Sequence[Sequence[Parameter]],
         room -= sum(_parameter_weight(parameter) for parameter in offered)
         if room < 0:
             break
-        short[index] = dataclasses.replace(short[index], schema=offered)
+        short[index] = msgspec.structs.replace(short[index], schema=offered)
     return tuple(short)
 
 
 def _shortened(candidate: Candidate) -> Candidate:
     if len(candidate.summary) <= _SUMMARY_MAX:
         return candidate
-    return dataclasses.replace(candidate, summary=candidate.summary[: _SUMMARY_MAX - 1] + "…")
+    return msgspec.structs.replace(candidate, summary=candidate.summary[: _SUMMARY_MAX - 1] + "…")
 
 
 def _lightened(candidate: Candidate, share: int) -> Candidate:
@@ -64,7 +63,7 @@ def _lightened(candidate: Candidate, share: int) -> Candidate:
         excess -= _size(params.pop(name))
         missing = (*missing, name) if name in candidate.path else missing
     origins = {name: origin for name, origin in candidate.origins.items() if name in params}
-    return dataclasses.replace(candidate, params=params, missing_params=missing, origins=origins)
+    return msgspec.structs.replace(candidate, params=params, missing_params=missing, origins=origins)
 
 
 def _weight(candidate: Candidate) -> int:

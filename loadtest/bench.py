@@ -145,7 +145,7 @@ class Bench:
 
     def _first_answer(self, path: Path) -> dict[str, float]:
         """Seconds to the first answer for a spec URL never seen, and until its vectors are made."""
-        with _served(path) as url:
+        with Served(path) as url:
             body = {"spec_url": url, "prompt": "list everything that is new", "k": 5}
             began = time.monotonic()
             answer = _ask(self._ours.port, "POST", "/predict", json.dumps(body).encode())
@@ -277,7 +277,7 @@ def _ask(port: int, method: str, path: str, data: bytes) -> Any:
     raise RuntimeError(f"{method} {path}: {response.status} {answer[:500]!r}")
 
 
-class _served:
+class Served:
     """Context: the URL of a little server on loopback that answers every GET with the file."""
 
     def __init__(self, path: Path) -> None:
@@ -350,12 +350,18 @@ def _show(report: dict[str, Any]) -> None:
 
 
 def main(
-    spec: Annotated[Path, typer.Option(help="OpenAPI file whose catalog is asked.")] = _SPECS / "github.json",
+    spec: Annotated[
+        Path | None, typer.Option(help="OpenAPI file whose catalog is asked; GitHub's where the evaluation set is.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One short round: does it run, roughly how fast.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write everything that was measured to this JSON file.")] = None,
     config: Annotated[str, typer.Option(help="Configuration of the no-op graph and of ours.")] = "local",
 ) -> None:
     """Measure this machine: uvicorn, a no-op graph on Ray Serve, and ours; exit 1 when a request failed."""
+    if spec is None:
+        github = _SPECS / "github.json"
+        spec = github if github.is_file() else configuration.resource("examples") / "billing.yaml"
+        _say(f"spec {spec}")
     if not spec.is_file():
         raise typer.BadParameter(f"there is no file {spec}", param_hint="--spec")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -68,6 +68,7 @@ class CatalogsDeployment:
             encoder=RemoteEncoder(embedder),
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ground")
+        self._warm: asyncio.Task[None] | None = None
         # Argument schemas travel for the generator only.
         schemas = settings.shortlist.schemas if settings.generator.enabled else 0
         self._shortlist = settings.shortlist.model_copy(update={"schemas": schemas})
@@ -123,7 +124,15 @@ class CatalogsDeployment:
         await self.library.remove(tenant, name)
 
     async def state(self) -> dict[str, Any]:
-        return {"status": "ok", **self.library.counters()}
+        """Ready is who has grounded: the first call has the default catalog prepared, and what it needs warmed up."""
+        if self._warm is None:
+            self._warm = asyncio.create_task(self._warm_up())
+        status = "ok" if self._warm.done() else "starting"
+        return {"status": status, **self.library.counters()}
+
+    async def _warm_up(self) -> None:
+        name = self._settings.server.default_catalog
+        await self.ground(Query(source=Source(name=name), prompt="warm up"), {}, None)
 
     async def _embed(self, prompt: str) -> np.ndarray | None:
         try:

@@ -18,18 +18,21 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, Unavailable
 from pipeline.settings import Settings
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.state import State
 
 _APP = "opensesame"
+_READY_S = 120.0
 _STOP_S = 20.0  # a child that has not ended by then is killed
 
 
@@ -43,6 +46,8 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1" if haproxy else "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Ray runs workers at nice 15: on a shared machine everything else would go before the service.
+        "RAY_worker_niceness": "0",
         # An upload of server.upload_limit_bytes crosses one hop whole.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(settings.server.upload_limit_bytes + (1 << 20)),
         # On stop the replicas of a single machine have nobody to hand their clients to.
@@ -146,6 +151,19 @@ class Runtime:
 
         serve.run((self._build or application)(settings), name=_APP, route_prefix="/", _local_testing_mode=False)
         self._children = psutil.Process().children(recursive=True)
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        """Until the service has answered that it may have traffic; a graph without /ready is ready when it answers."""
+        server = self._settings.server
+        deadline = time.monotonic() + _READY_S
+        with httpx2.Client(base_url=f"http://{server.host}:{server.port}", trust_env=False, timeout=5) as client:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(httpx2.HTTPError):
+                    if client.get("/ready").status_code < 500:
+                        return
+                time.sleep(0.1)
+        raise Unavailable(f"The service did not become ready within {_READY_S:.0f} s: see /health and Ray's dashboard.")
 
     def stop(self) -> None:
         if self._connected:

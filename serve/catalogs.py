@@ -8,6 +8,7 @@ would log a raised one with its text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import GroundedQuery, Query, Source
+
+_WARM_UP_S = 10.0  # for the vectors of the default catalog; after that it is ready without them
 
 
 def _as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -131,8 +134,11 @@ class CatalogsDeployment:
         return {"status": status, **self.library.counters()}
 
     async def _warm_up(self) -> None:
-        name = self._settings.server.default_catalog
-        await self.ground(Query(source=Source(name=name), prompt="warm up"), {}, None)
+        query = Query(source=Source(name=self._settings.server.default_catalog), prompt="warm up")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WARM_UP_S):
+                while getattr(await self.ground(query, {}, None), "degraded", ()):  # an error ends it too
+                    await asyncio.sleep(0.1)
 
     async def _embed(self, prompt: str) -> np.ndarray | None:
         try:

@@ -24,8 +24,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_out = Console()
-_err = Console(stderr=True)
+_out = Console(soft_wrap=True)
+_err = Console(stderr=True, soft_wrap=True)
 
 Config = Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -15,7 +15,7 @@ run = CliRunner().invoke
 
 
 def test_predict_answers_without_a_server():
-    done = run(app, ["predict", "--prompt", "refund the charge", "--call", "GET /v1/charges/ch_1", "--k", "2", "--json"])
+    done = run(app, ["predict", "--prompt", "refund the charge", "--call", "GET /v1/charges/ch_1", "--json"])
     answer = json.loads(done.stdout)
     assert answer["predictions"][0]["endpoint"] == "POST /v1/refunds"
     assert answer["prediction_id"] is None

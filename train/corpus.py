@@ -66,8 +66,8 @@ class Session(msgspec.Struct, frozen=True):
 class Plan:
     """How many and how: everything a corpus depends on besides the folder."""
 
-    specs: int = 500
-    sessions: int = 16  # of each spec
+    specs: int = 900
+    sessions: int = 12  # of each spec
     seed: int = 7
     per_provider: int = 25
     giant_share: float = 0.08  # of all specs, for each of the three largest providers

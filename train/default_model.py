@@ -47,8 +47,8 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for sessions, vectors and groups.")] = Path("var/default-model"),
     exclude: Annotated[Path | None, typer.Option(help="Folder of specs: who shares over 30 % of paths is out.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Evaluation cases to report in the card.")] = None,
-    count: Annotated[int, typer.Option(help="How many specs.")] = 600,
-    sessions: Annotated[int, typer.Option(help="Sessions of each spec.")] = 16,
+    count: Annotated[int, typer.Option(help="How many specs.")] = 900,
+    sessions: Annotated[int, typer.Option(help="Sessions of each spec.")] = 12,
     seed: Annotated[int, typer.Option()] = 7,
     workers: Annotated[int, typer.Option(help="Processes, and workers of Ray Train.")] = 2,
 ) -> None:

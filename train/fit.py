@@ -36,7 +36,7 @@ class Fitted:
 
     heads: dict[str, Spec]
     rounds: dict[str, int]
-    ndcg3: dict[str, float]  # of the trees on held-out specs
+    ndcg10: dict[str, float]  # of the trees on held-out specs
 
 
 def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
@@ -133,16 +133,16 @@ def _loop(config: dict[str, Any]) -> None:
     network = get_network_params() if context.get_world_size() > 1 else {}
     mine, held_out, whole = _shard("trees"), _shard("held_out"), _shard("whole")
     heads: dict[str, Spec] = {}
-    rounds, ndcg3 = {}, {}
+    rounds, ndcg10 = {}, {}
     for head in TREE_HEADS:
         train, valid = _of_head(mine, head), _of_head(held_out, head)
-        trees, rounds[head], ndcg3[head] = fit_trees(train, valid, params, network)
+        trees, rounds[head], ndcg10[head] = fit_trees(train, valid, params, network)
         heads[head] = Blend(trees, fit_logit(_of_head(whole, head), params), params.share)
     heads[LOGIT_HEAD] = fit_logit(_of_head(whole, LOGIT_HEAD), params)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if context.get_world_rank() == 0:
-            fitted = Fitted(heads=heads, rounds=rounds, ndcg3=ndcg3)
+            fitted = Fitted(heads=heads, rounds=rounds, ndcg10=ndcg10)
             (Path(folder) / "heads.json").write_bytes(msgspec.json.encode(fitted))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"rows": int(sum(mine["n"].to_pylist()))}, checkpoint=checkpoint)

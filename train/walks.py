@@ -97,9 +97,8 @@ class _Session:
             else:
                 value = self._fresh_id(e, parameter)
             self.known.setdefault(e, []).append(value)
-            self.typed.append(
-                Mention(" ".join([*e.split("_"), self.rng.choice(("id", "", "number", "id"))]).strip(), value)
-            )
+            kind = " ".join([*e.split("_"), self.rng.choice(("id", "", "number", "id"))]).strip()
+            self.typed.append(Mention(kind, value))
         return int(value) if parameter.type == "integer" and value.isdigit() else value
 
     def _fresh_id(self, e: str, parameter: Parameter | None = None) -> str:
@@ -244,6 +243,8 @@ def _pursue(s: _Session, goal: int, habits: _Habits, depth: int = 0) -> None:
         look = g.look_at(goal)
         if look is not None and look not in s.operations[-4:]:
             s.call(look)
+            while rng.random() < habits.repeats * 0.7:
+                s.call(look, fresh=0.9)
     s.call(goal)
     if rng.random() < 0.04:  # a retry or the next page: history, no answer
         s.calls.append(s.calls[-1])

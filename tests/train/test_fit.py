@@ -16,7 +16,7 @@ from train.fit import fit
 from train.heads import Params, fit_logit, fit_trees
 
 _GOOD, _BAD, _FREE = (next(f.name for f in FEATURES if f.direction == d and f.group != "generator") for d in (1, -1, 0))
-PARAMS = Params(rounds=40, min_rows=20)
+PARAMS = Params(rounds=40, min_rounds=5, min_rows=20)
 
 
 def _groups(n: int, seed: int, missing: float = 0.1) -> Groups:
@@ -69,9 +69,9 @@ def test_a_feature_that_lies_gets_no_weight() -> None:
 
 def test_trees_learn_and_are_monotone() -> None:
     train, valid, test = _groups(1500, 1), _groups(200, 4), _groups(400, 2)
-    head, rounds, ndcg3 = fit_trees(train, valid, PARAMS)
+    head, rounds, ndcg10 = fit_trees(train, valid, PARAMS)
     assert 1 <= rounds <= PARAMS.rounds
-    assert 0.2 < ndcg3 < 1.0
+    assert 0.2 < ndcg10 < 1.0
     assert _hit(head, test) > 0.3
     ranker = uncalibrated("x", {"a": head})
     rows = np.random.default_rng(5).random((50, len(FEATURES))).astype(np.float32)
@@ -114,4 +114,4 @@ def test_one_and_two_workers_reach_the_same(tmp_path: Path) -> None:
     for head in ("prompt_history", "history_only"):
         assert isinstance(one.heads[head], Blend)
         assert abs(_hit(one.heads[head], test) - _hit(two.heads[head], test)) < 0.04
-        assert abs(one.ndcg3[head] - two.ndcg3[head]) < 0.03
+        assert abs(one.ndcg10[head] - two.ndcg10[head]) < 0.03

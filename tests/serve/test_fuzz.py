@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 import schemathesis
 import uvicorn
@@ -33,9 +34,10 @@ def url(redis_url: str) -> Iterator[str]:
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
     started.wait(30)
-    while not box["server"].started:
+    address = f"http://127.0.0.1:{port}"
+    while not box["server"].started or httpx2.get(f"{address}/ready", trust_env=False).status_code != 200:
         threading.Event().wait(0.05)
-    yield f"http://127.0.0.1:{port}"
+    yield address
     box["server"].should_exit = True
     thread.join(30)
 

@@ -83,7 +83,10 @@ def test_nobody_listening_is_an_error_not_a_hang() -> None:
 def test_a_service_is_watched_and_leaves_nothing(tmp_path: Path) -> None:
     child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
     # A job in the background of a shell is born deaf to SIGINT.
-    server = "import http.server, signal; signal.signal(signal.SIGINT, signal.default_int_handler); http.server.test(http.server.SimpleHTTPRequestHandler, port={}, bind='127.0.0.1')"
+    server = (
+        "import http.server, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "http.server.test(http.server.SimpleHTTPRequestHandler, port={}, bind='127.0.0.1')"
+    )
     (port,) = free_ports(1)
     service = Service("small", [sys.executable, "-c", f"{child}; {server.format(port)}"], port, tmp_path, os.environ)
     try:

@@ -9,6 +9,8 @@ last, ties count against us. With and without the guard that holds destructive o
 from __future__ import annotations
 
 import dataclasses
+import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ from train.cases import VARIANTS, Case, query_of, read_cases
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KS = (1, 3, 5, 10)
+_VECTORS_WAIT_S = 180.0  # of a server, for a spec just uploaded; then it is measured without
 COLUMNS = (*(f"hit@{k}" for k in KS), "mrr")
 
 
@@ -115,19 +118,28 @@ class ServerPredictor:
             raise OpenSesameError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
 
-    def rank(self, case: Case) -> Ranking:
-        name = "evaluate-" + Path(case.spec).stem.replace("_", "-")
+    def _upload(self, spec: str) -> str:
+        """Uploads a spec, waits until its vectors are made, and returns its name on the server."""
+        name = "evaluate-" + Path(spec).stem.replace("_", "-")
         if name not in self._sizes:
-            data = (self._specs / case.spec).read_bytes()
-            kind = {"content-type": "application/octet-stream"}
-            self._call("PUT", f"/catalogs/{name}", content=data, headers=kind)
+            headers = {"content-type": "application/octet-stream"}
+            self._call("PUT", f"/catalogs/{name}", content=(self._specs / spec).read_bytes(), headers=headers)
             self._sizes[name] = int(self._call("GET", f"/catalogs/{name}")["operations"])
-        body = {"catalog": name, "k": 50, "events": msgspec.to_builtins(case.events), "deadline_ms": 10_000}
+            patience = time.monotonic() + _VECTORS_WAIT_S
+            while time.monotonic() < patience:
+                answer = self._call("POST", "/predict", json={"catalog": name, "prompt": "list", "k": 1})
+                if "embedding" not in answer["metadata"]["degraded"]:
+                    break
+                time.sleep(1.0)
+        return name
+
+    def rank(self, case: Case) -> Ranking:
+        name = self._upload(case.spec)
+        events = [{k: v for k, v in msgspec.to_builtins(event).items() if v is not None} for event in case.events]
+        body: dict[str, Any] = {"catalog": name, "k": 50, "events": events, "deadline_ms": 10_000}
         if case.prompt:
             body["prompt"] = case.prompt
-        body["events"] = [{k: v for k, v in event.items() if v is not None} for event in body["events"]]
-        answer = self._call("POST", "/predict", json=body)
-        predictions = answer["predictions"]
+        predictions = self._call("POST", "/predict", json=body)["predictions"]
         return Ranking(
             operations=tuple(p["endpoint"] for p in predictions),
             scores=-np.arange(len(predictions), dtype=np.float64),
@@ -282,6 +294,22 @@ def _extras(row: _Rows) -> dict[str, float]:
     return out
 
 
+def shuffle_prompts(cases: Sequence[Case], seed: int = 0) -> list[Case]:
+    """The cases with the prompts of each suite dealt out anew, to other groups where there are any."""
+    rng = random.Random(seed)
+    prompts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for case in cases:
+        if case.prompt:
+            prompts[case.suite].append((case.group, case.prompt))
+    out = []
+    for case in cases:
+        if case.prompt:
+            others = [p for group, p in prompts[case.suite] if group != case.group]
+            case = msgspec.structs.replace(case, prompt=rng.choice(others)) if others else case
+        out.append(case)
+    return out
+
+
 def tables(report: Report) -> list[Any]:
     """One rich table per variant: methods down, suites across, each cell hit@1 / hit@3 / hit@5."""
     from rich.table import Table
@@ -313,6 +341,9 @@ def run(
     artifact: Annotated[str, typer.Option(help="A saved ranker; without it the packaged one.")] = "",
     cold_start: Annotated[bool, typer.Option(help="Rank by the declared linear order instead of a model.")] = False,
     meaning: Annotated[bool, typer.Option(help="Use sentence vectors.")] = True,
+    shuffle: Annotated[
+        bool, typer.Option(help="Give each case another prompt of its suite: what remains is habit.")
+    ] = False,
     config: Annotated[str, typer.Option(help="A name in configs/ or a path.")] = "local",
     out: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
 ) -> None:
@@ -328,9 +359,9 @@ def run(
     predictor: Predictor = ServerPredictor(url, specs) if url else LocalPredictor(settings, specs, chosen, meaning)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("cases", total=None)
-        report = evaluate(
-            read_cases(cases), predictor, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        asked = read_cases(cases)
+        asked = shuffle_prompts(asked) if shuffle else asked
+        report = evaluate(asked, predictor, lambda done, total: bar.update(task, completed=done, total=total))
     console.print(f"ranker {report.ranker or url}")
     for table in tables(report):
         console.print(table)

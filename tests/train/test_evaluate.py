@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -164,3 +165,14 @@ def test_baselines_go_by_what_they_have(folder: Path) -> None:
     assert near[index["list_berths"]] > near[index["search_ships"]]
     nothing = Baselines(compiled.catalog, None).scores("zzz", None, None)
     assert all(np.ptp(one) == 0 for one in nothing.values())
+
+
+def test_shuffled_prompts_come_from_other_groups_of_the_suite() -> None:
+    cases = [
+        msgspec.structs.replace(_case(i, "GET /a", suite="xy"[i % 2]), group=f"g{i}", prompt=f"{'xy'[i % 2]} {i}")
+        for i in range(20)
+    ]
+    for old, new in zip(cases, evaluation.shuffle_prompts(cases), strict=True):
+        assert new.prompt != old.prompt
+        assert str(new.prompt).startswith(old.suite)
+        assert new.next == old.next

@@ -124,7 +124,7 @@ class Wish:
     def optional(self, name: Name, parameter: Parameter, operation: Operation) -> Any:
         """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words."""
         if parameter.enum:
-            return self._literal(parameter, set(spans.words(f"{operation.path} {operation.summary}")))
+            return self._literal(parameter, operation)
         if not self.spans:
             return None
         words = frozenset(name.words)
@@ -152,17 +152,23 @@ class Wish:
         quoted = self._by_kind.get("quoted", ())
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
 
-    def _literal(self, parameter: Parameter, taken: Collection[str] = ()) -> Any:
-        """The enum literal that the prompt names as a word of its own; None where it names none or two."""
+    def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
+        """The enum literal that the prompt names as a word of its own; None where it names none or two.
+
+        A word of `operation`'s own path or summary names the operation, not the literal.
+        """
         found = []
         for literal in parameter.enum:
             text = str(literal).lower()
             words = names.split(str(literal)) or (text,)
-            if len(text) < 3 or text in _PLAIN_ENUMS or any(w in taken or names.singular(w) in taken for w in words):
+            if len(text) < 3 or text in _PLAIN_ENUMS or not self.words.issuperset(words):
                 continue
-            if all(word in self.words for word in words) and " ".join(words) in _spaced(self._lower):
-                found.append(literal)
-        return found[0] if len(found) == 1 else None
+            if " ".join(words) in _spaced(self._lower):
+                found.append((literal, words))
+        if found and operation is not None:
+            taken = set(spans.words(f"{operation.path} {operation.summary}"))
+            found = [f for f in found if not any(w in taken or names.singular(w) in taken for w in f[1])]
+        return found[0][0] if len(found) == 1 else None
 
     def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
         found = self._by_kind.get("date", ())

@@ -9,6 +9,7 @@ called by `train/default_model.py`; calibration is not made here.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import secrets
 import shutil
@@ -23,11 +24,11 @@ import typer
 
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Blend, Spec
+from pipeline.ranking.table import HEADS
 from train import dataset
 from train.heads import Params, fit_logit, fit_trees
 
 TREE_HEADS = ("prompt_history", "history_only")
-LOGIT_HEAD = "prompt_only"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Fitted:
     heads: dict[str, Spec]
     rounds: dict[str, int]
     ndcg10: dict[str, float]  # of the trees on held-out specs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _FittedHead:
+    spec: Spec
+    rounds: int = 0
+    ndcg10: float = 0.0
 
 
 def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
@@ -88,37 +96,54 @@ def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()
 
 def _fit(groups: Path, params: Params, workers: int, scratch: Path) -> Fitted:
     import ray
-    from ray.train import CheckpointConfig, DataConfig, RunConfig, ScalingConfig
-    from ray.train.lightgbm import LightGBMTrainer
 
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
     context.enable_progress_bars = False
-    tables = {
-        "trees": _files(groups, "train", TREE_HEADS),
-        "whole": _files(groups, "train", (LOGIT_HEAD, *TREE_HEADS)),
-        "held_out": _files(groups, "valid", TREE_HEADS),
-    }
+    done = {head: _fit_head(head, groups, params, workers, scratch / "runs") for head in HEADS}
+    return Fitted(
+        heads={head: one.spec for head, one in done.items()},
+        rounds={head: one.rounds for head, one in done.items() if head in TREE_HEADS},
+        ndcg10={head: one.ndcg10 for head, one in done.items() if head in TREE_HEADS},
+    )
+
+
+def _fit_head(head: str, groups: Path, params: Params, workers: int, runs: Path) -> _FittedHead:
+    """One run of Ray Train: a group of workers, each with whole groups of its own."""
+    import ray
+    from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.lightgbm import LightGBMTrainer
+
+    trees = head in TREE_HEADS
+    files = {"mine": groups / "train" / head, "whole": groups / "train" / head}
+    if trees:
+        files["held_out"] = groups / "valid" / head
     trainer = LightGBMTrainer(
         _loop,
-        train_loop_config=dataclasses.asdict(params),
-        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
-        datasets={name: ray.data.read_parquet(files) for name, files in tables.items()},
+        train_loop_config={"head": head, "params": dataclasses.asdict(params)},
+        scaling_config=ScalingConfig(num_workers=workers if trees else 1, resources_per_worker={"CPU": 1}),
+        datasets={name: ray.data.read_parquet(_parts(folder)) for name, folder in files.items()},
         # Only what the trees learn from is split: the logit and early stopping see everything on every worker.
-        dataset_config=DataConfig(datasets_to_split=["trees"]),
-        run_config=RunConfig(storage_path=str(scratch / "runs"), checkpoint_config=CheckpointConfig(num_to_keep=1)),
+        dataset_config=DataConfig(datasets_to_split=["mine"]),
+        run_config=RunConfig(
+            name=head,
+            storage_path=str(runs),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            failure_config=FailureConfig(max_failures=3),  # LightGBM's ports may be taken between choice and use
+        ),
     )
     checkpoint = trainer.fit().checkpoint
     if checkpoint is None:
-        raise RankerArtifactError("The fit ended without a checkpoint.")
+        raise RankerArtifactError(f"The fit of head {head} ended without a checkpoint.")
     with checkpoint.as_directory() as folder:
-        return msgspec.json.decode((Path(folder) / "heads.json").read_bytes(), type=Fitted)
+        return msgspec.json.decode((Path(folder) / "head.json").read_bytes(), type=_FittedHead)
 
 
-def _files(groups: Path, split: str, heads: tuple[str, ...]) -> list[str]:
-    files = sorted(str(f.resolve()) for head in heads for f in (groups / split / head).glob("part-*.parquet"))
+def _parts(folder: Path) -> list[str]:
+    files = sorted(str(file.resolve()) for file in folder.glob("part-*.parquet"))
     if not files:
-        raise RankerArtifactError(f"{groups} has no groups to {split} {', '.join(heads)}: more specs are needed.")
+        raise RankerArtifactError(f"{folder} has no groups: more specs are needed.")
     return files
 
 
@@ -128,24 +153,21 @@ def _loop(config: dict[str, Any]) -> None:
     from ray.train.lightgbm import get_network_params
 
     os.nice(5)
-    params = Params(**config)
+    params = Params(**config["params"])
     context = ray.train.get_context()
-    network = get_network_params() if context.get_world_size() > 1 else {}
-    mine, held_out, whole = _shard("trees"), _shard("held_out"), _shard("whole")
-    heads: dict[str, Spec] = {}
-    rounds, ndcg10 = {}, {}
-    for head in TREE_HEADS:
-        train, valid = _of_head(mine, head), _of_head(held_out, head)
-        trees, rounds[head], ndcg10[head] = fit_trees(train, valid, params, network)
-        heads[head] = Blend(trees, fit_logit(_of_head(whole, head), params), params.share)
-    heads[LOGIT_HEAD] = fit_logit(_of_head(whole, LOGIT_HEAD), params)
+    mine = dataset.from_table(_shard("mine"))
+    logit = fit_logit(dataset.from_table(_shard("whole")), params)
+    fitted = _FittedHead(logit)
+    if config["head"] in TREE_HEADS:
+        network = get_network_params() if context.get_world_size() > 1 else {}
+        trees, rounds, ndcg10 = fit_trees(mine, dataset.from_table(_shard("held_out")), params, network)
+        fitted = _FittedHead(Blend(trees, logit, params.share), rounds, ndcg10)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if context.get_world_rank() == 0:
-            fitted = Fitted(heads=heads, rounds=rounds, ndcg10=ndcg10)
-            (Path(folder) / "heads.json").write_bytes(msgspec.json.encode(fitted))
+            (Path(folder) / "head.json").write_bytes(msgspec.json.encode(fitted))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({"rows": int(sum(mine["n"].to_pylist()))}, checkpoint=checkpoint)
+        ray.train.report({"groups": len(mine)}, checkpoint=checkpoint)
 
 
 def _shard(name: str) -> Any:
@@ -155,12 +177,6 @@ def _shard(name: str) -> Any:
 
     batches = ray.train.get_dataset_shard(name).iter_batches(batch_size=None, batch_format="pyarrow")
     return pa.concat_tables([batch for batch in batches if batch.num_rows])
-
-
-def _of_head(table: Any, head: str) -> dataset.Groups:
-    import pyarrow.compute as pc
-
-    return dataset.from_table(table.filter(pc.equal(table["head"], head)))
 
 
 if __name__ == "__main__":

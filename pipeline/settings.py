@@ -145,6 +145,12 @@ class Generator(_Deployment):
     usd_per_million_tokens_out: pydantic.NonNegativeFloat
     num_gpus: pydantic.NonNegativeFloat
 
+    @pydantic.model_validator(mode="after")
+    def _has_a_model(self) -> Generator:
+        if self.enabled and not self.model:
+            raise ValueError("an enabled generator needs a model: a hub name or a path, in generator.model")
+        return self
+
 
 class Ingress(_Deployment):
     shed_at: pydantic.PositiveInt

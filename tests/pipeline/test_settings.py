@@ -28,6 +28,7 @@ def test_the_environment_beats_the_overlay_and_the_overlay_beats_the_base(tmp_pa
         ("server: {port: 70000}", "server.port"),
         ("catalogs: {replicas: {min: 3, max: 1}}", "min 3 is above max 1"),
         ("state: {url: mysql://x}", "state.url"),
+        ("generator: {enabled: true}", "an enabled generator needs a model"),
         ("server: [", "is not YAML"),
     ],
 )

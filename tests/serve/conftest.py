@@ -62,7 +62,7 @@ class make_app:
     def __init__(self, redis_url: str, *, generator: bool = False) -> None:
         loaded = settings.load("local")
         state = loaded.state.model_copy(update={"url": redis_url})
-        part = loaded.generator.model_copy(update={"enabled": generator})
+        part = loaded.generator.model_copy(update={"enabled": generator, "model": "played"})
         self.settings = loaded.model_copy(update={"state": state, "generator": part})
 
     async def __aenter__(self) -> App:

@@ -97,6 +97,16 @@ _DISTRACTIONS = (
     "It was a gift from my sister.",
     "The old one is broken.",
     "I am not sure about the spelling.",
+    "You are {name} in zip code {zip}.",
+    "You are {name}, living in {place} {zip}.",
+    "My name is {name} and I have been a customer since {date}.",
+    "It cost {n} dollars on {date}.",
+    "You bought {n} of them last time.",
+    "Budget is {n}.",
+    "Call me at 555-0{n}.",
+    "You are {login}.",
+    "The limit should stay at {n}.",
+    "Somebody mentioned number {id} but I am not sure.",
 )
 
 
@@ -255,9 +265,23 @@ def write_prompt(
     if said:
         text = f"{text.rstrip('.')}{rng.choice((' ', '. ', ', ', ' - '))}{rng.choice((', ', ' and ', '. ')).join(said)}"
     if rng.random() < 0.3:
-        extra = " ".join(rng.sample(_DISTRACTIONS, rng.choice((1, 1, 2, 3))))
+        extra = " ".join(_told(rng, one) for one in rng.sample(_DISTRACTIONS, rng.choice((1, 1, 2, 3))))
         text = f"{extra} {text}" if rng.random() < 0.35 else f"{text.rstrip('.')}. {extra}"
     return text[:1].upper() + text[1:] if rng.random() < 0.4 else text
+
+
+def _told(rng: random.Random, distraction: str) -> str:
+    """A distraction with its blanks filled: numbers and names that no argument wants."""
+    given, family = person(rng)
+    return distraction.format(
+        name=f"{given} {family}",
+        place=rng.choice(_WORDS) + "ville",
+        zip=rng.randrange(10000, 99999),
+        date=f"202{rng.randrange(6)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}",
+        n=rng.choice((2, 3, 5, 12, 20, 100, 250)),
+        login=f"{given}_{family}_{rng.randrange(10**4)}".lower(),
+        id=f"{rng.choice(('', '#W', 'A-'))}{rng.randrange(10**5, 10**8)}",
+    )
 
 
 def _phrase(rng: random.Random, goal: Operation) -> str:

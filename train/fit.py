@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ import typer
 
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Blend, Spec
-from pipeline.ranking.table import HEADS
+from pipeline.ranking.table import HEADS, Head
 from train import dataset
 from train.heads import Params, fit_logit, fit_trees
 
@@ -47,8 +48,8 @@ class _FittedHead:
     ndcg10: float = 0.0
 
 
-def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
-    """Fits all heads on the groups under `groups` with `workers` Ray Train workers; blocks for minutes.
+def fit(groups: Path, params: Params | None = None, workers: int = 1, heads: Sequence[Head] = HEADS) -> Fitted:
+    """Fits `heads` on the groups under `groups` with `workers` Ray Train workers; blocks for minutes.
 
     Runs on the Ray that this process is connected to, else in a child process with a private Ray: Ray's signal
     handlers, threads and environment then end with it.
@@ -60,9 +61,9 @@ def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
     scratch = Path(tempfile.mkdtemp(prefix="osr-", dir="/tmp"))  # short: Ray puts unix sockets under it
     try:
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-            return _fit(groups, params, workers, scratch)
+            return _fit(groups, params, workers, heads, scratch)
         (scratch / "params.json").write_bytes(msgspec.json.encode(params))
-        command = [sys.executable, "-P", "-m", "train.fit", str(groups.resolve()), str(scratch), str(workers)]
+        command = [sys.executable, "-P", "-m", "train.fit", str(groups.resolve()), str(scratch), str(workers), *heads]
         if subprocess.run(command, check=False).returncode != 0:
             raise RankerArtifactError(f"The fit on {groups} failed.")
         return msgspec.json.decode((scratch / "fitted.json").read_bytes(), type=Fitted)
@@ -70,7 +71,7 @@ def fit(groups: Path, params: Params | None = None, workers: int = 1) -> Fitted:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()]) -> None:
+def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()], heads: list[str]) -> None:
     """Starts a private Ray, fits and stops it; what `fit` runs in a child process."""
     token = scratch / "token"
     token.touch(mode=0o600)
@@ -88,20 +89,20 @@ def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()
     )
     try:
         params = msgspec.json.decode((scratch / "params.json").read_bytes(), type=Params)
-        fitted = _fit(groups, params, workers, scratch)
+        fitted = _fit(groups, params, workers, heads, scratch)
         (scratch / "fitted.json").write_bytes(msgspec.json.encode(fitted))
     finally:
         ray.shutdown()
 
 
-def _fit(groups: Path, params: Params, workers: int, scratch: Path) -> Fitted:
+def _fit(groups: Path, params: Params, workers: int, heads: Sequence[str], scratch: Path) -> Fitted:
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
     context.enable_progress_bars = False
-    done = {head: _fit_head(head, groups, params, workers, scratch / "runs") for head in HEADS}
+    done = {head: _fit_head(head, groups, params, workers, scratch / "runs") for head in heads}
     return Fitted(
         heads={head: one.spec for head, one in done.items()},
         rounds={head: one.rounds for head, one in done.items() if head in TREE_HEADS},

@@ -81,9 +81,12 @@ def shapes_of(document: Any) -> list[str]:
     paths = document.get("paths") if isinstance(document, dict) else None
     out = []
     for path, item in (paths if isinstance(paths, dict) else {}).items():
-        shape = re.sub(r"\{[^}]*\}", "{}", str(path)).lower().rstrip("/")
-        out += [f"{m.upper()} {shape}" for m in item if m in _METHODS] if isinstance(item, dict) else []
+        out += [shape_of(m, str(path)) for m in item if m in _METHODS] if isinstance(item, dict) else []
     return out
+
+
+def shape_of(method: str, path: str) -> str:
+    return f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path).lower().rstrip('/')}"
 
 
 def choose(

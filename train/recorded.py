@@ -1,0 +1,276 @@
+"""Recorded sessions become a corpus: requests matched to the operations of a spec, and counted where they are none.
+
+Takes what the readers of `train/imports/` give and yields what `corpus.synthesize` yields, so that
+`corpus.write` and `bootstrap` make no difference between what was walked and what was done.
+`read_sessions` reads our own JSON lines for training; `opensesame import` (`train/imports/command.py`)
+brings every other format here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.catalog import document
+from pipeline.catalog.match import Matcher
+from pipeline.catalog.parse import parse_spec
+from pipeline.errors import BadRequest
+from pipeline.settings import Parse, packaged_spec
+from pipeline.types import Call, Catalog
+from train import corpus
+from train.imports import jsonl
+from train.imports.recording import Recording, Request
+
+_PIECE = 40  # calls of one session of a corpus, as many as a synthetic one has at most
+_OVERLAP = 20  # calls that a longer session's next piece begins with, as its history
+_NAMED = re.compile(r"[A-Za-z][A-Za-z-]*\d{0,2}")  # a path segment that is no identifier: "users", "v1"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """A spec that requests are matched to."""
+
+    spec: corpus.Spec
+    catalog: Catalog
+    matcher: Matcher
+    hosts: tuple[str, ...]  # patterns of the hosts its servers name; none: any host will do
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """What became of the requests and sessions of an import."""
+
+    requests: int = 0
+    matched: int = 0
+    recordings: int = 0
+    sessions: int = 0
+    skipped: Counter[str] = dataclasses.field(default_factory=Counter)  # entries that are no request, by reason
+    other_hosts: Counter[str] = dataclasses.field(default_factory=Counter)
+    unmatched: Counter[str] = dataclasses.field(default_factory=Counter)  # "GET /path/{}", identifiers taken out
+    lost: Counter[str] = dataclasses.field(default_factory=Counter)  # recordings that gave no session, by reason
+    operations: Counter[str] = dataclasses.field(default_factory=Counter)  # calls matched, by operation
+
+
+def always_train(provider: str) -> str:
+    """The split of recorded sessions unless another is asked for."""
+    return "train"
+
+
+def open_target(
+    data: bytes,
+    name: str,
+    limits: Parse,
+    *,
+    hosts: Sequence[str] = (),
+    split_of: Callable[[str], str] = always_train,
+) -> Target:
+    """The spec `data`, called `name`, ready to be matched; `hosts` replaces what its servers say.
+
+    Raises:
+        SpecInvalid, TooLarge: it is no usable spec.
+    """
+    catalog = parse_spec(data, limits)
+    provider = provider_of(name)
+    shapes = frozenset(corpus.shape_of(o.method, o.path) for o in catalog.operations)
+    spec = corpus.Spec(name, provider, split_of(provider), shapes)
+    return Target(spec, catalog, Matcher(catalog), tuple(hosts) or _hosts(document.load(data, limits, [])))
+
+
+def provider_of(name: str) -> str:
+    """Whose a spec is, by its name as `corpus.choose` has it: `a.com/v1.json` and `specs/a.com.json` are a.com's."""
+    parts = [part for part in Path(name).parts if part not in ("/", ".", "..", "specs")]
+    return parts[0] if len(parts) > 1 and not Path(name).is_absolute() else Path(name).stem
+
+
+def read_sessions(
+    files: Path | Iterable[Path],
+    specs: Path | None = None,
+    *,
+    limits: Parse,
+    split_of: Callable[[str], str] = always_train,
+    tally: Tally | None = None,
+) -> Iterator[tuple[corpus.Spec, Catalog, list[corpus.Session]]]:
+    """The sessions of JSON-lines files, or of all `*.jsonl` of a folder, by spec: one of each row and prompt.
+
+    A row's `spec` names a file beside the JSON lines, in `specs`, or a packaged example. `split_of` gives the split
+    of a provider, as `corpus.split_of` does; catalogs are as their specs say, nothing is corrupted.
+
+    Raises:
+        BadRequest: a line is no session or names no spec; the detail names it.
+        SpecInvalid, TooLarge: a spec cannot be read.
+    """
+    listed = [files] if isinstance(files, Path) else list(files)
+    found = [f for path in listed for f in (sorted(path.rglob("*.jsonl")) if path.is_dir() else [path])]
+    if not found:
+        raise BadRequest(f"There are no *.jsonl in {' and '.join(map(str, listed))}.")
+    tally = tally if tally is not None else Tally()
+    targets: dict[Path, Target] = {}
+
+    def target_of(file: Path, recording: Recording) -> Target:
+        path = find_spec(recording, file, specs)
+        if path not in targets:
+            targets[path] = open_target(path.read_bytes(), _name(recording, path), limits, split_of=split_of)
+        return targets[path]
+
+    yield from gather(found, lambda file: jsonl.read(file, tally.skipped), target_of, tally)
+
+
+def _name(recording: Recording, path: Path) -> str:
+    return recording.spec if recording.spec.endswith(path.suffix) else path.name
+
+
+def find_spec(recording: Recording, file: Path, specs: Path | None) -> Path:
+    """The file of the spec that a recording names: beside `file`, in the folder `specs`, or a packaged example."""
+    if not recording.spec:
+        raise BadRequest(f"{file.name}, {recording.where} names no spec.")
+    places = [file.parent / recording.spec, *([specs / recording.spec] if specs else [])]
+    path = next((p for p in places if p.is_file()), None) or packaged_spec(recording.spec)
+    if path is None:
+        raise BadRequest(
+            f"{file.name}, {recording.where}: there is no spec '{recording.spec}' at {' or '.join(map(str, places))}."
+        )
+    return path
+
+
+def gather(
+    files: Iterable[Path],
+    read: Callable[[Path], Iterator[Recording]],
+    target_of: Callable[[Path, Recording], Target],
+    tally: Tally,
+) -> Iterator[tuple[corpus.Spec, Catalog, list[corpus.Session]]]:
+    """The sessions of the recordings that `read` finds in each file, by spec; what is none is counted in `tally`.
+
+    Raises:
+        BadRequest: a file cannot be read.
+    """
+    targets: dict[str, Target] = {}
+    sessions: dict[str, list[corpus.Session]] = defaultdict(list)
+    names: Counter[str] = Counter()
+    for file in files:
+        names[file.name] += 1
+        name = file.name if names[file.name] == 1 else f"{file.name}~{names[file.name]}"
+        try:
+            for recording in read(file):
+                target = target_of(file, recording)
+                targets.setdefault(target.catalog.digest, target)
+                sessions[target.catalog.digest] += sessions_of(recording, name, target, tally)
+        except OSError as error:
+            raise BadRequest(f"{file} cannot be read: {error.strerror or error}.") from None
+    for digest, target in targets.items():
+        if sessions[digest]:
+            yield target.spec, target.catalog, sessions[digest]
+
+
+def sessions_of(recording: Recording, file: str, target: Target, tally: Tally) -> list[corpus.Session]:
+    """The sessions of one recording: one of each prompt, a long one in pieces; none without a call to ask for."""
+    tally.recordings += 1
+    calls, operations, answers = match(recording.requests, target, tally)
+    if not recording.prompts:
+        answers = [a for a in answers if a]  # neither prompt nor history: nothing is asked
+    if not calls:
+        tally.lost["no request of the spec"] += 1
+        return []
+    if not answers:
+        tally.lost["a single call and no prompt"] += 1
+        return []
+    made = []
+    for number, prompt in enumerate(recording.prompts or ("",)):
+        for start in range(0, len(calls), _PIECE):
+            first = max(0, start - _OVERLAP)
+            asked = tuple(a - first for a in answers if start <= a < start + _PIECE)
+            if not asked:
+                continue
+            made.append(
+                corpus.Session(
+                    id=f"{file} {recording.where} #{number}" + (f"+{start}" if start else ""),
+                    catalog=target.catalog.digest,
+                    spec=target.spec.name,
+                    provider=target.spec.provider,
+                    split=target.spec.split,
+                    prompt=prompt,
+                    calls=tuple(calls[first : start + _PIECE]),
+                    operations=tuple(operations[first : start + _PIECE]),
+                    answers=asked,
+                )
+            )
+    tally.sessions += len(made)
+    return made
+
+
+def match(requests: Iterable[Request], target: Target, tally: Tally) -> tuple[list[Call], list[str], list[int]]:
+    """The calls that are operations of the spec, the operations' keys, and the positions that may be asked for.
+
+    A call that says the same as the one before it (a retry, a poll) is history and no answer.
+    """
+    calls: list[Call] = []
+    operations: list[str] = []
+    answers: list[int] = []
+    before: Any = None
+    for request in requests:
+        tally.requests += 1
+        call = request.call
+        if request.host and target.hosts and not _is_among(request.host, target.hosts):
+            tally.other_hosts[request.host] += 1
+            continue
+        found = target.matcher.match(call.method, call.path, call.params)
+        if found is None:
+            tally.unmatched[f"{call.method} {outline(call.path)}"] += 1
+            continue
+        key = target.catalog.operations[found.index].key
+        tally.matched += 1
+        tally.operations[key] += 1
+        said = (found.index, call.path.rstrip("/"), call.params)
+        if said != before:
+            answers.append(len(calls))
+        before = said
+        calls.append(call)
+        operations.append(key)
+    return calls, operations, answers
+
+
+def outline(path: str) -> str:
+    """The path with `{}` for what looks like an identifier, so that like paths are counted together."""
+    parts = [
+        p if not p or p == "{}" or (len(p) <= 32 and _NAMED.fullmatch(_stem(p))) else "{}" for p in path.split("/")
+    ]
+    return "/".join(parts[:12])[:120] or "/"
+
+
+def _stem(segment: str) -> str:
+    return segment.replace("_", "-").partition(".")[0]
+
+
+def _is_among(host: str, patterns: Sequence[str]) -> bool:
+    """Whether a host is one of `patterns`, with its port where the pattern has one."""
+    bare = re.sub(r":\d+$", "", host)
+    return any(fnmatch.fnmatchcase(host if re.search(r":\d+$", p) else bare, p) for p in patterns)
+
+
+def _hosts(spec: Any) -> tuple[str, ...]:
+    """Patterns of the hosts a document's servers name (OpenAPI 2: `host`); a variable in one is any text."""
+    if not isinstance(spec, dict):
+        return ()
+    paths = spec.get("paths")
+    nodes = [spec, *(paths.values() if isinstance(paths, dict) else ())]
+    lists = [n["servers"] for n in nodes if isinstance(n, dict) and isinstance(n.get("servers"), list)]
+    urls = [str(s.get("url", "")) for servers in lists for s in servers[:64] if isinstance(s, dict)]
+    if isinstance(spec.get("host"), str):
+        urls.append("//" + spec["host"])
+    found = []
+    for url in urls[:1000]:
+        try:
+            host = urlsplit(re.sub(r"\{[^{}]*\}", "*", url)).netloc.rpartition("@")[2].lower()
+        except ValueError:
+            continue
+        host = host.removesuffix(":*").removesuffix(":443").removesuffix(":80")
+        if host == "*" or (url.startswith("{") and not host):
+            return ()  # a server anywhere
+        if host:
+            found.append(host)
+    return tuple(dict.fromkeys(found))

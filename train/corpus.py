@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import orjson
 
-from pipeline.catalog import verbs
+from pipeline.catalog import document, verbs
 from pipeline.catalog.parse import parse_spec
-from pipeline.errors import SpecError, TooLarge
+from pipeline.errors import BadRequest, SpecError, TooLarge
 from pipeline.settings import Parse
 from pipeline.types import Call, Catalog, Operation, Parameter
 from train.ground import Ground
@@ -33,6 +33,7 @@ from train.walks import Walk, walk
 
 # APIs that evaluation uses, their relatives and copies; nothing named so is ever trained on.
 EVALUATION_FAMILIES = re.compile(r"github|ghes|gitea|gogs|tmdb|themoviedb|spotify|stripe|tau2|retail", re.I)
+_SUFFIX = re.compile(r"\.(?:json|ya?ml)$")
 _METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 _GIANTS = frozenset({"azure.com", "amazonaws.com", "googleapis.com"})
 _OPERATIONS = (5, 260)  # a spec with fewer teaches no choice; a larger one is cut to a block
@@ -94,16 +95,26 @@ def choose(
     plan: Plan,
     exclude: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, chosen: None,
+    limits: Parse | None = None,
+    dropped: Counter[str] | None = None,
 ) -> list[Spec]:
     """The specs of `folder` to train on: no evaluation family, no near copy of another one, no flood of one provider.
 
     `exclude` is a folder of specs; one that shares over 30 % of its paths with any of them is left out.
-    A spec over half of whose paths stand in one chosen before is left out, over 30 % if the splits differ.
+    A spec over half of whose paths stand in one chosen before is left out, over 30 % if the splits differ. YAML is
+    read only with `limits`; `dropped` counts what was left out, by its reason.
+
+    Raises:
+        BadRequest: a document of `exclude` cannot be read.
     """
+    dropped = Counter() if dropped is None else dropped
     barred = set()
-    for file in sorted(exclude.rglob("*.json")) if exclude else ():
-        barred |= set(shapes_of(orjson.loads(file.read_bytes())))
-    files = sorted(folder.rglob("*.json"), key=lambda f: _hash(plan.seed, f.relative_to(folder).as_posix()))
+    for file in _documents(exclude, limits) if exclude else ():
+        content = _load(file, limits)
+        if content is None:
+            raise BadRequest(f"{file} cannot be read, so that nobody knows what it would leave out.")
+        barred |= set(shapes_of(content))
+    files = sorted(_documents(folder, limits), key=lambda f: _hash(plan.seed, f.relative_to(folder).as_posix()))
     chosen: list[Spec] = []
     owners: dict[str, list[int]] = defaultdict(list)
     taken: Counter[str] = Counter()
@@ -112,28 +123,53 @@ def choose(
             break
         progress(done, len(chosen))
         name = file.relative_to(folder).as_posix()
-        provider = name.split("/", 1)[0].removesuffix(".json")
+        provider = _SUFFIX.sub("", name.split("/", 1)[0])
         allowed = plan.giant_share * plan.specs if provider in _GIANTS else plan.per_provider
-        if EVALUATION_FAMILIES.search(name) or taken[provider] >= allowed:
+        if EVALUATION_FAMILIES.search(name):
+            dropped["of evaluation families"] += 1
             continue
-        try:
-            shapes = shapes_of(orjson.loads(file.read_bytes()))
-        except orjson.JSONDecodeError:
+        if taken[provider] >= allowed:
+            dropped["more of a provider that has its share"] += 1
             continue
+        content = _load(file, limits)
+        if content is None:
+            dropped["neither JSON nor YAML"] += 1
+            continue
+        shapes = shapes_of(content)
         unique = frozenset(shapes)
-        if len(shapes) < _OPERATIONS[0] or sum("#" in s or "?" in s for s in shapes) > 0.2 * len(shapes):
+        if len(shapes) < _OPERATIONS[0]:
+            dropped[f"with fewer than {_OPERATIONS[0]} operations"] += 1
+            continue
+        if sum("#" in s or "?" in s for s in shapes) > 0.2 * len(shapes):
+            dropped["with operations told apart by query"] += 1
             continue
         if len(unique & barred) > 0.3 * len(unique):
+            dropped["like an excluded one"] += 1
             continue
         split = split_of(provider, plan.seed)
         shared = Counter(owner for shape in unique for owner in owners[shape])
         if any(n > (0.5 if chosen[i].split == split else 0.3) * len(unique) for i, n in shared.items()):
+            dropped["like another one"] += 1
             continue
         for shape in unique:
             owners[shape].append(len(chosen))
         taken[provider] += 1
         chosen.append(Spec(name, provider, split, unique))
     return chosen
+
+
+def _documents(folder: Path, limits: Parse | None) -> list[Path]:
+    """The documents under a folder; YAML only where there are limits to read it within."""
+    kinds = ("*.json", "*.yaml", "*.yml") if limits else ("*.json",)
+    return sorted(file for kind in kinds for file in folder.rglob(kind) if file.is_file())
+
+
+def _load(file: Path, limits: Parse | None) -> Any:
+    try:
+        data = file.read_bytes()
+        return orjson.loads(data) if file.suffix == ".json" or not limits else document.load(data, limits, [])
+    except (orjson.JSONDecodeError, OSError, SpecError, TooLarge):
+        return None
 
 
 def split_of(provider: str, seed: int) -> str:

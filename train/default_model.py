@@ -22,11 +22,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from pipeline import settings as configuration
 from pipeline.catalog.embed import Encoder
-from pipeline.errors import BadRequest
 from pipeline.ranking import calibrate, measures
 from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
 from pipeline.ranking.table import FINGERPRINT
@@ -36,6 +35,7 @@ from train.cases import read_cases
 from train.evaluate import KS, LocalPredictor, evaluate
 from train.fit import Fitted, fit
 from train.heads import Params
+from train.synthesize import make_sessions, progress_bar
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _console = Console(stderr=True)
@@ -60,10 +60,8 @@ def main(
     plan = corpus.Plan(specs=count, sessions=sessions, seed=seed)
     params = Params(seed=seed)
     settings = configuration.load()
-    with Progress(
-        TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=_console
-    ) as bar:
-        chosen = make_sessions(specs, work, plan, settings.parse, exclude, workers, bar)
+    with progress_bar() as bar:
+        chosen = make_sessions(specs, work / "corpus", plan, settings.parse, exclude, workers, bar).chosen
         make_groups(work, settings, len(chosen), seed, workers, bar)
         fitting = bar.add_task("fit through Ray Train", total=1)
         fitted = fit(work / "groups", params, workers)
@@ -79,27 +77,6 @@ def main(
     card = model_card(ranker.version, text, plan, params, chosen, fitted, results, report, minutes, workers)
     (out / "ranker.md").write_text(card, encoding="utf-8")
     _console.print(f"{out / 'ranker.json'}: {ranker.version}, {len(text) / 1e6:.2f} MB, {minutes:.1f} minutes")
-
-
-def make_sessions(
-    specs: Path,
-    work: Path,
-    plan: corpus.Plan,
-    limits: configuration.Parse,
-    exclude: Path | None,
-    workers: int,
-    bar: Progress,
-) -> list[corpus.Spec]:
-    """Writes the synthetic sessions under `work`; returns the specs they come from."""
-    choosing = bar.add_task("choose specs", total=plan.specs)
-    chosen = corpus.choose(specs, plan, exclude, lambda _, found: bar.update(choosing, completed=found))
-    if not chosen:
-        raise BadRequest(f"{specs} holds no OpenAPI document with at least five operations.")
-    bar.update(choosing, total=len(chosen), completed=len(chosen))
-    task = bar.add_task("synthesize sessions", total=len(chosen))
-    made = corpus.synthesize(specs, chosen, plan, limits, workers)
-    corpus.write(bar.track(made, task_id=task, total=len(chosen)), work / "corpus")
-    return chosen
 
 
 def make_groups(

@@ -162,7 +162,8 @@ def groups_of(
         asked = [a for a in session.answers if a == 0] + sorted(rng.sample(later, min(_POSITIONS, len(later))))
         for position in asked:
             calls = session.calls[:position][-_EVENTS:]
-            for head in ("prompt_history", "history_only") if position else ("prompt_only",):
+            heads = ("prompt_history", "history_only") if position else ("prompt_only",)
+            for head in heads if session.prompt else heads[1:]:  # recorded sessions may be silent about the goal
                 query = Query(source=source, calls=calls, prompt="" if head == "history_only" else session.prompt)
                 group = _group(query, compiled, vector, limits, session, position, head, rng)
                 if group is not None:

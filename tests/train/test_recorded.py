@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline import settings
 from pipeline.errors import BadRequest
 from tests.conftest import NOTES
-from train import corpus, recorded
+from tests.fakes import HashingEncoder
+from train import bootstrap, corpus, recorded
 from train.imports.recording import Recording, Request, request_of
 
 LIMITS = settings.load().parse
@@ -207,3 +208,18 @@ def test_a_request_needs_a_method_and_an_http_target() -> None:
     assert isinstance(found, Request)
     assert (found.host, found.call.endpoint) == ("a.example:8080", "GET /p")
     assert found.call.params == {"x": ["1", "2"], "y": 4}
+
+
+def test_groups_are_made_of_sessions_with_and_without_a_prompt(folder: Path) -> None:
+    events = [{"endpoint": e} for e in ("GET /notes", "GET /notes/n1", "DELETE /notes/n1")]
+    _write(folder, {"spec": "notes.yaml", "events": events}, {"spec": "notes.yaml", "prompt": "x", "events": events})
+    corpus.write(_read(folder), folder / "corpus")
+    texts = bootstrap.texts_of(folder / "corpus")
+    bootstrap.Vectors.encode(texts, HashingEncoder(), folder / "vectors", lambda done, total: None)
+    vectors = bootstrap.Vectors(folder / "vectors")
+    [(catalog, [silent, prompted])] = corpus.read(folder / "corpus")
+    limits = settings.load().shortlist
+    groups = list(bootstrap.groups_of(catalog, [silent], vectors, limits, 7))
+    assert [g.head for g in groups] == ["history_only"] * 2
+    heads = Counter(g.head for g in bootstrap.groups_of(catalog, [prompted], vectors, limits, 7))
+    assert heads == Counter(prompt_only=1, prompt_history=2, history_only=2)

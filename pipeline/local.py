@@ -7,7 +7,7 @@ by digest; vectors are made at once when `meaning` is asked for, since nobody wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -75,5 +75,5 @@ class LocalStages:
     async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
         return None
 
-    async def score(self, matrix: np.ndarray, head: str) -> Scores:
-        return self._ranker.score(matrix, head)
+    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+        return self._ranker.score(matrix, head, shown, explain)

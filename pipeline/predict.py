@@ -10,7 +10,7 @@ halves. It knows nothing of Ray: where a stage runs is decided by whoever implem
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,7 @@ from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.errors import GeneratorError, StateUnavailable
 from pipeline.ranking import features
+from pipeline.reasons import Reasons
 from pipeline.settings import Settings, Shortlist
 from pipeline.types import (
     Answer,
@@ -40,6 +41,7 @@ from pipeline.types import (
 )
 
 _IMPRESSION_OTHERS = 24
+_EXPLAINED = 10  # predictions whose features the ranker names; of more the reasons keep to plain evidence
 
 
 class Recall(Protocol):
@@ -79,8 +81,11 @@ class Stages(Protocol):
         """
         ...
 
-    async def score(self, matrix: np.ndarray, head: str) -> Scores:
-        """Raw and calibrated scores of a matrix [n_candidates, n_features] float32."""
+    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+        """Raw and calibrated scores of a matrix [n_candidates, n_features] float32.
+
+        For the `explain` best of the rows `shown` also which features raised them.
+        """
         ...
 
 
@@ -191,18 +196,25 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     proposed_at = time.perf_counter()
 
     matrix = features.compute(grounded, query, proposal)  # [n_candidates, n_features] float32
-    scores = await stages.score(matrix, features.head(query))
+    allowed = [
+        i
+        for i, candidate in enumerate(grounded.candidates)
+        if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
+    ]
+    scores = await stages.score(matrix, features.head(query), allowed, min(query.k, _EXPLAINED))
     scored_at = time.perf_counter()
 
     order = np.argsort(-scores.raw, kind="stable").tolist()
-    allowed = [
-        i
-        for i in order
-        if guardrails.allow(grounded.candidates[i], grounded.intents, recall.accepted, settings.guardrails.destructive)
-    ]
-    shown = allowed[: query.k]
+    showable = set(allowed)
+    shown = [i for i in order if i in showable][: query.k]
+    reasons = Reasons(query, grounded, matrix)
     predictions = tuple(
-        Prediction(rank, _with_reason(grounded, i, proposal, query), float(scores.confidence[i]), float(scores.raw[i]))
+        Prediction(
+            rank,
+            _completed(grounded.candidates[i], i, proposal, reasons.tell(i, scores.because.get(i, ()))),
+            float(scores.confidence[i]),
+            float(scores.raw[i]),
+        )
         for rank, i in enumerate(shown, 1)
     )
     prediction_id: str | None = None
@@ -281,9 +293,8 @@ def _impression(
     )
 
 
-def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None, query: Query) -> Candidate:
-    """The candidate with what the generator adds, and one true sentence why it is offered."""
-    candidate = grounded.candidates[index]
+def _completed(candidate: Candidate, index: int, proposal: Proposal | None, reason: str) -> Candidate:
+    """The candidate as it is shown: with what the generator adds, and why it is offered."""
     params, missing, sources, why = candidate.params, candidate.missing_params, candidate.sources, ""
     for pick, arguments, pick_why in proposal.picks if proposal else ():
         if pick == index:
@@ -296,25 +307,6 @@ def _with_reason(grounded: GroundedQuery, index: int, proposal: Proposal | None,
         params=guardrails.clean_params(params),
         missing_params=missing,
         sources=sources,
-        reason=why or _reason(candidate, grounded, query),
+        reason=why or reason,
         schema=(),
     )
-
-
-def _reason(candidate: Candidate, grounded: GroundedQuery, query: Query) -> str:
-    """The strongest evidence in words: a value of the session it takes, the prompt's words, or its neighbours."""
-    last = len(query.calls) - 1
-    for name, (kind, call) in candidate.origins.items():
-        if call >= 0:
-            when = "just" if call == last else "earlier"
-            value = str(candidate.params.get(name))[:60]
-            return f"{name} {value} was {when} seen in {query.calls[call].endpoint[:120]}."
-        if kind == "prompt":
-            return f"The prompt gives {name}."
-    if "words" in candidate.sources or "meaning" in candidate.sources:
-        return "The prompt speaks of it: " + (candidate.summary or candidate.operation) + "."
-    if "habit" in candidate.sources:
-        return "It often followed the last call."
-    if grounded.previous:
-        return f"It works on the same part of the API as {grounded.previous[-1]}."
-    return "It is a usual way into this API."

@@ -212,6 +212,8 @@ class Scores:
     confidence: np.ndarray  # [n_candidates] float32, calibrated probability of being the next call
     version: str  # of the ranker, "cold-start" for the declared linear order
     head: str = ""  # which head scored: prompt_only | prompt_history | history_only
+    # Row -> the features that raise it most above the group's mean: (column, part of the raw score), strongest first.
+    because: dict[int, tuple[tuple[int, float], ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ray import serve
 
@@ -17,9 +19,9 @@ class RankerDeployment:
     def __init__(self, settings: Settings) -> None:
         self._ranker = serving(settings.ranker.artifact)
 
-    async def score(self, matrix: np.ndarray, head: str) -> Scores:
-        """Raw and calibrated scores of matrix [n_candidates, n_features] float32."""
-        return self._ranker.score(matrix, head)
+    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+        """Raw and calibrated scores of matrix [n_candidates, n_features] float32; why, of the best of `shown`."""
+        return self._ranker.score(matrix, head, shown, explain)
 
     async def state(self) -> dict[str, str]:
         return {"status": "ok", "model_version": self._ranker.version}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -102,8 +102,8 @@ class RemoteStages:
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
         return proposal
 
-    async def score(self, matrix: np.ndarray, head: str) -> Scores:
-        return await self._retried(lambda: self._ranker.score.remote(matrix, head), _SCORE_S)
+    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+        return await self._retried(lambda: self._ranker.score.remote(matrix, head, shown, explain), _SCORE_S)
 
     async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any:
         """Call `method` of the Catalogs replica that `key` belongs to."""

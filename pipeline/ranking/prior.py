@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.ranking.contributions import linear_parts
 from pipeline.ranking.table import COLUMN, FEATURES, HEADS, Head
 
 # Set by hand: round figures, from the reading of many sessions, tuned on the development suites.
@@ -57,3 +58,8 @@ def hand_score(matrix: np.ndarray, head: Head | None = None) -> np.ndarray:
             head = "prompt_only" if np.isnan(matrix[0, COLUMN["is_last"]]) else "prompt_history"
     known = np.nan_to_num(matrix.astype(np.float32, copy=False), nan=0.0)
     return np.einsum("nf,f->n", known, _WEIGHTS[head])
+
+
+def hand_parts(matrix: np.ndarray, head: Head, rows: np.ndarray) -> np.ndarray:
+    """What each column adds to the hand-weighted sum of `rows`, less the group's mean; float32 [n_rows, n_features]."""
+    return linear_parts(matrix, _WEIGHTS[head], rows)

@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking.calibrate import Calibration
-from pipeline.ranking.prior import hand_score
+from pipeline.ranking.contributions import TreePaths, linear_parts, strongest
+from pipeline.ranking.prior import hand_parts, hand_score
 from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES, Head
 from pipeline.types import Scores
 
@@ -33,7 +34,7 @@ SIZE_LIMIT_BYTES = 2 * 1024 * 1024
 _FORMAT = 1
 _TOLERANCE = 1e-4  # of golden scores: LightGBM's sums differ in the last bits between builds
 _GOLDEN_ROWS = 8
-
+_PARTS_TOLD = 12  # of a row: several columns often say one thing
 
 _log = logging.getLogger("opensesame.ranker")
 
@@ -92,6 +93,10 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Head(Protocol):
     def raw(self, matrix: Array) -> Array: ...
 
+    def parts(self, matrix: Array, rows: Array) -> Array:
+        """What each feature adds to the raw score of `rows`, less the group's mean; float32 [n_rows, n_features]."""
+        ...
+
 
 class _LogitHead:
     def __init__(self, spec: Logit, names: Sequence[str]) -> None:
@@ -113,6 +118,11 @@ class _LogitHead:
         values = matrix[:, self._columns] - self._center
         return np.asarray(np.where(np.isnan(values), np.float32(0), values) @ self._slope)
 
+    def parts(self, matrix: Array, rows: Array) -> Array:
+        parts = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
+        parts[:, self._columns] = linear_parts(matrix[:, self._columns] - self._center, self._slope, rows)
+        return parts
+
 
 class _TreesHead:
     def __init__(self, spec: Trees, names: Sequence[str]) -> None:
@@ -125,9 +135,13 @@ class _TreesHead:
             raise RankerArtifactError(f"LightGBM cannot read a head: {str(error)[:200]}") from error
         if width != len(names):
             raise RankerArtifactError(f"A head was fitted on {width} features, the artefact names {len(names)}.")
+        self._paths = TreePaths(self._booster)
 
     def raw(self, matrix: Array) -> Array:
         return np.asarray(self._booster.predict(matrix, raw_score=True, num_threads=1), dtype=np.float32)
+
+    def parts(self, matrix: Array, rows: Array) -> Array:
+        return self._paths.parts(matrix, rows)
 
 
 class _BlendHead:
@@ -139,6 +153,10 @@ class _BlendHead:
     def raw(self, matrix: Array) -> Array:
         return np.asarray(self._share * self._trees.raw(matrix) + (1.0 - self._share) * self._logit.raw(matrix))
 
+    def parts(self, matrix: Array, rows: Array) -> Array:
+        trees, logit = self._trees.parts(matrix, rows), self._logit.parts(matrix, rows)
+        return np.asarray(self._share * trees + (1.0 - self._share) * logit)
+
 
 class _LinearHead:
     """The declared linear order of the feature table: nothing is learnt."""
@@ -148,6 +166,9 @@ class _LinearHead:
 
     def raw(self, matrix: Array) -> Array:
         return np.asarray(hand_score(matrix, self._head), dtype=np.float32)
+
+    def parts(self, matrix: Array, rows: Array) -> Array:
+        return hand_parts(matrix, self._head, rows)
 
 
 class Ranker:
@@ -185,8 +206,11 @@ class Ranker:
             ranker._prove(head, artifact.golden[head])
         return ranker
 
-    def score(self, matrix: Array, head: str) -> Scores:
-        """Raw scores and calibrated confidences of one group's matrix [n_candidates, n_features] float32."""
+    def score(self, matrix: Array, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+        """Raw scores and calibrated confidences of one group's matrix [n_candidates, n_features] float32.
+
+        The `explain` best of the rows `shown` (those that may be shown) get their strongest features along.
+        """
         if head not in self._heads:
             raise RankerArtifactError(f"There is no head '{head}': one of {', '.join(self._heads)}.")
         if matrix.ndim != 2 or matrix.shape[1] != len(NAMES):
@@ -195,7 +219,13 @@ class Ranker:
             none = np.zeros(0, dtype=np.float32)
             return Scores(none, none, self.version, head)
         raw = np.asarray(self._heads[head].raw(matrix), dtype=np.float32)
-        return Scores(raw, self._calibration[head].confidence(raw), self.version, head)
+        because: dict[int, tuple[tuple[int, float], ...]] = {}
+        if explain and len(shown):
+            rows = np.asarray(shown, dtype=np.int64)
+            rows = rows[np.argsort(-raw[rows], kind="stable")[:explain]]
+            parts = self._heads[head].parts(matrix, rows)
+            because = {int(row): strongest(part, _PARTS_TOLD) for row, part in zip(rows, parts, strict=True)}
+        return Scores(raw, self._calibration[head].confidence(raw), self.version, head, because)
 
     def _prove(self, head: str, golden: Golden) -> None:
         matrix = np.array([[math.nan if v is None else v for v in row] for row in golden.matrix], dtype=np.float32)

@@ -34,8 +34,6 @@ _VALUE_MAX = 500  # characters
 _WRAPPERS = frozenset(
     ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
 )
-# Who does something goes by many names; one stands in for another where nothing better is known.
-_PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
 # Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
 _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
@@ -48,6 +46,8 @@ _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "name": (("name",), ("", "slug")),
 }
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
+_INTEGER = re.compile(r"-?\d{1,18}")
 
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
@@ -89,8 +89,10 @@ class Session:
         self._by_name: dict[str, list[_Value]] = {}  # oldest first
         self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
+        self._texts: set[str] = set()  # that calls were given
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
+        self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
         if today is None and calls and calls[-1].ts is not None:
             today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
@@ -101,13 +103,15 @@ class Session:
         self._last = len(calls) - 1
 
     def bind(self, operation: Operation) -> Binding:
-        """Arguments of `operation`: required ones from all that was seen, optional ones only from the prompt."""
+        """Arguments of `operation`: required ones from all that was seen, optional ones from the prompt or its last call."""
         template = names.template(operation.path)
         done = self._done.get(operation.key, ())
         together = self._together(template)
         scope = {names.name(raw, "").full: found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
+        speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
+        looks = bool(self._wish.words or refers or done)  # else nothing says anything of optional parameters
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             if location in ("header", "cookie"):
@@ -115,13 +119,21 @@ class Session:
             if parameter.required or location == "path":
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
-                found = self._required(name, parameter, scope, together.get(raw), given)
+                found = self._required(name, parameter, template, scope, together.get(raw), given)
+                if found is None:
+                    found = (self._again(parameter, operation) if done else None) or _guess(parameter)
                 if found is not None and location == "path":
                     scope[name.full] = str(found[0])
-            elif self._wish.words or self._last >= 0:
+            elif looks:
+                found = None
                 name = names.name(raw, template.last)
-                value = self._wish.optional(name, parameter, operation)
-                found = (value, "prompt", -1) if value is not None else self._referred(name, parameter, operation)
+                if speaks or (parameter.enum and self._wish.words):
+                    value = self._wish.optional(name, parameter, operation, self._texts)
+                    found = None if value is None else (value, "prompt", -1)
+                if found is None and refers:
+                    found = self._referred(name, parameter)
+                if found is None and done:
+                    found = self._again(parameter, operation)
             else:
                 continue
             value = None if found is None else coerce(found[0], parameter)
@@ -154,9 +166,12 @@ class Session:
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
             self._done.setdefault(operation.key, []).append((index, arguments))
+            self._latest[operation.key] = (index, call.params)
         if call.method not in ("GET", "HEAD", "OPTIONS"):
             self._last_write = index
         for raw, value in call.params.items():
+            if isinstance(value, str):
+                self._texts.add(value)
             if _is_value(value) or (isinstance(value, list) and value and all(map(_is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
@@ -214,52 +229,72 @@ class Session:
         return together
 
     def _required(
-        self, name: Name, parameter: Parameter, scope: Mapping[str, str], near: Found | None, given: Collection[str]
+        self,
+        name: Name,
+        parameter: Parameter,
+        template: names.Template,
+        scope: Mapping[str, str],
+        near: Found | None,
+        given: Collection[str],
     ) -> Found | None:
         if (value := self._wish.mention(name, parameter, given)) is not None:
             return value, "prompt", -1
         if near is not None:
             return near
-        is_key = parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
+        is_key = _is_key(name, parameter)
         if (is_key or not name.is_generic) and (seen := next(self._values(name, scope), None)) is not None:
             return seen.value, seen.kind, seen.call
         if (value := self._wish.typed(name, parameter, given)) is not None:
             return value, "prompt", -1
-        if is_key and name.entity in _PEOPLE:
-            people = (value for entity in _PEOPLE for value in self._by_entity.get(entity, ()))
+        if is_key and name.entity in names.PEOPLE:
+            people = (value for entity in names.PEOPLE for value in self._by_entity.get(entity, ()))
             if (seen := max(people, key=lambda value: value.call, default=None)) is not None:
                 return seen.value, seen.kind, seen.call
-        if parameter.default is not None:
-            return parameter.default, "default", -1
-        if len(parameter.enum) == 1:
-            return parameter.enum[0], "default", -1
+        if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
+            return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
 
-    def _referred(self, name: Name, parameter: Parameter, operation: Operation) -> Found | None:
+    def _referred(self, name: Name, parameter: Parameter) -> Found | None:
         """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
-        if operation.method != "POST" or name.kind not in ("", "id") or name.is_plural or name.is_generic:
+        if name.kind not in ("", "id") or name.is_plural or name.is_generic:
             return None
         for value in reversed(self._by_entity.get(name.entity, ())):
             if value.call == self._last and value.kind == "path" and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
 
+    def _again(self, parameter: Parameter, operation: Operation) -> Found | None:
+        """What the last call of the operation was given, where that is a setting: a flag, a literal, a number.
+
+        Texts are new with each call; of an optional parameter only a read's settings stay.
+        """
+        call, sent = self._latest.get(operation.key, (-1, {}))
+        value = sent.get(parameter.name)
+        if value is None or parameter.location == "path" or isinstance(value, (dict, list)):
+            return None
+        if not parameter.required and operation.method != "GET":
+            return None
+        if isinstance(value, str) and not parameter.enum:
+            return None
+        return value, "params", call
+
     def _freshen(self, operation: Operation, bound: dict[str, Found], done: list[tuple[int, dict[str, str]]]) -> str:
         """Keeps a call from being repeated as it was, unless a write came in between.
 
-        The last argument from the session gives way to another value of its name that the operation was not
-        given yet. Without one a path keeps what it has (the same thing may be looked at again); any other
+        The argument that says which thing is meant gives way to another value of its name that the operation was
+        not given yet. Without one a path keeps what it has (the same thing may be looked at again); any other
         parameter is taken out of `bound` and named.
         """
-        raw = next((raw for raw in reversed(bound) if bound[raw][1] != "prompt"), "")
-        keys = [p.name for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
-        parameter = next((p for p in operation.parameters if p.name == raw), None)
+        needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
+        keys = [p.name for p in needed]
+        template = names.template(operation.path)
+        parameter = _which(needed, bound, template)
         if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
             return ""
+        raw = parameter.name
         after = -1 if operation.method == "DELETE" else self._last_write
         if not any(i >= after and all(str(bound[k][0]) == given.get(k) for k in keys) for i, given in done):
             return ""
-        template = names.template(operation.path)
         name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
         used = {given.get(raw) for _, given in done}
         for value in self._values(name, {}):
@@ -290,6 +325,31 @@ class Session:
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
 
 
+def _is_key(name: Name, parameter: Parameter) -> bool:
+    """Whether the parameter says which thing is meant."""
+    return parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
+
+
+def _which(needed: Sequence[Parameter], bound: Mapping[str, Found], template: names.Template) -> Parameter | None:
+    """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
+    given = [p for p in needed if bound[p.name][1] not in ("prompt", "default")]
+    keys = [p for p in given if _is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())]
+    return (keys or given)[-1] if given else None
+
+
+def _guess(parameter: Parameter) -> Found | None:
+    """What a required parameter takes when nobody says: JSON of several formats, the default, the only literal."""
+    if parameter.enum and parameter.name.lower().endswith("format"):
+        found = next((literal for literal in parameter.enum if str(literal).lower() == "json"), None)
+        if found is not None:
+            return found, "default", -1
+    if parameter.default is not None:
+        return parameter.default, "default", -1
+    if len(parameter.enum) == 1:
+        return parameter.enum[0], "default", -1
+    return None
+
+
 def _is_value(value: Any) -> bool:
     """Whether an argument can be `value`: a scalar that is not empty, nor longer than an argument is."""
     if isinstance(value, str):
@@ -317,9 +377,10 @@ def coerce(value: Any, parameter: Parameter) -> Any:
             return None
     if kind == "number" and not isinstance(value, bool):
         try:
-            return float(str(value)) if not isinstance(value, int) else value
+            number = value if isinstance(value, int) else int(value) if _INTEGER.fullmatch(str(value)) else float(value)
         except ValueError:
             return None
+        return number if math.isfinite(number) else None
     if kind == "string":
         return value if isinstance(value, str) else None if isinstance(value, bool) else str(value)
     return value

@@ -14,7 +14,7 @@ import re
 _WORD = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _KINDS = {
-    "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "pk": "id",
+    "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "gid": "id", "sid": "id", "pk": "id",
     "number": "number", "num": "number", "no": "number", "index": "number",
     "key": "key", "slug": "slug", "code": "code", "sha": "sha", "hash": "sha", "name": "name", "login": "name",
 }  # fmt: skip
@@ -31,6 +31,8 @@ _GENERIC_WORDS = (
     "position index password secret token scope event events filter fields include expand reason"
 )
 _GENERIC = frozenset(_GENERIC_WORDS.split())
+# Who does something goes by many names; one stands in for another where nothing better is known.
+PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
 _VERB_WORDS = (
     "get list find search fetch read show create add new make insert update modify edit change set delete remove "
     "cancel return exchange send post put by all details detail info information"

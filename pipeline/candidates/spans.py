@@ -63,10 +63,13 @@ _SPAN = re.compile(
         | \b(?=[\w-]{{0,64}}\d)[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{0,6}}_[A-Za-z0-9]{{2,64}}\b
         | \b(?=[A-Za-z0-9]{{0,64}}\d)(?=[A-Za-z0-9]{{0,64}}[A-Za-z])
           (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
-        | \b[A-Z]{{2,10}}-\d{{1,9}}\b)
+        | \b[A-Z]{{2,10}}-\d{{1,9}}\b
+        | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-]))
     | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
+    | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
+    | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
     | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
-    | (?P<number>\#?(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d))
+    | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d))
     """,
     re.VERBOSE,
 )
@@ -74,9 +77,15 @@ _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "in", "to", "for", "a", "an", "on", "at", "&"))
 _PERSON = re.compile(
-    r"\b(?i:i am|i'm|you are|you're|name is|name's|this is)\s+(?!The\b)([A-Z][a-z'’-]+)\s+([A-Z][a-zA-Z'’-]+)"
+    r"\b(?i:i am|i'm|you are|you're|name is|name's|this is|called|named|(?:user|customer|client|guest|patient|employee"
+    r"|contact|member|colleague|candidate|student|passenger|tenant|person)(?: called| named)?,?)"
+    r"\s+(?!The\b)([A-Z][a-z'’-]+)\s+([A-Z][a-zA-Z'’-]+)"
 )
-_ZIP = re.compile(r"(?i:zip ?(?:code)?|postal ?(?:code)?|postcode)\D{0,12}?(\d{5}(?:-\d{4})?)\b|\b[A-Z]{2},? (\d{5})\b")
+_HANDLE = re.compile(r"\b(?i:i am|i'm|you are|you're)\s+([a-z]{2,20})_([a-z]{2,20})_\d{1,9}\b")
+_ZIP = re.compile(
+    r"(?i:zip ?(?:code)?|postal ?(?:code)?|postcode)\D{0,12}?(\d{5}(?:-\d{4})?)\b|\b[A-Z]{2},? (\d{5})\b"
+    r"|\b[A-Z][a-z]{2,20},? (\d{5})(?=[.,;!?\s]|$)|\b(?i:live|lives|living|located|based)\b[^.\n]{0,40}? in (\d{5})\b"
+)
 _PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
 # Words that are capitalised because a sentence begins with them, never because they name something.
 _SENTENCE_STARTERS = frozenset(
@@ -95,7 +104,9 @@ _SENTENCE_STARTERS = frozenset(
 class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
-    kind: str  # quoted url email uuid date pair id slug money number entity opening first_name last_name zip phone
+    # quoted url email uuid date pair id slug code money number latitude longitude
+    # entity opening first_name last_name zip phone
+    kind: str
     value: str
     before: tuple[str, ...]  # the three words before it, nearest first
     after: tuple[str, ...]  # the two words after it
@@ -124,6 +135,15 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
             text = text.rstrip(".,;:!?)")
         elif kind == "money":
             text = re.sub(r"[^\d.]", "", text)
+        elif kind == "number":
+            text = text.replace(",", "")
+        elif kind == "place":
+            found += [
+                _span(prompt, side, number.strip(), match.start(), match.end())
+                for side, number in zip(("latitude", "longitude"), text.split(","), strict=True)
+            ]
+            taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+            continue
         elif kind == "pair" and not _looks_like_pair(text):
             continue
         elif kind == "id" and re.fullmatch(r"#\d+", text):
@@ -136,8 +156,11 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     for match in _PERSON.finditer(prompt):
         found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2), match.start(2), match.end(2)))
+    for match in _HANDLE.finditer(prompt):
+        found.append(_span(prompt, "first_name", match.group(1).capitalize(), match.start(1), match.end(1)))
+        found.append(_span(prompt, "last_name", match.group(2).capitalize(), match.start(2), match.end(2)))
     for match in _ZIP.finditer(prompt):
-        group = 1 if match.group(1) else 2
+        group = int(match.lastindex or 1)
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
     for match in _PHONE.finditer(prompt):
         if sum(c.isdigit() for c in match.group()) >= 9 and not re.fullmatch(r"\d+", match.group()):

@@ -18,7 +18,7 @@ from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
 from pipeline.types import Operation, Parameter
 
-_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "term", "terms", "phrase"))
+_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "kw", "term", "terms", "phrase", "contains"))
 _TEXT = frozenset(("title", "name", "body", "message", "content", "text", "description", "summary", "subject", "note"))
 _NAMED = frozenset(("named", "called", "titled", "name", "title", "saying", "says", "message", "text", "subject"))
 _CUE_NOISE = frozenset(
@@ -45,6 +45,8 @@ _TYPED = {
     "zip": frozenset(("zip", "zipcode", "postcode", "postal")),
     "phone": frozenset(("phone", "telephone", "mobile")),
     "money": frozenset(("amount", "price", "total", "cost")),
+    "latitude": frozenset(("latitude", "lat")),
+    "longitude": frozenset(("longitude", "lng", "lon", "long")),
 }
 _PLAIN_ENUMS = frozenset(
     re.findall(
@@ -53,6 +55,15 @@ _PLAIN_ENUMS = frozenset(
         "value read write a the and or for of in to with",
     )
 )
+_BOUNDS = frozenset(("max", "min", "maximum", "minimum", "budget"))
+_MOST = ("max", "maximum", "under", "below", "most", "within", "less", "cheaper", "than")
+_LEAST = ("min", "minimum", "over", "above", "least", "more")
+_BOUND_WORDS = {"max": _MOST, "maximum": _MOST, "min": _LEAST, "minimum": _LEAST}
+_UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory"}
+_TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
+_YEAR = re.compile(r"19\d\d|20\d\d")
+_PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
+_LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
 
@@ -69,6 +80,26 @@ class Wish:
             self._by_kind.setdefault(span.kind, []).append(span)
         self._mentions = _mentions(self.spans)
         self._quoted = _named(self._by_kind.get("quoted", ()))
+        self._lone = self._standing_alone()
+
+    def _standing_alone(self) -> dict[str, str]:
+        """Values that can only be ids, each with the word before it: long numbers, UUIDs, codes."""
+        others = {span.value for kind in ("zip", "phone") for span in self._by_kind.get(kind, ())}
+        found: dict[str, str] = {}
+        for span in self.spans:
+            long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
+            if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
+                cue = next((word for word in span.before if word not in _CUE_NOISE), "")
+                found.setdefault(span.value, names.singular(cue))
+        return found
+
+    def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
+        """The only id in the prompt, unless a noun before it says that it is another thing's; None for a secret."""
+        if len(self._lone) != 1 or parameter.enum or parameter.type == "boolean" or name.kind == "key":
+            return None
+        value, cue = next(iter(self._lone.items()))
+        is_bare = len(name.words) == 1 and bool(name.kind)
+        return value if is_bare or cue in ("", name.entity, template.last) else None
 
     def speaks_of(self, item: Any) -> bool:
         """Whether the prompt names an item of a list by one of its texts."""
@@ -88,12 +119,21 @@ class Wish:
 
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
+        if not self._mentions and not self._quoted:
+            return None
         values = self._mentions.get(name.entity) if name.full not in _PERSON else None
+        if values is None and not name.is_generic:
+            values = self._mentions.get(name.full)
+        if values is None and name.kind == "name" and name.entity in names.PEOPLE:
+            people = (self._mentions.get(word, ()) for word in names.PEOPLE)
+            values = [value for found in people for value in found if not value.isdigit()]
         if values is None and name.kind in ("", "name", "slug", "key", "code"):
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":
             return None
-        return next((value for value in values if value not in given), values[-1])
+        if name.kind == "id":
+            values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
+        return next((value for value in values if value not in given), values[-1]) or None
 
     def typed(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
         """A span of the type the parameter declares or its name says; None without one."""
@@ -102,7 +142,9 @@ class Wish:
         if parameter.enum:
             return self._literal(parameter)
         words = frozenset(name.words)
-        if parameter.format in ("date", "date-time") or ("date" in self._by_kind and words & _DATE_WORDS):
+        if parameter.format in ("date", "date-time") or (
+            "date" in self._by_kind and words & _DATE_WORDS and (len(words) > 1 or words & _DAY or _is_date(parameter))
+        ):
             return self._date(words, parameter)
         for kind, takers in _TYPED.items():
             if words & takers or parameter.format == kind:
@@ -113,7 +155,11 @@ class Wish:
         if name.full in _PERSON:
             found = self._by_kind.get(_PERSON[name.full])
             return found[0].value if found else None
-        if parameter.type == "string" and words & _FREE_TEXT:
+        if (year := self._year(name, parameter)) is not None:
+            return year
+        if parameter.type in ("integer", "number") and (count := self._counted(name)) is not None:
+            return count
+        if "string" in (parameter.type, parameter.items) and words & _FREE_TEXT and name.kind != "id":
             return self._search_text(name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or _shapes(parameter):
             return self._loose_id(name, parameter, given)
@@ -121,8 +167,11 @@ class Wish:
             return self._by_kind["quoted"][0].value
         return None
 
-    def optional(self, name: Name, parameter: Parameter, operation: Operation) -> Any:
-        """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words."""
+    def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str] = ()) -> Any:
+        """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words.
+
+        What was `sent` before is not searched for again.
+        """
         if parameter.enum:
             return self._literal(parameter, operation)
         if not self.spans:
@@ -130,19 +179,24 @@ class Wish:
         words = frozenset(name.words)
         if "date" in self._by_kind and words & (_FIRST_DAY | _LAST_DAY) and _is_date(parameter):
             return self._date(words, parameter, is_needed=False)
-        for kind in ("email", "zip", "phone"):
+        for kind in ("email", "zip", "phone", "latitude", "longitude"):
             if kind in self._by_kind and words & _TYPED[kind] and len(name.words) == 1:
                 return self._by_kind[kind][0].value
-        if "money" in self._by_kind and words & _TYPED["money"] and name.words[-1] in self.words:
+        if (year := self._year(name, parameter)) is not None:
+            return year
+        if "money" in self._by_kind and words & _TYPED["money"] and (name.words[-1] in self.words or words & _BOUNDS):
             return _money(self._by_kind["money"][0].value, parameter)
         if parameter.type in ("integer", "number"):
             cues = _COUNTS if name.full in _LIMITS else frozenset((name.words[-1],))
-            numbers = self._by_kind.get("number", ())
-            return next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
-        if parameter.type not in ("string", "any"):
+            numbers = [span for span in self._by_kind.get("number", ()) if not _TIMES.intersection(span.after[:1])]
+            found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
+            return found if found is not None else self._counted(name)
+        if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
-        if name.full in _FREE_TEXT:
-            return self._search_text(name, ())
+        if words & _FREE_TEXT and name.kind != "id":
+            return self._search_text(name, sent)
+        if parameter.type == "array":
+            return None
         if name.kind in ("", "id") and not name.is_generic:
             ids = {span.value for span in (*self._by_kind.get("id", ()), *self._by_kind.get("uuid", ()))}
             found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
@@ -151,6 +205,28 @@ class Wish:
         last = names.singular(name.words[-1])
         quoted = self._by_kind.get("quoted", ())
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
+
+    def _year(self, name: Name, parameter: Parameter) -> str | None:
+        """The only year the prompt names, for what is called a year or a season."""
+        if name.words[-1] not in ("year", "season") or parameter.type == "boolean":
+            return None
+        years = {span.value for span in self._by_kind.get("number", ()) if _YEAR.fullmatch(span.value)}
+        return next(iter(years)) if len(years) == 1 else None
+
+    def _counted(self, name: Name) -> str | None:
+        """The number before the parameter's noun or unit: 3 of "the last 3 days" for `days`, 45 of "45 min".
+
+        What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
+        """
+        noun = names.singular(name.words[-1])
+        noun = _UNITS.get(noun, noun)
+        if not all(self.words.intersection(_BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
+            return None
+        for span in self._by_kind.get("number", ()):
+            after = names.singular(span.after[0]) if span.after else ""
+            if after and _UNITS.get(after, after) == noun:
+                return span.value
+        return None
 
     def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
         """The enum literal that the prompt names as a word of its own; None where it names none or two.
@@ -268,7 +344,7 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
     mentions: dict[str, list[str]] = {}
     previous = ""
     for span in found:
-        if span.kind not in ("id", "number", "uuid", "slug"):
+        if span.kind not in ("id", "number", "uuid", "slug", "code"):
             continue
         cues = [word for word in span.before if word not in _CUE_NOISE]
         joined = bool(previous) and span.before[:1] in (("and",), ("or",))

@@ -142,8 +142,17 @@ def test_prompt_gives_typed_values(prompt: str, target: Operation, expected: dic
         ("from May 3rd, 2024 on", query("start_date", format="date"), "2024-05-03"),
         ("between 2024-01-01 and 2024-02-01", query("end_date", format="date"), "2024-02-01"),
         ("mail ada@example.com", query("email"), "ada@example.com"),
+        ("results from the last 3 days", query("days", "integer"), 3),
+        ("a chili under 45 mins", query("maxMinutes", "integer"), 45),
+        ("the byes of 2023", query("season"), "2023"),
+        ("food near 37.7786, -122.3893", query("lat", "number"), 37.7786),
+        ("food near 37.7786, -122.3893", query("lng", "number"), -122.3893),
+        ("about 2,000 calories", query("calories", "integer"), 2000),
         ("I live in zip code 80217", query("zip"), "80217"),
+        ("I live in Denver, 80217", query("zip"), "80217"),
         ("You are Mei Davis in Denver", query("last_name"), "Davis"),
+        ("a new user Tom Reyes wants a list", query("firstName"), "Tom"),
+        ("You are mei_davis_8935", query("first_name"), "Mei"),
         ("pay $12.50", body("amount", "integer", description="in cents"), 1250),
         ("id 123e4567-e89b-12d3-a456-426614174000", query("id", format="uuid"), "123e4567-e89b-12d3-a456-426614174000"),
     ],
@@ -151,6 +160,87 @@ def test_prompt_gives_typed_values(prompt: str, target: Operation, expected: dic
 def test_typed_span_takes_the_form_the_parameter_declares(prompt: str, parameter: Parameter, expected: Any) -> None:
     session = after(prompt=prompt, today=datetime.date(2025, 5, 6))
     assert session.bind(operation("POST", "/things", parameter)).params == {parameter.name: expected}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "expected"),
+    [
+        ("more like 715415 please", operation("GET", "/recipes/{id}/similar"), {"id": "715415"}),
+        ("what about task 1205561234098761?", operation("GET", "/tasks/{task_gid}"), {"task_gid": "1205561234098761"}),
+        (
+            "look into page b55c9c91-384d-452b-81db-d1ef79372b75",
+            operation("GET", "/v1/blocks/{id}"),
+            {"id": "b55c9c91-384d-452b-81db-d1ef79372b75"},
+        ),
+        (
+            "planner of account lena_k, hash 7f1c2ab9",
+            operation("GET", "/planner/{username}", query("hash")),
+            {"username": "lena_k", "hash": "7f1c2ab9"},
+        ),
+        ("mark order 12-08472-90113 as sent", operation("GET", "/orders/{orderId}"), {"orderId": "12-08472-90113"}),
+    ],
+)
+def test_an_id_of_any_form_goes_where_it_belongs(prompt: str, target: Operation, expected: dict[str, Any]) -> None:
+    assert after(prompt=prompt).bind(target).params == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [
+        ("why did the last deploy of docs-aurora fail?", operation("GET", "/deploys/{deploy_id}")),
+        ("rename the field in project 1206001122334455", operation("GET", "/workspaces/{workspace_gid}")),
+        ("compare 715415 with 715416", operation("GET", "/recipes/{id}")),
+        ("it is 7f1c2ab9", operation("GET", "/orders", query("api_key"))),
+        ("journey on 14 May 2024", operation("GET", "/journeys", query("from"))),
+        ("sell the LED strip", operation("POST", "/answers", body("shipping_query_id"))),
+        ("who gave over 45 minutes", operation("GET", "/things", query("maxMinutes", "integer"))),
+    ],
+)
+def test_what_another_thing_is_named_by_stays_missing(prompt: str, target: Operation) -> None:
+    assert after(prompt=prompt).bind(target).params == {}
+
+
+def test_an_id_that_nothing_names_is_not_taken_after_a_call() -> None:
+    made = (operation("GET", "/workspaces"), Call("GET", "/workspaces"))
+    assert after(made, prompt="look at 715415").bind(operation("GET", "/recipes/{id}")).missing == ("id",)
+
+
+def test_json_is_guessed_where_a_format_must_be_chosen() -> None:
+    target = operation("GET", "/weeks", query("format", enum=("xml", "json"), default="xml"))
+    assert after().bind(target) == Binding({"format": "json"}, (), ("format",), {"format": ("default", -1)})
+
+
+def test_settings_of_the_last_call_stay_and_texts_do_not() -> None:
+    pages = operation(
+        "GET",
+        "/things",
+        query("per_page", "integer", required=False),
+        query("sort", enum=("up", "down"), required=False),
+        query("q", required=False),
+    )
+    made = (pages, Call("GET", "/things", {"per_page": 50, "sort": "up", "q": "blue"}))
+    binding = after(made).bind(pages)
+    assert binding.params == {"per_page": 50, "sort": "up"}
+    assert set(binding.origins.values()) == {("params", 0)}
+    note = operation("POST", "/notes", body("text", required=False), body("pinned", "boolean", required=False))
+    assert after((note, Call("POST", "/notes", {"text": "hi", "pinned": True}))).bind(note).params == {}
+
+
+def test_a_repeated_write_goes_to_the_next_thing_with_the_same_details() -> None:
+    move = operation("POST", "/change_order_address", body("order_id"), body("city"), body("country"))
+    session = after(
+        (ORDER, Call("GET", "/get_order_details", {"order_id": "#W11"})),
+        (ORDER, Call("GET", "/get_order_details", {"order_id": "#W22"})),
+        (move, Call("POST", "/change_order_address", {"order_id": "#W22", "city": "Austin", "country": "USA"})),
+    )
+    assert session.bind(move).params == {"order_id": "#W11", "city": "Austin", "country": "USA"}
+
+
+def test_what_was_searched_for_is_not_searched_for_again() -> None:
+    games = operation("GET", "/games", query("search", required=False))
+    made = (games, Call("GET", "/games", {"search": "Celeste"}))
+    assert after(prompt="what else did the makers of Celeste do?").bind(games).params == {"search": "Celeste"}
+    assert after(made, prompt="what else did the makers of Celeste do?").bind(games).params == {}
 
 
 def test_an_id_the_prompt_names_beats_the_history() -> None:
@@ -201,6 +291,8 @@ def test_default_of_a_required_parameter_is_marked_as_a_guess() -> None:
 def test_values_are_cast_to_the_declared_type_or_left_out() -> None:
     assert coerce("42", query("n", "integer")) == 42
     assert coerce("4.5", query("n", "number")) == 4.5
+    assert str(coerce("639620", query("n", "number"))) == "639620"
+    assert coerce("nan", query("n", "number")) is None
     assert coerce("True", query("n", "boolean")) is True
     assert coerce("perhaps", query("n", "boolean")) is None
     assert coerce("x", query("n", "array", items="string")) == ["x"]
@@ -245,7 +337,23 @@ def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
 
 
 @pytest.mark.parametrize(
-    "text", ["a-" * 2048, "A " * 2048, "a_1 " * 1024, "1-" * 2048, "'a" * 2048, "#" * 4096, "a@a." * 1024]
+    "text",
+    [
+        "1-1" * 1400,
+        "1,000" * 800,
+        "1.25,1.25" * 450,
+        "a1" * 2048,
+        "I am a_b_" * 450,
+        "Ab " * 1300,
+        "live in " * 500,
+        "a-" * 2048,
+        "A " * 2048,
+        "a_1 " * 1024,
+        "1-" * 2048,
+        "'a" * 2048,
+        "#" * 4096,
+        "a@a." * 1024,
+    ],
 )
 def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:
     after(prompt=text).bind(ORDER)  # quadratic patterns would hang here

@@ -1,4 +1,8 @@
-"""`opensesame`: what people type. `predict`, `evaluate` and `check-config` run in this process, without Ray."""
+"""`opensesame`: what people type. All but `serve` and `catalogs` runs in this process, without Ray.
+
+Commands of `train/` are declared there and registered here; an error of ours ends each of them in one
+line and exit status 1.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +22,8 @@ from rich.table import Table
 from pipeline import settings as configuration
 from pipeline.errors import OpenSesameError
 from train.evaluate import run as evaluate
+from train.imports.command import run as import_recordings
+from train.synthesize import run as synthesize
 
 app = typer.Typer(
     help="Predict the next API call from an OpenAPI spec, past calls and a sentence of intent.",
@@ -140,9 +146,6 @@ def catalogs(
                 _out.print(f"  {operation['endpoint']}  {operation['summary']}", highlight=False)
 
 
-app.command("evaluate")(evaluate)
-
-
 @app.command("check-config")
 def check_config(config: Annotated[str, typer.Argument(help="A name in configs/ or a path.")] = "local") -> None:
     """Load a configuration as `serve` would and print what holds; exit 1 and say why when it cannot be used."""
@@ -202,6 +205,15 @@ def _errors() -> Iterator[None]:
     except orjson.JSONDecodeError as error:
         _err.print(f"error: the file is not JSON: {error}", style="red", highlight=False)
         sys.exit(1)
+
+
+_TRAINING: dict[str, Callable[..., None]] = {
+    "evaluate": evaluate,
+    "synthesize": synthesize,
+    "import": import_recordings,
+}
+for _name, _command in _TRAINING.items():
+    app.command(_name)(_errors()(_command))
 
 
 if __name__ == "__main__":

@@ -110,38 +110,61 @@ def read_sessions(
     if not found:
         raise BadRequest(f"There are no *.jsonl in {' and '.join(map(str, listed))}.")
     tally = tally if tally is not None else Tally()
-    targets: dict[Path, Target] = {}
-
-    def target_of(file: Path, recording: Recording) -> Target:
-        path = find_spec(recording, file, specs)
-        if path not in targets:
-            targets[path] = open_target(path.read_bytes(), _name(recording, path), limits, split_of=split_of)
-        return targets[path]
-
-    yield from gather(found, lambda file: jsonl.read(file, tally.skipped), target_of, tally)
+    targets = Targets(limits, specs=specs, split_of=split_of)
+    yield from gather(found, lambda file: jsonl.read(file, tally.skipped), targets, tally)
 
 
-def _name(recording: Recording, path: Path) -> str:
-    return recording.spec if recording.spec.endswith(path.suffix) else path.name
+class Targets:
+    """The spec of each recording: the one it names, else the one given for all; each is opened once."""
 
+    def __init__(
+        self,
+        limits: Parse,
+        *,
+        given: Target | None = None,
+        specs: Path | None = None,
+        hosts: Sequence[str] = (),
+        split_of: Callable[[str], str] = always_train,
+    ) -> None:
+        self._limits, self._given, self._specs = limits, given, specs
+        self._hosts, self._split_of = hosts, split_of
+        self._open: dict[Path, Target] = {}
 
-def find_spec(recording: Recording, file: Path, specs: Path | None) -> Path:
-    """The file of the spec that a recording names: beside `file`, in the folder `specs`, or a packaged example."""
-    if not recording.spec:
-        raise BadRequest(f"{file.name}, {recording.where} names no spec.")
-    places = [file.parent / recording.spec, *([specs / recording.spec] if specs else [])]
-    path = next((p for p in places if p.is_file()), None) or packaged_spec(recording.spec)
-    if path is None:
-        raise BadRequest(
-            f"{file.name}, {recording.where}: there is no spec '{recording.spec}' at {' or '.join(map(str, places))}."
-        )
-    return path
+    def of(self, file: Path, recording: Recording) -> Target:
+        """The spec of a recording in `file`.
+
+        Raises:
+            BadRequest: it names none and none was given, or one that is not there.
+            SpecInvalid, TooLarge: it cannot be read.
+        """
+        if not recording.spec:
+            if self._given is None:
+                raise BadRequest(f"{file.name}, {recording.where} names no spec.")
+            return self._given
+        path = self._find(file, recording)
+        if path not in self._open:
+            name = recording.spec if recording.spec.endswith(path.suffix) else path.name
+            self._open[path] = open_target(
+                path.read_bytes(), name, self._limits, hosts=self._hosts, split_of=self._split_of
+            )
+        return self._open[path]
+
+    def _find(self, file: Path, recording: Recording) -> Path:
+        places = [folder / recording.spec for folder in (file.parent, self._specs) if folder is not None]
+        try:
+            path = next((p for p in places if p.is_file()), None) or packaged_spec(recording.spec)
+        except (OSError, ValueError):  # no name a file could have
+            path = None
+        if path is None:
+            tried = " or ".join(map(str, places))
+            raise BadRequest(f"{file.name}, {recording.where}: there is no spec '{recording.spec}' at {tried}.")
+        return path
 
 
 def gather(
     files: Iterable[Path],
     read: Callable[[Path], Iterator[Recording]],
-    target_of: Callable[[Path, Recording], Target],
+    specs: Targets,
     tally: Tally,
 ) -> Iterator[tuple[corpus.Spec, Catalog, list[corpus.Session]]]:
     """The sessions of the recordings that `read` finds in each file, by spec; what is none is counted in `tally`.
@@ -157,7 +180,7 @@ def gather(
         name = file.name if names[file.name] == 1 else f"{file.name}~{names[file.name]}"
         try:
             for recording in read(file):
-                target = target_of(file, recording)
+                target = specs.of(file, recording)
                 targets.setdefault(target.catalog.digest, target)
                 sessions[target.catalog.digest] += sessions_of(recording, name, target, tally)
         except OSError as error:
@@ -219,6 +242,9 @@ def match(requests: Iterable[Request], target: Target, tally: Tally) -> tuple[li
             tally.other_hosts[request.host] += 1
             continue
         found = target.matcher.match(call.method, call.path, call.params)
+        if found is None and call.method == "OPTIONS":
+            tally.skipped["a browser's preflight (OPTIONS)"] += 1
+            continue
         if found is None:
             tally.unmatched[f"{call.method} {outline(call.path)}"] += 1
             continue

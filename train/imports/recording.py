@@ -6,12 +6,17 @@ and what becomes of the others, is `train/recorded.py`'s.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
+from pipeline.errors import BadRequest
 from pipeline.guardrails import METHODS
 from pipeline.types import Call
 from train.imports import contents
@@ -21,6 +26,7 @@ GAP_S = (
 )
 _PATH_MAX = 4096  # characters
 _URL_MAX = 1 << 16
+_FILE_MAX = 1 << 30  # bytes of a JSON file: parsed it takes several times as much memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ def request_of(
     params: dict[str, Any] | None = None,
     *,
     ts: float | None = None,
-    status: int | None = None,
+    status: Any = None,
     body: Any = None,
     where: str = "",
     user: str = "",
@@ -72,9 +78,33 @@ def request_of(
     if len(path) > _PATH_MAX:
         return None
     given = contents.clean_params({**contents.query(query), **(params or {})})
-    status = status if status is not None and 100 <= status <= 599 else None
-    call = Call(method, contents.clean_text(path), given, ts=ts, status=status, body=contents.sample(body))
+    call = Call(method, contents.clean_text(path), given, ts=ts, status=_status(status), body=contents.sample(body))
     return Request(call, where, host, user)
+
+
+def _status(value: Any) -> int | None:
+    """The HTTP status a number or text says; None of 0 (aborted), "-" and anything else."""
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
+        value = int(value)
+    return int(value) if isinstance(value, int | float) and 100 <= value < 600 else None
+
+
+def load_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        BadRequest: no JSON, no object, or over the size that is read at once.
+    """
+    size = file.stat().st_size
+    if size > _FILE_MAX:
+        raise BadRequest(f"{file.name} has {size:,} bytes; {_FILE_MAX:,} are the most that are read at once: split it.")
+    try:
+        found = orjson.loads(file.read_bytes().removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{file.name} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise BadRequest(f"{file.name} holds no JSON object.")
+    return found
 
 
 def by_gap(requests: Iterable[Request], gap_s: float = GAP_S) -> Iterator[Recording]:

@@ -1,0 +1,172 @@
+"""`opensesame import`: recorded traffic becomes a corpus, and what became of each request is said.
+
+Recognises the format, reads the spec, and leaves matching to `train/recorded.py`; registered by the
+command line. Nothing is written where nothing matched, and with `--dry-run` nothing at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pipeline import settings as configuration
+from pipeline.catalog.fetch import Fetcher
+from pipeline.errors import BadRequest
+from pipeline.settings import Settings, packaged_spec
+from train import corpus, recorded
+from train.imports.formats import READERS, recognise
+from train.imports.recording import Recording
+from train.recorded import Tally, Target, Targets
+
+_SHOWN = 10  # of what did not match
+
+
+class Format(enum.StrEnum):
+    """Formats of recordings, as `formats.READERS` has them."""
+
+    jsonl = "jsonl"
+    har = "har"
+    access_log = "access-log"
+    postman = "postman"
+    spans = "spans"
+
+
+class Split(enum.StrEnum):
+    """How sessions are dealt to train, valid and test."""
+
+    train = "train"
+    provider = "provider"
+
+
+def run(
+    files: Annotated[list[Path], typer.Argument(help="Recordings: JSON lines, HAR, access logs, Postman, OTLP spans.")],
+    spec: Annotated[str, typer.Option(help="An OpenAPI file, its URL, or the name of a packaged example.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for sessions.parquet and catalogs.parquet.")] = None,
+    format: Annotated[Format | None, typer.Option(help="Format of the files; else it is recognised.")] = None,
+    specs: Annotated[Path | None, typer.Option(help="Folder of the specs that rows of JSON lines name.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Take requests to this host (* is any text); else those of the spec.")
+    ] = None,
+    split: Annotated[
+        Split, typer.Option(help="All sessions to train, or by provider as synthetic ones.")
+    ] = Split.train,
+    seed: Annotated[int, typer.Option(help="Of --split provider.")] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would match.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    config: Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")] = "local",
+) -> None:
+    """Import recorded sessions, matched to the operations of a spec."""
+    if out is None and not dry_run:
+        raise BadRequest("Say where the sessions go with --out, or look first with --dry-run.")
+    settings = configuration.load(config)
+    tally = Tally()
+
+    def split_of(provider: str) -> str:
+        return corpus.split_of(provider, seed) if split is Split.provider else "train"
+
+    given = _target(spec, settings, host or [], split_of) if spec else None
+    targets = Targets(settings.parse, given=given, specs=specs, hosts=host or [], split_of=split_of)
+    formats: Counter[str] = Counter()
+
+    def read(file: Path) -> Iterator[Recording]:
+        name = format.value if format is not None else recognise(file)
+        formats[name] += 1
+        return READERS[name](file, tally.skipped)
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        made = list(recorded.gather(bar.track(files, description="files"), read, targets, tally))
+    written = bool(made) and not dry_run
+    if written and out is not None:
+        try:
+            corpus.write(made, out)
+        except OSError as error:
+            raise BadRequest(f"{out} cannot be written: {error.strerror or error}.") from None
+    report = summary(tally, made, formats, str(out) if written else None)
+    if json:
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(report, Console(soft_wrap=True, highlight=False))
+    if not made and not dry_run:
+        hint = ": is it the right spec?" if tally.requests and not tally.matched else "."
+        raise BadRequest(f"Nothing was written, for no session could be made of the recordings{hint}")
+
+
+def _target(spec: str, settings: Settings, hosts: list[str], split_of: Any) -> Target:
+    """The spec that `--spec` names."""
+    name, path = spec, Path(spec)
+    if spec.startswith(("http://", "https://")):
+        data = asyncio.run(_fetch(spec, settings))
+        parts = urlsplit(spec)
+        name = f"{parts.hostname}/{PurePosixPath(parts.path).name or 'openapi'}"
+    else:
+        found = path if path.is_file() else packaged_spec(spec)
+        if found is None:
+            raise BadRequest(f"There is no spec '{spec}': name an OpenAPI file, its URL or a packaged example.")
+        data, name = found.read_bytes(), found.name
+    return recorded.open_target(data, name, settings.parse, hosts=hosts, split_of=split_of)
+
+
+async def _fetch(url: str, settings: Settings) -> bytes:
+    fetcher = Fetcher(settings.fetch)
+    try:
+        return (await fetcher.fetch(url)).data
+    finally:
+        await fetcher.close()
+
+
+def summary(tally: Tally, made: list[Any], formats: Counter[str], written: str | None) -> dict[str, Any]:
+    """What became of everything, as `--json` prints it."""
+    return {
+        "formats": dict(formats),
+        "requests": tally.requests,
+        "matched": tally.matched,
+        "other_hosts": dict(tally.other_hosts.most_common(_SHOWN)),
+        "on_other_hosts": tally.other_hosts.total(),
+        "unmatched": dict(tally.unmatched.most_common(_SHOWN)),
+        "not_matched": tally.unmatched.total(),
+        "skipped": dict(tally.skipped),
+        "recordings": tally.recordings,
+        "without_session": dict(tally.lost),
+        "sessions": tally.sessions,
+        "specs": {spec.name: len(sessions) for spec, _, sessions in made},
+        "operations_seen": len(tally.operations),
+        "operations": dict(tally.operations.most_common(_SHOWN)),
+        "written": written,
+    }
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """The summary as text."""
+    requests, matched = report["requests"], report["matched"]
+    share = f" ({matched / requests:.0%})" if requests else ""
+    console.print(f"{requests:,} requests, {matched:,} matched{share} to {report['operations_seen']:,} operations")
+    if report["on_other_hosts"]:
+        hosts = ", ".join(f"{host} {count:,}" for host, count in report["other_hosts"].items())
+        console.print(f"{report['on_other_hosts']:,} to other hosts (--host takes them): {hosts}")
+    for why, count in report["skipped"].items():
+        console.print(f"{count:,} entries left out: {why}")
+    if report["unmatched"]:
+        table = Table("requests", "no operation of the spec", title=f"{report['not_matched']:,} did not match")
+        for endpoint, count in report["unmatched"].items():
+            table.add_row(f"{count:,}", endpoint)
+        console.print(table)
+    for why, count in report["without_session"].items():
+        console.print(f"{count:,} recordings gave no session: {why}")
+    specs = sorted(report["specs"].items(), key=lambda item: -item[1])
+    by_spec = ", ".join(f"{spec} {count:,}" for spec, count in specs[:_SHOWN])
+    by_spec += f" and {len(specs) - _SHOWN:,} specs more" if len(specs) > _SHOWN else ""
+    place = f": {report['written']}" if report["written"] else ", not written"
+    console.print(
+        f"{report['sessions']:,} sessions of {report['recordings']:,} recordings ({by_spec or 'none'}){place}"
+    )

@@ -139,7 +139,7 @@ class Targets:
         """
         if not recording.spec:
             if self._given is None:
-                raise BadRequest(f"{file.name}, {recording.where} names no spec.")
+                raise BadRequest(f"{file.name}, {recording.where} names no spec: give one for all with --spec.")
             return self._given
         path = self._find(file, recording)
         if path not in self._open:

@@ -42,6 +42,8 @@ def test_predict_reads_a_spec_file_and_a_request_file(tmp_path: Path):
         (["check-config", "nope"], "There is no configuration 'nope'"),
         (["catalogs", "--url", "http://127.0.0.1:1"], "does not answer"),
         (["predict", "--url", "http://127.0.0.1:1"], "does not answer"),
+        (["synthesize", "--specs", "nowhere", "--out", "nowhere"], "nowhere is no folder"),
+        (["import", "nowhere.har", "--spec", "billing", "--dry-run"], "nowhere.har cannot be read"),
     ],
 )
 def test_wrong_input_ends_in_one_line_and_status_1(arguments: list[str], says: str):

@@ -21,11 +21,14 @@ from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
 from pipeline.catalog.compile import content_digest
+from pipeline.catalog.entrances import sign_ins
 from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.errors import GeneratorError, StateUnavailable
 from pipeline.ranking import features
+from pipeline.ranking.entry import entry, entry_scores
+from pipeline.ranking.table import Head
 from pipeline.reasons import Reasons
 from pipeline.settings import Settings, Shortlist
 from pipeline.types import (
@@ -41,6 +44,7 @@ from pipeline.types import (
 )
 
 _IMPRESSION_OTHERS = 24
+_SIGN_INS = 3  # operations that sign in, of those who know nothing else to begin with
 _EXPLAINED = 10  # predictions whose features the ranker names; of more the reasons keep to plain evidence
 
 
@@ -111,7 +115,13 @@ def prepare(
     started = time.perf_counter()
     operations = compiled.catalog.operations
     matches = tuple(compiled.matcher.match(call.method, call.path, call.params) for call in query.calls)
-    evidence = gather(compiled, query, matches, prompt_vector, habit, limits)
+    matched = [match.index for match in matches if match is not None]
+    ways_in: list[int] = []
+    offered = habit
+    if not matched and not query.prompt.strip():
+        ways_in = sign_ins(operations, _SIGN_INS)
+        offered = {**{operations[i].key: 1e-6 for i in ways_in}, **habit}  # so that they are shortlisted
+    evidence = gather(compiled, query, matches, prompt_vector, offered, limits)
     session = Session(
         query.calls,
         [None if match is None else operations[match.index] for match in matches],
@@ -120,7 +130,14 @@ def prepare(
     )
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
         block = features.ground_block(evidence).astype(np.float16)
-    order = features.prior_order(block, features.head(query))
+    opening = None
+    if matched or query.prompt.strip():
+        order = features.prior_order(block, _head(query, bool(matched)))
+    else:
+        keys = [operations[i].key for i in evidence.candidates]
+        opening = entry_scores(block, np.isin(evidence.candidates, ways_in), [habit.get(key, 0.0) for key in keys])
+        order = np.argsort(-opening, kind="stable")
+        opening = opening[order]
     block = block[order]
     candidates = []
     for position in order.tolist():
@@ -138,12 +155,12 @@ def prepare(
                 missing_params=binding.missing,
                 guessed_params=binding.guessed,
                 origins=binding.origins,
-                sources=evidence.sources[position],
+                sources=tuple(s for s in evidence.sources[position] if s != "habit" or operation.key in habit),
+                reason="It signs in, as other calls may need." if evidence.candidates[position] in ways_in else "",
             )
         )
     schemas = [operations[i].parameters for i in evidence.candidates[order[: limits.schemas]]]
     fitting = travel.fit(candidates, schemas, travel.LIMIT_BYTES - block.nbytes)
-    matched = [match.index for match in matches if match is not None]
     degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()
     return GroundedQuery(
         digest=compiled.catalog.digest,
@@ -156,6 +173,7 @@ def prepare(
         block=block[: len(fitting)],
         intents=tuple(sorted(verbs.intents(query.prompt))) if query.prompt else (),
         prompt_vector=prompt_vector,
+        entry=None if opening is None else opening[: len(fitting)],
         degraded=degraded,
         ground_s=time.perf_counter() - started,
     )
@@ -201,7 +219,11 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         for i, candidate in enumerate(grounded.candidates)
         if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
     ]
-    scores = await stages.score(matrix, features.head(query), allowed, min(query.k, _EXPLAINED))
+    explain = min(query.k, _EXPLAINED)
+    if grounded.entry is None:
+        scores = await stages.score(matrix, _head(query, bool(grounded.previous)), allowed, explain)
+    else:
+        scores = entry(grounded.entry, matrix, allowed, explain)
     scored_at = time.perf_counter()
 
     order = np.argsort(-scores.raw, kind="stable").tolist()
@@ -291,6 +313,13 @@ def _impression(
         history=grounded.previous,
         has_prompt=bool(query.prompt),
     )
+
+
+def _head(query: Query, has_history: bool) -> Head:
+    """Which of the ranker's heads a query is for; calls of no operation are no history that it could read."""
+    if not query.prompt.strip():
+        return "history_only"
+    return "prompt_history" if has_history else "prompt_only"
 
 
 def _completed(candidate: Candidate, index: int, proposal: Proposal | None, reason: str) -> Candidate:

@@ -383,7 +383,7 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
     "is_action": ("nature", _positive("is_action", "it sets something going")),
     "item": ("nature", _positive("item", "it works on one thing")),
     "depth": ("nature", _when(lambda v: v["depth"] <= 0.25, lambda v: "its path is short")),
-    "needs": ("nature", _when(lambda v: v["needs"] == 0, lambda v: "it needs no identifier")),
+    "needs": ("needs", _when(lambda v: v["needs"] == 0, lambda v: "it needs no identifier")),
     "given": ("nature", _when(lambda v: v["given"] == 0, lambda v: "nothing else has to be filled in for it")),
     "free": ("nature", _positive("free", "it takes a search text")),
     "deprecated": (

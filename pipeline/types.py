@@ -174,6 +174,7 @@ class GroundedQuery:
     block: np.ndarray  # [n_candidates, n_catalog_features] float16, as it is journalled: what depends on the catalog
     intents: tuple[str, ...] = ()  # families of destructive words the prompt asks for, negated ones left out
     prompt_vector: np.ndarray | None = None  # [n_dims] float32, unit length
+    entry: np.ndarray | None = None  # [n_candidates] float32, how likely each opens a session: no prompt, no history
     degraded: tuple[str, ...] = ()
     ground_s: float = 0.0
 
@@ -211,7 +212,7 @@ class Scores:
     raw: np.ndarray  # [n_candidates] float32, higher is better
     confidence: np.ndarray  # [n_candidates] float32, calibrated probability of being the next call
     version: str  # of the ranker, "cold-start" for the declared linear order
-    head: str = ""  # which head scored: prompt_only | prompt_history | history_only
+    head: str = ""  # which head scored: prompt_only | prompt_history | history_only | neither
     # Row -> the features that raise it most above the group's mean: (column, part of the raw score), strongest first.
     because: dict[int, tuple[tuple[int, float], ...]] = dataclasses.field(default_factory=dict)
 

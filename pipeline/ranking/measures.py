@@ -71,9 +71,7 @@ def expected_calibration_error(confidence: Array, correct: Array, bins: int = 10
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if not len(confidence):
         return float("nan")
-    order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(p) * abs(confidence[p].mean() - correct[p].mean()) for p in parts) / len(order))
+    return sum(n * abs(said - was) for said, was, n in reliability(confidence, correct, bins)) / len(confidence)
 
 
 def brier_skill(confidence: Array, correct: Array) -> float:
@@ -94,10 +92,46 @@ def accuracy_at_coverage(confidence: Array, correct: Array, coverage: float = 0.
     return float((correct[sure].sum() + (wanted - sure.sum()) * correct[tied].mean()) / wanted)
 
 
+def reliability(confidence: Array, correct: Array, bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean confidence, accuracy, cases) of bins of equal mass, the least sure first."""
+    confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(bins, len(order))) if len(order) else []
+    return [(float(confidence[p].mean()), float(correct[p].mean()), len(p)) for p in parts]
+
+
+class Resamples:
+    """Bootstrap resamples of whole groups, as their cases are not independent; made once, used for many measures."""
+
+    def __init__(self, groups: Sequence[Hashable], resamples: int = 2000, seed: int = 0) -> None:
+        number: dict[Hashable, int] = {}
+        self._owner = np.array([number.setdefault(group, len(number)) for group in groups])
+        self._sizes = np.bincount(self._owner).astype(np.float64)
+        rng = np.random.default_rng(seed)
+        shares = np.full(len(number), 1.0 / len(number))
+        self._draws = rng.multinomial(len(number), shares, size=resamples).astype(np.float64)
+
+    def means(self, values: Array) -> Array:
+        """The mean over cases in each resample: float64 [resamples, n_columns] of values [n_cases, n_columns]."""
+        sums = np.zeros((len(self._sizes), values.shape[1]))
+        np.add.at(sums, self._owner, values)
+        return (self._draws @ sums) / (self._draws @ self._sizes)[:, None]
+
+
+def edges(samples: Array, level: float = 0.95) -> tuple[float, float]:
+    """The interval that holds the middle `level` of resampled values; NaN among them are left out."""
+    samples = samples[~np.isnan(samples)]
+    if not len(samples):
+        return float("nan"), float("nan")
+    edge = (1.0 - level) / 2.0
+    low, high = np.quantile(samples, [edge, 1.0 - edge])
+    return float(low), float(high)
+
+
 def interval(
     values: Array, groups: Sequence[Hashable], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean; whole groups are resampled, as their cases are not independent."""
+    """Bootstrap interval of the mean; whole groups are resampled."""
     return macro_interval([(values, groups)], resamples, seed, level)
 
 
@@ -105,18 +139,9 @@ def macro_interval(
     suites: Sequence[tuple[Array, Sequence[Hashable]]], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
     """Bootstrap interval of the mean over suites of each suite's mean; groups are resampled within their suite."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros(resamples)
-    suites = [(values, groups) for values, groups in suites if len(values)]
-    if not suites:
-        return float("nan"), float("nan")
-    for values, groups in suites:
-        number: dict[Hashable, int] = {}
-        owner = np.array([number.setdefault(group, len(number)) for group in groups])
-        sums = np.bincount(owner, weights=np.asarray(values, dtype=np.float64))
-        sizes = np.bincount(owner).astype(np.float64)
-        draws = rng.multinomial(len(sizes), np.full(len(sizes), 1.0 / len(sizes)), size=resamples)
-        total += (draws @ sums) / (draws @ sizes)
-    edge = (1.0 - level) / 2.0
-    low, high = np.quantile(total / len(suites), [edge, 1.0 - edge])
-    return float(low), float(high)
+    means = [
+        Resamples(groups, resamples, seed + i).means(np.asarray(values, dtype=np.float64)[:, None])
+        for i, (values, groups) in enumerate(suites)
+        if len(values)
+    ]
+    return edges(np.mean(means, axis=0), level) if means else (float("nan"), float("nan"))

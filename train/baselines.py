@@ -1,20 +1,26 @@
 """What a ranker has to beat: random, BM25, sentence vectors, their union with path overlap, Markov.
 
-Each baseline scores all operations of a catalog for one case; none of them has learnt anything from
-other APIs. They are written apart from the pipeline on purpose: a change there must not move them.
-Called by `train/evaluate.py`.
+Each baseline scores all operations of a catalog for one case; none has learnt anything from other APIs.
+`Markov` alone has seen this API: it counts what followed what in the other groups of the same cases. The
+rest knows the spec only, as the ranker does. They are written apart from the pipeline on purpose: a change
+there must not move them. Called by `train/evaluate.py`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.types import Catalog, Operation
+from train.cases import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
+START, UNKNOWN = -1, -2  # instead of a last operation: no call yet; no call that is an operation
+_BACK_OFF = 4.0  # imaginary observations of the next simpler distribution (Dirichlet smoothing)
 _RRF = 60.0  # Cormack, Clarke, Buettcher 2009
 
 
@@ -71,10 +77,68 @@ def path_overlap(operations: tuple[Operation, ...], last: int) -> Array:
     return out
 
 
-def expected_random(operations: int, ks: tuple[int, ...]) -> Array:
-    """What a random order is expected to reach: hit@k for each k, then reciprocal rank."""
+class Specs(Protocol):
+    """What of `predictors.Specs` is read here."""
+
+    def index(self, case: Case) -> int: ...
+
+    def last(self, case: Case) -> int | None: ...
+
+
+class Markov:
+    """A first-order chain over the operations of each spec, learnt from the cases of the *other* groups.
+
+    Every answer is one transition from the last matched call, or from the start, whatever its variants. A
+    case is scored by P(next | last), which backs off to P(next) and that to uniform: with few groups, or in
+    a large spec, most operations tie, and ties count against it. It has seen sessions of the very API that
+    the ranker is asked about for the first time; it shows what counts learnt here would give.
+    """
+
+    def __init__(self, cases: Iterable[Case], specs: Specs) -> None:
+        self._specs = specs
+        self._all: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)  # spec -> (last, next) -> how often
+        self._of: dict[tuple[str, str], Counter[tuple[int, int]]] = defaultdict(Counter)  # the same of one group
+        seen: set[tuple[str, str, str]] = set()
+        for case in cases:
+            if (case.spec, case.suite, case.case) not in seen:
+                seen.add((case.spec, case.suite, case.case))
+                step = self._state(case), specs.index(case)
+                self._all[case.spec][step] += 1
+                self._of[case.spec, f"{case.suite} {case.cluster}"][step] += 1
+
+    def _state(self, case: Case) -> int:
+        last = self._specs.last(case)
+        return last if last is not None else UNKNOWN if case.events else START
+
+    def _others(self, case: Case) -> Iterable[tuple[int, int, int]]:
+        """(last, next, how often) in the other groups."""
+        own = self._of.get((case.spec, f"{case.suite} {case.cluster}"), Counter())
+        for (last, following), count in self._all[case.spec].items():
+            if (rest := count - own[last, following]) > 0:
+                yield last, following, rest
+
+    def scores(self, case: Case, operations: int) -> Array:
+        """P(next | last) of each operation of the case's spec; float64 [operations]."""
+        state = self._state(case)
+        anywhere, here = np.zeros(operations), np.zeros(operations)
+        for last, following, count in self._others(case):
+            anywhere[following] += count
+            here[following] += count * (last == state)
+        anywhere = (anywhere + _BACK_OFF / operations) / (anywhere.sum() + _BACK_OFF)
+        return (here + _BACK_OFF * anywhere) / (here.sum() + _BACK_OFF)
+
+    def followers(self, case: Case) -> Mapping[int, float]:
+        """How often each operation followed the case's last call in the other groups."""
+        state = self._state(case)
+        return {following: float(count) for last, following, count in self._others(case) if last == state}
+
+
+def expected_random(operations: int, ks: tuple[int, ...], depth: int = 10) -> Array:
+    """What a random order is expected to reach: hit@k for each k, reciprocal rank, NDCG at `depth`."""
+    ranks = np.arange(1, operations + 1)
     hits = [min(1.0, k / operations) for k in ks]
-    return np.array([*hits, float(np.sum(1.0 / np.arange(1, operations + 1))) / operations])
+    gains = np.where(ranks <= depth, 1.0 / np.log2(1.0 + ranks), 0.0)
+    return np.array([*hits, float(np.mean(1.0 / ranks)), float(np.mean(gains))])
 
 
 def _text(operation: Operation) -> str:

@@ -1,178 +1,239 @@
-"""Evaluation: ties and misses count against us, the guard is measured apart, baselines stand beside."""
+"""The whole evaluation: in process, against a server, on the command line; checked against ir-measures."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import ir_measures
 import msgspec
 import numpy as np
 import pytest
+import typer
+import uvicorn
+from ir_measures import RR, Success, nDCG
+from typer.testing import CliRunner
 
 from pipeline import settings
 from pipeline.errors import BadRequest
 from pipeline.ranking import ranker as rankers
-from tests.train.conftest import spec
-from train import evaluate as evaluation
-from train.baselines import Baselines, expected_random, path_overlap
-from train.cases import Case, Event, query_of, read_cases
-from train.evaluate import LocalPredictor, Ranking, evaluate, tables
+from pipeline.stores.embedded import EmbeddedRedis
+from tests.fakes import HashingEncoder
+from tests.serve.conftest import make_app
+from train import predictors
+from train.cases import Case, read_cases
+from train.evaluate import evaluate, run, shuffle_prompts
+from train.predictors import LocalPredictor, Ranking, ServerPredictor, Specs
+from train.report import ARGUMENTS, GUARDED, KS, RANKER, Report
 
-KEYS = ("GET /a", "POST /a", "DELETE /a")
-
-
-def _case(number: int, answer: str, variant: str = "prompt_only", suite: str = "s") -> Case:
-    return Case(
-        suite=suite,
-        case=f"{suite}/{number}",
-        variant=variant,
-        spec="x.json",
-        next=answer,
-        group=f"g{number % 3}",
-        accept=(answer, "GET /a"),
-        prompt="do it",
-    )
-
-
-class _Fixed:
-    """Ranks by the same scores whatever is asked; two operations of twenty are in no shortlist."""
-
-    def __init__(self, scores: list[float], allowed: tuple[bool, ...] = (True, True, True)) -> None:
-        self._scores, self._allowed = scores, allowed
-
-    def rank(self, case: Case) -> Ranking:
-        scores = np.array(self._scores)
-        return Ranking(KEYS, scores, np.full(3, 0.4), np.array(self._allowed), 20, KEYS)
-
-
-def test_hits_ties_and_misses() -> None:
-    cases = [_case(0, "GET /a"), _case(1, "POST /a"), _case(2, "PUT /missing")]
-    report = evaluate(cases, _Fixed([3.0, 1.0, 1.0]))
-    cell = report.cells["ranker, guarded"]["prompt_only"]["s"]
-    assert cell.cases == 3
-    assert cell.values["hit@1"] == pytest.approx(1 / 3)
-    assert cell.values["hit@3"] == pytest.approx(2 / 3)  # POST /a ties with DELETE /a: rank 3
-    assert cell.values["mrr"] == pytest.approx((1 + 1 / 3 + 1 / 20) / 3)
-    assert cell.values["accept@1"] == 1.0
-    low, high = cell.intervals["hit@1"]
-    assert 0.0 <= low <= 1 / 3 <= high <= 1.0
-
-
-def test_the_guard_is_measured_apart() -> None:
-    hidden = _Fixed([1.0, 2.0, 3.0], (True, True, False))
-    rows: dict = evaluation.defaultdict(evaluation._Rows)
-    for case in (_case(0, "POST /a"), _case(1, "DELETE /a")):
-        evaluation._ours(rows, case, hidden.rank(case), guarded_only=False)
-    cells = evaluation._cells(rows)
-    assert cells["ranker"]["prompt_only"]["s"].values["hit@1"] == 0.5  # DELETE first
-    assert cells["ranker, guarded"]["prompt_only"]["s"].values["hit@1"] == 0.5  # POST first, DELETE held back
-    assert cells["ranker"]["prompt_only"]["s"].values["mrr"] == pytest.approx((1 / 2 + 1) / 2)
-    assert cells["ranker, guarded"]["prompt_only"]["s"].values["mrr"] == pytest.approx((1 + 1 / 20) / 2)
-    assert cells["ranker"]["prompt_only"]["s"].values["recall"] == 1.0
-
-
-def test_macro_weighs_suites_not_cases() -> None:
-    cases = [_case(i, "GET /a", suite="many") for i in range(9)] + [_case(0, "PUT /missing", suite="few")]
-    report = evaluate(cases, _Fixed([3.0, 1.0, 0.0]))
-    assert report.value("ranker, guarded", "prompt_only", "hit@1") == 0.5
-    assert report.value("ranker, guarded", "prompt_only", "hit@1", "many") == 1.0
-    assert report.value("random", "prompt_only", "hit@5") == 0.25
-    assert len(tables(report)) == 1
-
-
-def test_variants_are_counted_apart() -> None:
-    cases = [_case(0, "GET /a", "history_only"), _case(1, "PUT /missing", "prompt_history")]
-    report = evaluate(cases, _Fixed([3.0, 1.0, 0.0]))
-    assert report.value("ranker, guarded", "history_only", "hit@1") == 1.0
-    assert report.value("ranker, guarded", "prompt_history", "hit@1") == 0.0
-
-
-def test_nothing_to_evaluate_is_an_error() -> None:
-    with pytest.raises(BadRequest):
-        evaluate([], _Fixed([1.0, 2.0, 3.0]))
-
-
-def test_a_random_order_reaches_what_it_must() -> None:
-    rng = np.random.default_rng(0)
-    ranks = rng.integers(1, 21, size=200_000)
-    expected = expected_random(20, (1, 3, 5, 10))
-    assert expected == pytest.approx([*(np.mean(ranks <= k) for k in (1, 3, 5, 10)), np.mean(1 / ranks)], abs=0.005)
+METHODS = {GUARDED, RANKER, "random", "markov", "bm25", "minilm", "path overlap", "union"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("eval")
-    (folder / "ships.json").write_text(json.dumps(spec("ship", "berth", "cargo")))
-    lines = [
-        {"variant": "prompt_only", "prompt": "search ships by name", "events": [], "next": "GET /search/ships"},
-        {"variant": "prompt_history", "prompt": "delete the berth", "next": "DELETE /ships/{ship_id}/berths/{berth_id}",
-         "events": [{"ts": "2025-01-01T00:00:00Z", "endpoint": "GET /ships/7/berths/3", "params": {}}]},
-        {"variant": "history_only", "prompt": None, "next": "GET /ships/{ship_id}",
-         "events": [{"ts": "2025-01-01T00:00:00Z", "endpoint": "GET /ships", "params": {}}]},
-    ]  # fmt: skip
-    common = {"suite": "ships", "spec": "ships.json", "seq": "q", "pos": 0, "next_params": None, "accept": []}
-    rows = [json.dumps(common | line | {"case": f"ships/{i}", "group": str(i)}) for i, line in enumerate(lines)]
-    (folder / "ships.jsonl").write_text("\n".join(rows) + "\n\n")
-    return folder
+def predictor(examples_folder: Path) -> LocalPredictor:
+    return LocalPredictor(settings.load(), examples_folder, rankers.cold_start(), meaning=False)
 
 
-def test_cases_are_read_and_asked(folder: Path) -> None:
-    cases = read_cases([folder])
-    assert [c.variant for c in cases] == ["prompt_only", "prompt_history", "history_only"]
-    query = query_of(cases[1], settings_source())
-    assert query.calls[0].endpoint == "GET /ships/7/berths/3"
-    assert query.calls[0].ts == 1735689600.0
-    assert cases[0].events == ()
-    assert Event(endpoint="GET /x").params == {}
+@pytest.fixture(scope="module")
+def cases(predictor: LocalPredictor, examples_folder: Path) -> list[Case]:
+    return read_cases([examples_folder], predictor.specs)
 
 
-def settings_source():  # type: ignore[no-untyped-def]
-    from pipeline.types import Source
-
-    return Source(digest="sha256:0")
-
-
-def test_a_line_that_is_no_case_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.jsonl").write_text('{"suite": "s"}\n')
-    with pytest.raises(BadRequest, match=r"bad\.jsonl:1"):
-        read_cases([tmp_path / "bad.jsonl"])
+@pytest.fixture(scope="module")
+def report(predictor: LocalPredictor, cases: list[Case]) -> Report:
+    return evaluate(cases, predictor)
 
 
-def test_the_pipeline_is_measured_with_every_baseline(folder: Path) -> None:
-    predictor = LocalPredictor(settings.load(), folder, rankers.cold_start(), meaning=False)
-    report = evaluate(read_cases([folder]), predictor)
-    assert set(report.cells) == {
-        "ranker, guarded", "ranker", "random", "markov", "bm25", "minilm", "path overlap", "union"
-    }  # fmt: skip
+def test_the_pipeline_is_measured_with_every_baseline(report: Report, cases: list[Case]) -> None:
+    assert set(report.cells) == METHODS
     assert report.ranker == "cold-start"
-    assert report.value("ranker", "prompt_only", "hit@1") == 1.0
-    assert report.value("bm25", "prompt_only", "hit@1") == 1.0
-    assert report.value("bm25", "history_only", "hit@5") == 0.0  # no prompt: all equal, counted against it
-    assert report.value("ranker", "prompt_only", "recall") == 1.0
-    assert {"ece", "brier skill", "hit@1 of surest 30 %"} <= set(report.cells["ranker"]["prompt_only"]["macro"].values)
-    assert len(tables(report)) == 3
+    for by_variant in report.cells.values():
+        assert sum(by["macro"].cases for by in by_variant.values()) == len(cases)
+    for variant in report.variants:
+        assert report.value(RANKER, variant, "hit@3") > report.value("random", variant, "hit@3") + 0.1
+        assert {"ece", "brier skill", "hit@1 of surest 30 %", "recall", *ARGUMENTS} <= set(
+            report.cells[RANKER][variant]["billing"].values
+        )
+        for by_suite in report.cells.values():
+            for cell in by_suite[variant].values():
+                low, high = cell.intervals["hit@1"]
+                assert low - 1e-9 <= cell.values["hit@1"] <= high + 1e-9
+    assert report.value("bm25", "history_only", "hit@10") == 0.0  # no prompt: all equal, counted against it
 
 
-def test_baselines_go_by_what_they_have(folder: Path) -> None:
-    compiled = LocalPredictor(settings.load(), folder, rankers.cold_start(), meaning=False).compiled("ships.json")
-    operations = compiled.catalog.operations
-    index = {o.operation_id: i for i, o in enumerate(operations)}
-    vectors = np.eye(len(operations), dtype=np.float32)
-    scores = Baselines(compiled.catalog, vectors).scores("search cargos", vectors[3], index["get_ship"])
-    assert int(np.argmax(scores["bm25"])) == index["search_cargos"]
-    assert int(np.argmax(scores["minilm"])) == 3
-    near = path_overlap(operations, index["get_ship"])
-    assert near[index["list_berths"]] > near[index["search_ships"]]
-    nothing = Baselines(compiled.catalog, None).scores("zzz", None, None)
-    assert all(np.ptp(one) == 0 for one in nothing.values())
+def test_arguments_are_measured_given_the_right_operation(report: Report) -> None:
+    for variant in ("prompt_history", "history_only"):
+        assert report.value(RANKER, variant, "slot F1") > 0.2
+        assert report.value(RANKER, variant, "path exact") > 0.2
+        assert report.value(RANKER, variant, "hallucinated") <= 0.05
 
 
-def test_shuffled_prompts_come_from_other_groups_of_the_suite() -> None:
-    cases = [
-        msgspec.structs.replace(_case(i, "GET /a", suite="xy"[i % 2]), group=f"g{i}", prompt=f"{'xy'[i % 2]} {i}")
-        for i in range(20)
-    ]
-    for old, new in zip(cases, evaluation.shuffle_prompts(cases), strict=True):
-        assert new.prompt != old.prompt
-        assert str(new.prompt).startswith(old.suite)
-        assert new.next == old.next
+def test_arguments_are_bound_where_the_shortlist_lacks_the_operation(examples_folder: Path, cases: list[Case]) -> None:
+    loaded = settings.load()
+    one = loaded.model_copy(update={"shortlist": loaded.shortlist.model_copy(update={"total": 1})})
+    whole = LocalPredictor(loaded, examples_folder, rankers.cold_start(), meaning=False)
+    short = LocalPredictor(one, examples_folder, rankers.cold_start(), meaning=False)
+    for case in cases[::9]:
+        assert short.rank(case).params == whole.rank(case).params
+
+
+def test_hits_mrr_and_ndcg_agree_with_ir_measures(predictor: LocalPredictor, cases: list[Case], report: Report) -> None:
+    """All operations of the examples are in the shortlist, so both see the same order.
+
+    trec_eval breaks ties by the name of the document, the last in the alphabet first: named so, the answer is last.
+    """
+    names = (*(Success @ k for k in KS), RR, nDCG @ 10)
+    for variant in report.variants:
+        asked = [case for case in cases if case.variant == variant and case.suite == "billing"]
+        judged, scored = [], []
+        for case in asked:
+            ranking = predictor.rank(case)
+            assert len(ranking.operations) == ranking.catalog_size
+            judged.append(ir_measures.Qrel(case.case, f"a {case.next}", 1))
+            coarse = np.round(ranking.scores, 1)  # so that there are ties
+            for key, score in zip(ranking.operations, coarse.tolist(), strict=True):
+                name = f"a {key}" if key == case.next else f"b {key}"
+                scored.append(ir_measures.ScoredDoc(case.case, name, score))
+        theirs = ir_measures.calc_aggregate(names, judged, scored)
+        ours = evaluate(asked, _Coarse(predictor))
+        for name, column in zip(names, (*(f"hit@{k}" for k in KS), "mrr", "ndcg@10"), strict=True):
+            assert ours.value(GUARDED, variant, column, "billing") == pytest.approx(theirs[name])
+
+
+class _Coarse:
+    """The same order with ties and without the guard."""
+
+    specs, version = None, ""
+
+    def __init__(self, predictor: LocalPredictor) -> None:
+        self._predictor = predictor
+
+    def rank(self, case: Case) -> Ranking:
+        ranking = self._predictor.rank(case)
+        everything = np.ones(len(ranking.scores), dtype=bool)
+        return Ranking(
+            ranking.operations, np.round(ranking.scores, 1), ranking.confidence, everything, ranking.catalog_size
+        )
+
+
+def test_an_answer_that_is_no_operation_is_an_error(predictor: LocalPredictor, cases: list[Case]) -> None:
+    wrong = msgspec.structs.replace(cases[0], next="GET /nowhere")
+    with pytest.raises(BadRequest, match="GET /nowhere"):
+        evaluate([wrong], predictor)
+    with pytest.raises(BadRequest, match="no cases"):
+        evaluate([], predictor)
+
+
+def test_shuffled_prompts_come_from_other_groups_of_the_suite(cases: list[Case]) -> None:
+    prompts = {(case.suite, case.prompt): case.group for case in cases if case.prompt}
+    for old, new in zip(cases, shuffle_prompts(cases), strict=True):
+        assert (new.next, bool(new.prompt)) == (old.next, bool(old.prompt))
+        if new.prompt:
+            assert prompts[old.suite, new.prompt] != old.group
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors without weights, as the test's server has them."""
+    monkeypatch.setattr(predictors, "Encoder", lambda settings: HashingEncoder())
+
+
+@pytest.fixture(scope="module")
+def command() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(run)
+    return app
+
+
+@pytest.mark.usefixtures("hashing")
+def test_the_command_writes_tables_json_and_a_chart(
+    command: typer.Typer, examples_folder: Path, tmp_path: Path
+) -> None:
+    asked = [str(examples_folder / "issue-tracker.sessions.jsonl"), "--specs", str(examples_folder)]
+    out = tmp_path / "new" / "report.json"
+    png = tmp_path / "chart.png"
+    options = ["--ranker", "cold-start", "--recall", "--json", str(out), "--png", str(png)]
+    result = CliRunner().invoke(command, asked + options)
+    assert result.exit_code == 0, result.output
+    assert "cold-start" in result.output
+    for text in ("hit@1 (95 %)", "markov has seen this API", "slot", "ECE", "neighbours"):
+        assert text in result.output
+    written = json.loads(out.read_text())
+    assert set(written["cells"]) == METHODS
+    assert 0 <= written["cells"][RANKER]["history_only"]["macro"]["values"]["slot F1"] <= 1
+    assert written["sources"]["history_only"]["issue-tracker"]["neighbours"]["recall"] > 0
+    assert len(written["reliability"]["history_only"]["issue-tracker"]) == 10
+    assert png.read_bytes().startswith(b"\x89PNG\r\n")
+    assert png.stat().st_size > 20_000
+
+
+@pytest.mark.usefixtures("hashing")
+def test_the_command_says_in_one_line_what_is_wrong(
+    command: typer.Typer, examples_folder: Path, tmp_path: Path
+) -> None:
+    sessions = str(examples_folder / "billing.sessions.jsonl")
+    for options in (["--ranker", str(tmp_path / "none.json")], ["--url", "http://127.0.0.1:9"]):
+        result = CliRunner().invoke(command, [sessions, "--specs", str(examples_folder), *options])
+        assert result.exit_code == 1
+        assert len(result.output.strip().splitlines()) == 1, result.output
+        assert result.output.strip().startswith("error: ")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The HTTP application of the service, on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    servers: list[uvicorn.Server] = []
+
+    async def serve(redis_url: str) -> None:
+        async with make_app(redis_url) as app:
+            servers.append(uvicorn.Server(uvicorn.Config(app.asgi, port=port, log_level="error")))
+            await servers[0].serve()
+
+    with EmbeddedRedis.throwaway() as redis:
+        thread = threading.Thread(target=lambda: asyncio.run(serve(redis.url)))
+        thread.start()
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+        servers[0].should_exit = True
+        thread.join(30)
+
+
+@pytest.mark.usefixtures("hashing")
+def test_a_server_answers_like_the_pipeline_in_process(url: str, examples_folder: Path, cases: list[Case]) -> None:
+    asked = [case for case in cases if case.suite == "billing"][::4]
+    loaded = settings.load()
+    remote = evaluate(asked, ServerPredictor(url, Specs(loaded, examples_folder)))
+    local = evaluate(asked, LocalPredictor(loaded, examples_folder))
+    assert set(remote.cells) == METHODS - {RANKER}
+    assert remote.ranker == local.ranker
+    for variant in local.variants:
+        ours, theirs = (report.cells[GUARDED][variant]["billing"].values for report in (local, remote))
+        for column in ("hit@1", "hit@3", "hit@10", "mrr", "ndcg@10", "accept@1", "ece"):
+            assert theirs[column] == pytest.approx(ours[column], abs=1e-3), column
+        assert theirs["slot F1"] > 0
+    for floor in ("bm25", "minilm", "markov"):
+        assert remote.cells[floor] == local.cells[floor]
+
+
+@pytest.mark.slow
+def test_the_evaluation_set_is_above_its_floors(eval_folder: Path) -> None:
+    predictor = LocalPredictor(settings.load(), eval_folder / "specs", meaning=False)
+    files = [eval_folder / "dev" / f"{suite}.jsonl" for suite in ("restbench_tmdb", "tau2_retail")]
+    report = evaluate(read_cases(files), predictor)
+    for variant in report.variants:
+        for floor in ("random", "bm25", "union", "path overlap"):
+            assert report.value(RANKER, variant, "hit@3") > report.value(floor, variant, "hit@3")
+    assert report.value(RANKER, "history_only", "hallucinated") <= 0.01

@@ -1,0 +1,122 @@
+"""How right the arguments are, given the right operation: slots, whole paths, values from nowhere.
+
+A slot is a named argument with its value; both count as text, so 5 and "5" are the same. A value is
+hallucinated when it stands, as a whole word, neither in the prompt (dates, money and numbers in words read as
+such) nor in the history (paths, arguments, answers) and is none of the operation's literals: enum, default,
+example. Sums are kept per case, so that whoever adds them up can resample them. Called by `train/evaluate.py`
+where a case says its `next_params`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pipeline.candidates import spans
+from pipeline.types import Operation, Parameter
+from train.cases import Case
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SUMS = ("right", "predicted", "gold", "hallucinated", "paths right", "paths", "all right", "cases")
+
+
+def count(case: Case, operation: Operation, params: Mapping[str, Any]) -> Array:
+    """One case's SUMS, for the arguments `params` of its right operation; float64 [len(SUMS)]."""
+    gold = {name: plain(value) for name, value in (case.next_params or {}).items()}
+    ours = {name: plain(value) for name, value in params.items()}
+    right = {name for name, value in ours.items() if gold.get(name) == value}
+    declared = {parameter.name: parameter for parameter in operation.parameters}
+    seen = _seen(case)
+    hallucinated = [
+        name for name in ours if not (_is_literal(ours[name], declared.get(name)) or _stands_in(params[name], seen))
+    ]
+    path = [name for name, parameter in declared.items() if parameter.location == "path"]
+    return np.array(
+        [
+            len(right),
+            len(ours),
+            len(gold),
+            len(hallucinated),
+            bool(path) and right.issuperset(path),
+            bool(path),
+            ours == gold,
+            1,
+        ],
+        dtype=np.float64,
+    )
+
+
+def ratios(means: Array) -> dict[str, Array]:
+    """Measures of mean (or summed) SUMS [..., len(SUMS)]; NaN where there is nothing to divide by."""
+    at = {name: means[..., i] for i, name in enumerate(SUMS)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "slot F1": 2.0 * at["right"] / (at["predicted"] + at["gold"]),
+            "path exact": at["paths right"] / at["paths"],
+            "all exact": at["all right"] / at["cases"],
+            "hallucinated": at["hallucinated"] / at["predicted"],
+        }
+
+
+def plain(value: Any) -> str:
+    """A value as text: what a path or a query string would carry; objects and lists as JSON of such texts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict | list):
+        return orjson.dumps(_texts(value), option=orjson.OPT_SORT_KEYS).decode()
+    return str(value)
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _texts(inner) for name, inner in value.items()}
+    return [_texts(inner) for inner in value] if isinstance(value, list) else plain(value)
+
+
+def _is_literal(value: str, parameter: Parameter | None) -> bool:
+    if parameter is None:
+        return False
+    literals = (*parameter.enum, parameter.default, parameter.example)
+    return parameter.type == "boolean" or value in {plain(literal) for literal in literals if literal is not None}
+
+
+def _seen(case: Case) -> str:
+    """Everything the session shows, lower case, a value a line."""
+    prompt = case.prompt or ""
+    today = next((datetime.date.fromisoformat(e.ts[:10]) for e in reversed(case.events) if e.ts), None)
+    texts = [prompt]
+    for span in spans.extract(prompt, today):
+        if span.kind == "date":
+            texts.append(span.value)
+        elif span.kind == "money":  # "29 euros" are 2900 where an API counts cents
+            texts.append(str(round(float(span.value) * 100)))
+    texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
+    for event in case.events:
+        texts.append(urllib.parse.unquote(event.endpoint.partition(" ")[2]))
+        texts += _leaves(event.params)
+        if event.response is not None:
+            texts += _leaves(event.response.body)
+    return "\n".join(texts).lower()
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(inner)
+    else:
+        yield plain(value)
+
+
+def _stands_in(value: Any, seen: str) -> bool:
+    """Whether every scalar of `value` stands in `seen` as a whole word; an underscore ends one, as in `ana_kim_42`."""
+    return all(re.search(rf"(?<![^\W_]){re.escape(leaf.lower())}(?![^\W_])", seen) for leaf in _leaves(value))

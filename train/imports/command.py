@@ -78,14 +78,19 @@ def run(
     given = _target(spec, settings, host or [], split_of) if spec else None
     targets = Targets(settings.parse, given=given, specs=specs, hosts=host or [], split_of=split_of)
     formats: Counter[str] = Counter()
+    with Progress(*Progress.get_default_columns()[:2], console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=len(files))
 
-    def read(file: Path) -> Iterator[Recording]:
-        name = format.value if format is not None else recognise(file)
-        formats[name] += 1
-        return READERS[name](file, tally.skipped)
+        def read(file: Path) -> Iterator[Recording]:
+            name = format.value if format is not None else recognise(file)
+            formats[name] += 1
+            for number, recording in enumerate(READERS[name](file, tally.skipped)):
+                if number % 256 == 0:
+                    bar.update(task, description=f"{file.name}: {tally.requests:,} requests")
+                yield recording
+            bar.advance(task)
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        made = list(recorded.gather(bar.track(files, description="files"), read, targets, tally))
+        made = list(recorded.gather(files, read, targets, tally))
     written = bool(made) and not dry_run
     if written and out is not None:
         try:

@@ -24,6 +24,7 @@ _SAMPLE_KEYS = 64
 _SAMPLE_TEXT = 256  # characters
 _DEPTH = 8
 _FIELDS = 200  # of one query string or form
+_TEXT_MAX = 8192  # characters of a path or prompt that are looked at; guardrails cut them further
 _BODY_MAX = 4 << 20  # bytes of one body that is read as JSON
 
 _SECRET_NAMES = re.compile(
@@ -33,7 +34,7 @@ _SECRET_NAMES = re.compile(
 _PAGE_TOKENS = re.compile(r"(?:^|_)(?:page|next|continuation|sync|start|cursor|pagination|prev|previous)_token$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SECRET_TEXT = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"  # JSON Web Token, RFC 7519
+    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"  # JSON Web Token, RFC 7519
     r"|(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})"
     r"|\b[spr]k_(?:live|test)_\w{8,}|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bxox[abeprs]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{30,}"
@@ -49,7 +50,7 @@ def is_secret(name: str) -> bool:
 
 def clean_text(text: str) -> str:
     """The text without control characters and without what looks like a credential."""
-    return str(guardrails.clean_params({"": _SECRET_TEXT.sub(SECRET, text[:_BODY_MAX])})[""])
+    return str(guardrails.clean_params({"": _SECRET_TEXT.sub(SECRET, text[:_TEXT_MAX])})[""])
 
 
 def clean_params(params: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from train.imports.recording import Recording, Request
 
 _PIECE = 40  # calls of one session of a corpus, as many as a synthetic one has at most
 _OVERLAP = 20  # calls that a longer session's next piece begins with, as its history
+_SERVERS = 1000  # of a document, that are looked at
 _NAMED = re.compile(r"[A-Za-z][A-Za-z-]*\d{0,2}")  # a path segment that is no identifier: "users", "v1"
 
 
@@ -279,24 +280,30 @@ def _is_among(host: str, patterns: Sequence[str]) -> bool:
 
 
 def _hosts(spec: Any) -> tuple[str, ...]:
-    """Patterns of the hosts a document's servers name (OpenAPI 2: `host`); a variable in one is any text."""
+    """Patterns of the hosts a document's servers name (OpenAPI 2: `host`); a variable in one is any text.
+
+    None where a server is anywhere: nothing named, a relative URL, or a variable for the whole host.
+    """
     if not isinstance(spec, dict):
         return ()
-    paths = spec.get("paths")
-    nodes = [spec, *(paths.values() if isinstance(paths, dict) else ())]
-    lists = [n["servers"] for n in nodes if isinstance(n, dict) and isinstance(n.get("servers"), list)]
-    urls = [str(s.get("url", "")) for servers in lists for s in servers[:64] if isinstance(s, dict)]
     if isinstance(spec.get("host"), str):
-        urls.append("//" + spec["host"])
-    found = []
-    for url in urls[:1000]:
+        urls = ["//" + spec["host"]]
+    else:
+        paths = spec.get("paths")
+        items = paths.values() if isinstance(paths, dict) else ()
+        nodes = [spec, *(item for item in items if isinstance(item, dict) and "servers" in item)]
+        lists = [node.get("servers") or [{"url": "/"}] for node in nodes]
+        urls = [
+            str(s.get("url")) for listed in lists if isinstance(listed, list) for s in listed if isinstance(s, dict)
+        ]
+    found: dict[str, None] = {}
+    for url in urls[:_SERVERS]:
         try:
             host = urlsplit(re.sub(r"\{[^{}]*\}", "*", url)).netloc.rpartition("@")[2].lower()
         except ValueError:
             continue
-        host = host.removesuffix(":*").removesuffix(":443").removesuffix(":80")
-        if host == "*" or (url.startswith("{") and not host):
-            return ()  # a server anywhere
-        if host:
-            found.append(host)
-    return tuple(dict.fromkeys(found))
+        host = re.sub(r":(?:\*|443|80)$", "", host)
+        if not host.strip("*"):
+            return ()
+        found[host] = None
+    return tuple(found)

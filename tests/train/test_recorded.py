@@ -223,3 +223,28 @@ def test_groups_are_made_of_sessions_with_and_without_a_prompt(folder: Path) -> 
     assert [g.head for g in groups] == ["history_only"] * 2
     heads = Counter(g.head for g in bootstrap.groups_of(catalog, [prompted], vectors, limits, 7))
     assert heads == Counter(prompt_only=1, prompt_history=2, history_only=2)
+
+
+@pytest.mark.parametrize(
+    ("servers", "hosts"),
+    [
+        ({"servers": [{"url": "https://API.a.example:443/v1"}]}, ("api.a.example",)),
+        ({"servers": [{"url": "https://{tenant}.a.example:{port}/"}]}, ("*.a.example",)),
+        ({"servers": [{"url": "https://a.example:8443"}, {"url": "//b.example"}]}, ("a.example:8443", "b.example")),
+        ({"servers": [{"url": "https://a.example"}, {"url": "/v1"}]}, ()),
+        ({"servers": [{"url": "{base}/v1"}]}, ()),
+        ({"servers": [{"url": "https://{host}/v1"}]}, ()),
+        ({"servers": 5, "paths": {"/a": 7, "/b": {"servers": None}}}, ()),
+        ({}, ()),
+        ({"host": "a.example", "basePath": "/v2"}, ("a.example",)),
+        (
+            {"servers": [{"url": "https://a.example"}], "paths": {"/u": {"servers": [{"url": "https://up.example"}]}}},
+            ("a.example", "up.example"),
+        ),
+    ],
+)
+def test_hosts_are_those_that_servers_name(servers: dict[str, Any], hosts: tuple[str, ...]) -> None:
+    document = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "paths": {"/a": {"get": {}}}} | servers
+    if "host" in servers:
+        document = {"swagger": "2.0"} | {k: v for k, v in document.items() if k != "openapi"}
+    assert recorded.open_target(json.dumps(document).encode(), "x", LIMITS).hosts == hosts

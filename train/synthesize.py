@@ -96,7 +96,9 @@ def reasons(counted: Counter[str]) -> str:
 
 def run(
     specs: Annotated[Path, typer.Option(help="Folder of OpenAPI documents (JSON or YAML).")],
-    out: Annotated[Path, typer.Option(help="Folder for sessions.parquet and catalogs.parquet.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for sessions.parquet and catalogs.parquet; older ones are replaced.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="How many specs at most.")] = 100,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of each spec.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sessions.")] = 7,

@@ -52,7 +52,9 @@ class Split(enum.StrEnum):
 def run(
     files: Annotated[list[Path], typer.Argument(help="Recordings: JSON lines, HAR, access logs, Postman, OTLP spans.")],
     spec: Annotated[str, typer.Option(help="An OpenAPI file, its URL, or the name of a packaged example.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for sessions.parquet and catalogs.parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for sessions.parquet and catalogs.parquet; older ones are replaced.")
+    ] = None,
     format: Annotated[Format | None, typer.Option(help="Format of the files; else it is recognised.")] = None,
     specs: Annotated[Path | None, typer.Option(help="Folder of the specs that rows of JSON lines name.")] = None,
     host: Annotated[

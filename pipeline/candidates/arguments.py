@@ -4,7 +4,8 @@
 prompt); `Session.bind` then fills one operation's parameters in microseconds. A value comes, in this
 order, from: an id the prompt names beside the parameter's entity ("issue 42"), the calls under the same
 path (values that belong together come from one call), the same name, the same entity (`id` of /pets is
-`petId`), a typed span of the prompt, an enum literal it names, a default. What is left is missing.
+`petId`), a typed span of the prompt, an enum literal it names, the setting its last call had, a default. What
+is left is missing. Optional ones come from the prompt, the last call of the operation, or what two calls shared.
 Headers and cookies are never filled. Knows nothing of ranking; called by `pipeline/predict.py`.
 """
 
@@ -13,12 +14,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names
+from pipeline.candidates.fitting import coerce as coerce
+from pipeline.candidates.fitting import fit, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.wish import Wish
 from pipeline.types import Call, Operation, Parameter
@@ -29,7 +31,6 @@ _BODY_VALUES = 250  # of one answer
 _BODY_DEPTH = 4
 _BODY_ITEMS = 20  # of one list
 _BODY_FIELDS = 60  # of one object
-_VALUE_MAX = 500  # characters
 # Fields that only wrap what an answer is about.
 _WRAPPERS = frozenset(
     ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
@@ -45,9 +46,12 @@ _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "code": (("code",), ("",)),
     "name": (("name",), ("", "slug")),
 }
+# What is new with each call, whatever it was the last time.
+_TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
+_SEARCHES = frozenset(("q", "query", "search", "page", "cursor", "offset", "summary", "subject"))
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
-_INTEGER = re.compile(r"-?\d{1,18}")
 
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
@@ -92,6 +96,8 @@ class Session:
         self._texts: set[str] = set()  # that calls were given
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
+        self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
+        self._context: dict[str, Found] = {}  # what a session is about: optional parameters that stay as they were
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
         if today is None and calls and calls[-1].ts is not None:
@@ -101,17 +107,25 @@ class Session:
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
         self._last = len(calls) - 1
+        self._wrote = self._last >= 0 and calls[-1].method not in _READS
+        for raw, value in calls[-1].params.items() if calls else ():
+            name = names.name(raw, "")
+            if name.kind == "id" and len(name.words) > 1 and is_value(value) and raw not in self._context:
+                self._context[raw] = (value, "params", self._last)
 
     def bind(self, operation: Operation) -> Binding:
-        """Arguments of `operation`: required ones from all that was seen, optional ones from the prompt or its last call."""
+        """Arguments of `operation`: required ones from all that was seen, optional ones from prompt or last call."""
         template = names.template(operation.path)
         done = self._done.get(operation.key, ())
         together = self._together(template)
-        scope = {names.name(raw, "").full: found[0] for raw, found in together.items()}
+        scope = {_scope(raw, template): found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
+        is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        looks = bool(self._wish.words or refers or done)  # else nothing says anything of optional parameters
+        looks = bool(
+            self._wish.words or refers or done or self._context
+        )  # else nothing says anything of optional parameters
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             if location in ("header", "cookie"):
@@ -119,11 +133,11 @@ class Session:
             if parameter.required or location == "path":
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
-                found = self._required(name, parameter, template, scope, together.get(raw), given)
+                found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
                     found = (self._again(parameter, operation) if done else None) or _guess(parameter)
                 if found is not None and location == "path":
-                    scope[name.full] = str(found[0])
+                    scope[_scope(raw, template)] = str(found[0])
             elif looks:
                 found = None
                 name = names.name(raw, template.last)
@@ -134,9 +148,11 @@ class Session:
                     found = self._referred(name, parameter)
                 if found is None and done:
                     found = self._again(parameter, operation)
+                if found is None and (carried := self._context.get(raw)) is not None:
+                    found = carried if is_read or not self._wrote else None
             else:
                 continue
-            value = None if found is None else coerce(found[0], parameter)
+            value = None if found is None else fit(found[0], parameter, was_sent=found[1] in ("path", "params"))
             if found is not None and value is not None:
                 bound[raw] = (value, found[1], found[2])
             elif parameter.required or location == "path":
@@ -162,20 +178,33 @@ class Session:
         if operation is None:
             for entity, value in names.guess_path_values(call.path):
                 self._add(_Value(names.name("id", entity), value, index, "path"))
-        self._scopes.append({names.name(raw, "").full: value for raw, value in values.items()})
+        self._scopes.append({_scope(raw, template): value for raw, value in values.items()})
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
             self._done.setdefault(operation.key, []).append((index, arguments))
             self._latest[operation.key] = (index, call.params)
-        if call.method not in ("GET", "HEAD", "OPTIONS"):
+            for raw, value in call.params.items():
+                if is_value(value):
+                    self._take(raw, value, operation.key, index)
+        if call.method not in _READS:
             self._last_write = index
         for raw, value in call.params.items():
             if isinstance(value, str):
                 self._texts.add(value)
-            if _is_value(value) or (isinstance(value, list) and value and all(map(_is_value, value))):
+            if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
             self._read_answer(index, call.body, template)
+
+    def _take(self, raw: str, value: Any, operation: str, index: int) -> None:
+        """Remembers what two operations were given under one name: the account, site or device a session is about."""
+        takers = self._takers.setdefault((raw, str(value)), set())
+        takers.add(operation)
+        name = names.name(raw, "")
+        if len(takers) > 1 and not name.is_generic and name.full not in _SEARCHES:
+            self._context[raw] = (value, "params", index)
+        else:
+            self._context.pop(raw, None)
 
     def _add(self, value: _Value) -> None:
         name = value.name
@@ -206,10 +235,10 @@ class Session:
                         if depth < _BODY_DEPTH:
                             inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
                             stack.append((value, inner, depth + 1))
-                    elif _is_value(value) and not isinstance(value, bool):
+                    elif is_value(value) and not isinstance(value, bool):
                         self._add(_Value(names.name(raw[:60], entity), value, index, "response"))
                         read += 1
-            elif _is_value(node) and not isinstance(node, bool):
+            elif is_value(node) and not isinstance(node, bool):
                 self._add(_Value(names.name("id", entity), node, index, "response"))
                 read += 1
 
@@ -236,6 +265,7 @@ class Session:
         scope: Mapping[str, str],
         near: Found | None,
         given: Collection[str],
+        is_read: bool,
     ) -> Found | None:
         if (value := self._wish.mention(name, parameter, given)) is not None:
             return value, "prompt", -1
@@ -246,6 +276,10 @@ class Session:
             return seen.value, seen.kind, seen.call
         if (value := self._wish.typed(name, parameter, given)) is not None:
             return value, "prompt", -1
+        if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):
+            sent = (value for value in reversed(self._by_name.get(name.full, ())) if value.kind == "params")
+            if (seen := next(sent, None)) is not None:
+                return seen.value, seen.kind, seen.call
         if is_key and name.entity in names.PEOPLE:
             people = (value for entity in names.PEOPLE for value in self._by_entity.get(entity, ()))
             if (seen := max(people, key=lambda value: value.call, default=None)) is not None:
@@ -298,7 +332,7 @@ class Session:
         name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
         used = {given.get(raw) for _, given in done}
         for value in self._values(name, {}):
-            if str(value.value) not in used and (cast := coerce(value.value, parameter)) is not None:
+            if str(value.value) not in used and (cast := fit(value.value, parameter, True)) is not None:
                 bound[raw] = (cast, value.kind, value.call)
                 return ""
         if parameter.location == "path":
@@ -325,6 +359,12 @@ class Session:
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
 
 
+def _scope(raw: str, template: names.Template) -> str:
+    """Under which name a path parameter limits what belongs together: the `id` of a user is not that of a list."""
+    name = names.name(raw, template.resources.get(raw, ""))
+    return f"{name.resource} {name.full}" if name.is_generic else name.full
+
+
 def _is_key(name: Name, parameter: Parameter) -> bool:
     """Whether the parameter says which thing is meant."""
     return parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
@@ -348,42 +388,6 @@ def _guess(parameter: Parameter) -> Found | None:
     if len(parameter.enum) == 1:
         return parameter.enum[0], "default", -1
     return None
-
-
-def _is_value(value: Any) -> bool:
-    """Whether an argument can be `value`: a scalar that is not empty, nor longer than an argument is."""
-    if isinstance(value, str):
-        return 0 < len(value) <= _VALUE_MAX
-    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def coerce(value: Any, parameter: Parameter) -> Any:
-    """`value` as the parameter's declared type, None where it cannot be one."""
-    kind = parameter.type
-    if kind == "array":
-        items = value if isinstance(value, list) else [value]
-        item = Parameter(name=parameter.name, location=parameter.location, type=parameter.items or "any")
-        cast = [coerce(v, item) for v in items]
-        return None if None in cast else cast
-    if isinstance(value, list):
-        return value if kind == "any" else None
-    if kind == "boolean":
-        text = str(value).lower()
-        return text == "true" if text in ("true", "false") else None
-    if kind == "integer" and not isinstance(value, bool):
-        try:
-            return int(str(value))
-        except ValueError:
-            return None
-    if kind == "number" and not isinstance(value, bool):
-        try:
-            number = value if isinstance(value, int) else int(value) if _INTEGER.fullmatch(str(value)) else float(value)
-        except ValueError:
-            return None
-        return number if math.isfinite(number) else None
-    if kind == "string":
-        return value if isinstance(value, str) else None if isinstance(value, bool) else str(value)
-    return value
 
 
 def bind(

@@ -63,11 +63,14 @@ _SPAN = re.compile(
         | \b(?=[\w-]{{0,64}}\d)[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{0,6}}_[A-Za-z0-9]{{2,64}}\b
         | \b(?=[A-Za-z0-9]{{0,64}}\d)(?=[A-Za-z0-9]{{0,64}}[A-Za-z])
           (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
+        | \b(?=[A-Za-z]{{0,64}}\d)(?=[A-Z0-9]{{0,64}}[a-z])(?=[a-z0-9]{{0,64}}[A-Z])[A-Za-z0-9]{{12,64}}\b
         | \b[A-Z]{{2,10}}-\d{{1,9}}\b
+        | (?<![\w.@-])[a-z]{{1,10}}-\d{{3,20}}(?![\w-]) | (?<![\w.@-])\d{{3,12}}-[A-Z]{{1,3}}(?![\w-])
         | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-]))
     | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
+    | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{2,40}}\b)
     | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
     | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d))
     """,
@@ -104,7 +107,7 @@ _SENTENCE_STARTERS = frozenset(
 class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
-    # quoted url email uuid date pair id slug code money number latitude longitude
+    # quoted url email uuid date pair id slug code handle money number latitude longitude
     # entity opening first_name last_name zip phone
     kind: str
     value: str
@@ -148,6 +151,8 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
             continue
         elif kind == "id" and re.fullmatch(r"#\d+", text):
             kind = "number" if len(text) < 8 else "id"
+        elif kind == "handle":
+            text = text[1:]
         if not text:
             continue
         found.append(_span(prompt, kind, text.lstrip("#") if kind == "number" else text, match.start(), match.end()))

@@ -22,7 +22,27 @@ _FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "kw", "te
 _TEXT = frozenset(("title", "name", "body", "message", "content", "text", "description", "summary", "subject", "note"))
 _NAMED = frozenset(("named", "called", "titled", "name", "title", "saying", "says", "message", "text", "subject"))
 _CUE_NOISE = frozenset(
-    ("number", "no", "id", "ids", "called", "named", "is", "the", "nr", "code", "key", "with", "of", "a", "an", "my")
+    (
+        "number",
+        "no",
+        "id",
+        "ids",
+        "called",
+        "named",
+        "is",
+        "was",
+        "are",
+        "were",
+        "the",
+        "nr",
+        "code",
+        "key",
+        "with",
+        "of",
+        "a",
+        "an",
+        "my",
+    )
 )
 _FIRST_DAY = frozenset(("since", "from", "after", "start", "begin", "min", "gte", "gt", "starting", "between"))
 _LAST_DAY = frozenset(("until", "to", "before", "end", "max", "lte", "lt", "till", "through", "and", "ending"))
@@ -63,6 +83,9 @@ _UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "cal
 _TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 _YEAR = re.compile(r"19\d\d|20\d\d")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
+_PREPOSITIONS = frozenset(
+    ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
+)
 _LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
@@ -90,7 +113,7 @@ class Wish:
             long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
             if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
                 cue = next((word for word in span.before if word not in _CUE_NOISE), "")
-                found.setdefault(span.value, names.singular(cue))
+                found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
         return found
 
     def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
@@ -119,7 +142,7 @@ class Wish:
 
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
-        if not self._mentions and not self._quoted:
+        if not self._by_kind:
             return None
         values = self._mentions.get(name.entity) if name.full not in _PERSON else None
         if values is None and not name.is_generic:
@@ -127,6 +150,9 @@ class Wish:
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
             people = (self._mentions.get(word, ()) for word in names.PEOPLE)
             values = [value for found in people for value in found if not value.isdigit()]
+            values = values or [span.value for span in self._by_kind.get("handle", ())]
+        if values is None and len(name.words) > 2 and name.kind:
+            values = self._mentions.get(names.singular(name.words[-2]))  # `payment_dispute_id` of "dispute 50399"
         if values is None and name.kind in ("", "name", "slug", "key", "code"):
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":

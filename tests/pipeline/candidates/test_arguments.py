@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.candidates.arguments import Binding, Session, bind, coerce
+from pipeline.candidates.arguments import Binding, Session, bind
+from pipeline.candidates.fitting import coerce, fit
 from pipeline.catalog.match import Matcher
 from pipeline.catalog.parse import parse_spec
 from pipeline.settings import load
@@ -60,6 +61,14 @@ ORDER = operation("GET", "/get_order_details", query("order_id", description="su
 USER = operation("GET", "/get_user_details", query("user_id"))
 CHARGE = operation("GET", "/charges/{charge}")
 REFUND = operation("POST", "/refunds", body("charge", required=False), body("amount", "integer", required=False))
+LIMITED = operation(
+    "GET",
+    "/limited",
+    query("name", enum=("Rex", "Bella")),
+    query("count", "integer", minimum=1, maximum=9),
+    query("ids", "array", items="integer"),
+    query("days", "number", required=False, maximum=30),
+)
 SEARCH = operation("GET", "/search/movie", query("query"), query("year", "integer", required=False))
 
 
@@ -177,6 +186,18 @@ def test_typed_span_takes_the_form_the_parameter_declares(prompt: str, parameter
             operation("GET", "/planner/{username}", query("hash")),
             {"username": "lena_k", "hash": "7f1c2ab9"},
         ),
+        (
+            "accept dispute 5039911720",
+            operation("POST", "/accept", query("payment_dispute_id")),
+            {"payment_dispute_id": "5039911720"},
+        ),
+        ("order label was se-91230007", operation("GET", "/labels/{label_id}"), {"label_id": "se-91230007"}),
+        (
+            "cut stream aA02skpHXoLrbQm49qIz",
+            operation("GET", "/live/{STREAM_ID}"),
+            {"STREAM_ID": "aA02skpHXoLrbQm49qIz"},
+        ),
+        ("what does @NASA say", operation("GET", "/users/by/{username}"), {"username": "NASA"}),
         ("mark order 12-08472-90113 as sent", operation("GET", "/orders/{orderId}"), {"orderId": "12-08472-90113"}),
     ],
 )
@@ -224,6 +245,58 @@ def test_settings_of_the_last_call_stay_and_texts_do_not() -> None:
     assert set(binding.origins.values()) == {("params", 0)}
     note = operation("POST", "/notes", body("text", required=False), body("pinned", "boolean", required=False))
     assert after((note, Call("POST", "/notes", {"text": "hi", "pinned": True}))).bind(note).params == {}
+
+
+def test_what_two_operations_shared_is_what_the_session_is_about() -> None:
+    zone = query("zone", required=False)
+    hosts, disks = operation("GET", "/hosts", zone), operation("GET", "/disks", zone)
+    made = [(hosts, Call("GET", "/hosts", {"zone": "eu-1"})), (disks, Call("GET", "/disks", {"zone": "eu-1"}))]
+    networks = operation("GET", "/networks", zone)
+    assert after(*made[:1]).bind(networks).params == {}
+    assert after(*made).bind(networks).params == {"zone": "eu-1"}
+    moved = (disks, Call("GET", "/disks", {"zone": "us-2"}))
+    assert after(*made, moved).bind(networks).params == {}
+
+
+def test_an_optional_id_of_the_last_call_stays_for_a_read() -> None:
+    hooks = operation("GET", "/hooks", query("site_id", required=False), query("id", required=False))
+    forms = operation("GET", "/forms", query("site_id", required=False), query("id", required=False))
+    made = (hooks, Call("GET", "/hooks", {"site_id": "s9", "id": "h1"}))
+    assert after(made).bind(forms).params == {"site_id": "s9"}
+
+
+def test_a_plain_setting_comes_from_the_last_call_and_a_new_text_does_not() -> None:
+    target = operation("POST", "/shipments", body("state"), body("message"))
+    made = (operation("POST", "/orders"), Call("POST", "/orders", {"state": "TX", "message": "hi"}))
+    assert after(made).bind(target) == Binding({"state": "TX"}, ("message",), (), {"state": ("params", 0)})
+
+
+def test_the_id_of_another_resource_does_not_limit_the_scope() -> None:
+    members = operation("POST", "/lists/{id}/members", body("user_id"))
+    made = (members, Call("POST", "/lists/77/members", {"user_id": "5"}))
+    pin = operation("POST", "/users/{id}/pinned_lists", body("list_id"))
+    assert after(made, prompt="user 5").bind(pin).params == {"id": "5", "list_id": "77"}
+
+
+@pytest.mark.parametrize(
+    ("value", "parameter", "expected"),
+    [
+        ("Open", query("state", enum=("open", "closed")), "open"),
+        ("merged", query("state", enum=("open", "closed")), None),
+        (["a", "B"], query("tags", "array", items="string", enum=("a", "b")), ["a", "b"]),
+        (["a", "c"], query("tags", "array", items="string", enum=("a", "b")), None),
+        ("7", query("page", "integer", minimum=1, maximum=5), None),
+        ("3", query("page", "integer", minimum=1, maximum=5), 3),
+    ],
+)
+def test_a_value_keeps_to_the_literals_and_bounds_of_its_schema(
+    value: Any, parameter: Parameter, expected: Any
+) -> None:
+    assert fit(value, parameter) == expected
+
+
+def test_a_literal_stays_as_the_client_writes_it() -> None:
+    assert fit("JSON", query("format", enum=("json", "xml")), was_sent=True) == "JSON"
 
 
 def test_a_repeated_write_goes_to_the_next_thing_with_the_same_details() -> None:
@@ -293,6 +366,9 @@ def test_values_are_cast_to_the_declared_type_or_left_out() -> None:
     assert coerce("4.5", query("n", "number")) == 4.5
     assert str(coerce("639620", query("n", "number"))) == "639620"
     assert coerce("nan", query("n", "number")) is None
+    assert coerce({}, query("n", "number")) is None
+    assert coerce(True, query("n", "integer")) is None
+    assert coerce("Ada", body("owner", "object")) is None
     assert coerce("True", query("n", "boolean")) is True
     assert coerce("perhaps", query("n", "boolean")) is None
     assert coerce("x", query("n", "array", items="string")) == ["x"]
@@ -327,11 +403,14 @@ def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
         today=datetime.date(2025, 5, 6),
     )
     everything = f"{prompt}\n{json.dumps([answer, sent], ensure_ascii=False)}\n/elsewhere/12/x"
-    for target in (PET, COMMENT, REFUND, ORDER, SEARCH):
+    for target in (PET, COMMENT, REFUND, ORDER, SEARCH, LIMITED):
         binding = session.bind(target)
         needed = {p.name for p in target.parameters if p.required}
         assert needed == (needed & set(binding.params)) | set(binding.missing)
-        for value in binding.params.values():
+        declared = {p.name: p for p in target.parameters}
+        for name, value in binding.params.items():
+            assert name in declared
+            assert fit(value, declared[name], was_sent=True) == value  # as the schema wants it
             if isinstance(value, str):
                 assert value in everything or json.dumps(value, ensure_ascii=False)[1:-1] in everything
 

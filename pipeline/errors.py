@@ -6,7 +6,8 @@
     ├── Forbidden                  not from this place or with this identity
     ├── NotFound                   no such thing for this tenant
     │   ├── UnknownCatalog
-    │   └── UnknownPrediction
+    │   ├── UnknownPrediction
+    │   └── UnknownModel
     ├── Gone                       it was there, its time is over
     ├── Conflict                   another outcome or body for the same key
     ├── TooLarge                   over a size limit
@@ -17,6 +18,7 @@
     ├── Unavailable                try again, after `retry_after_s`
     │   ├── CatalogPreparing
     │   ├── StateUnavailable
+    │   ├── RegistryUnavailable
     │   └── Overloaded
     ├── GeneratorError             late, broken or garbage; degrades the answer, never fails it
     ├── RankerArtifactError        a saved ranker that must not be served
@@ -65,6 +67,10 @@ class UnknownCatalog(NotFound):
 
 class UnknownPrediction(NotFound):
     slug = "unknown_prediction"
+
+
+class UnknownModel(NotFound):
+    slug = "unknown_model"
 
 
 class Gone(OpenSesameError):
@@ -126,6 +132,10 @@ class CatalogPreparing(Unavailable):
 
 class StateUnavailable(Unavailable):
     slug = "state_unavailable"
+
+
+class RegistryUnavailable(Unavailable):
+    slug = "registry_unavailable"
 
 
 class Overloaded(Unavailable):

@@ -122,7 +122,39 @@ class Embedder(_Deployment):
 
 class Ranker(_Deployment):
     artifact: str
+    folder: str
     threads: pydantic.PositiveInt
+    poll_s: pydantic.PositiveFloat
+    first_look_s: pydantic.NonNegativeFloat
+    score_limit_s: pydantic.PositiveFloat
+
+
+class Registry(_Section):
+    url: str
+    folder: str
+    name: str
+    poll_s: pydantic.PositiveFloat
+    away_s: pydantic.PositiveFloat
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value != "embedded" and not value.startswith(("http://", "https://")):
+            raise ValueError("must be 'embedded' or the http:// or https:// URL of an MLflow server")
+        return value
+
+
+class Models(_Deployment):
+    niceness: int = pydantic.Field(ge=0, le=19)
+    train_num_cpus: pydantic.NonNegativeFloat
+    train_niceness: int = pydantic.Field(ge=0, le=19)
+
+    @pydantic.field_validator("replicas")
+    @classmethod
+    def _one(cls, value: Replicas) -> Replicas:
+        if value.max != 1:
+            raise ValueError("one replica watches the registry; more would do the same work again")
+        return value
 
 
 class Generator(_Deployment):
@@ -205,6 +237,8 @@ class Settings(BaseSettings):
     shortlist: Shortlist
     embedder: Embedder
     ranker: Ranker
+    registry: Registry
+    models: Models
     generator: Generator
     ingress: Ingress
     state: State
@@ -223,6 +257,19 @@ def packaged_spec(name: str) -> Path | None:
     """The file of the packaged example catalog `name`, None when there is none."""
     found = (resource("examples") / f"{name}{suffix}" for suffix in (".yaml", ".json"))
     return next((path for path in found if path.is_file() and path.parent == resource("examples")), None)
+
+
+def under(settings: Settings, var: Path) -> Settings:
+    """The settings with every folder that they leave open lying under `var`."""
+    var = var.resolve()
+    registry = settings.registry.folder or str(var / "mlflow")
+    ranker = settings.ranker.folder or str(var / "ranker")
+    return settings.model_copy(
+        update={
+            "registry": settings.registry.model_copy(update={"folder": registry}),
+            "ranker": settings.ranker.model_copy(update={"folder": ranker}),
+        }
+    )
 
 
 def load(config: str | Path = "local", **changes: dict[str, Any]) -> Settings:

@@ -33,6 +33,7 @@ _MONTHS = {
     for name in names.split()
 }
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_WEEKDAYS = frozenset(("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"))
 _DAYS = {"today": 0, "yesterday": -1, "tomorrow": 1}
 _NUMBER_WORDS = {
     "one": 1,
@@ -54,7 +55,11 @@ _SPAN = re.compile(
     | (?P<url>(?i:https?)://[^\s<>"']{{1,500}})
     | (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,5}})
     | (?P<uuid>(?i:\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b))
-    | (?P<date>\b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b
+    | (?P<range>\b\d{{1,2}}(?:st|nd|rd|th)?\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}}(?:st|nd|rd|th)?
+          \ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
+        | \b(?i:{_MONTH})\.?\ \d{{1,2}}\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}},?\ \d{{4}}\b)
+    | (?P<date>\b\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d\b
+        | \b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b
         | \b(?i:{_MONTH})\.?\ \d{{1,2}}(?:st|nd|rd|th)?,?\ \d{{4}}\b
         | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
         | \b(?i:today|yesterday|tomorrow)\b)
@@ -78,7 +83,7 @@ _SPAN = re.compile(
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
-_CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "in", "to", "for", "a", "an", "on", "at", "&"))
+_CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))
 _PERSON = re.compile(
     r"\b(?i:i am|i'm|you are|you're|name is|name's|this is|called|named|(?:user|customer|client|guest|patient|employee"
     r"|contact|member|colleague|candidate|student|passenger|tenant|person)(?: called| named)?,?)"
@@ -127,6 +132,13 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     taken = bytearray(len(prompt))
     for match in _SPAN.finditer(prompt):
         kind, text = str(match.lastgroup), match.group()
+        if kind == "range":
+            for side, day in zip(("from", "to"), _days(text), strict=False):
+                found.append(
+                    dataclasses.replace(_span(prompt, "date", day, match.start(), match.end()), before=(side,))
+                )
+            taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+            continue
         if kind == "date":
             iso = _iso(text, today)
             if iso is None:
@@ -156,7 +168,7 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
         if not text:
             continue
         found.append(_span(prompt, kind, text.lstrip("#") if kind == "number" else text, match.start(), match.end()))
-        if kind != "slug":
+        if kind not in ("slug", "number", "money"):
             taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
     for match in _PERSON.finditer(prompt):
         found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
@@ -168,8 +180,11 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
         group = int(match.lastindex or 1)
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
     for match in _PHONE.finditer(prompt):
-        if sum(c.isdigit() for c in match.group()) >= 9 and not re.fullmatch(r"\d+", match.group()):
-            found.append(_span(prompt, "phone", match.group(), match.start(), match.end()))
+        text = match.group()
+        if sum(c.isdigit() for c in text) >= 9 and not text.isdigit() and not any(taken[match.start() : match.end()]):
+            found = [s for s in found if s.kind != "number" or not match.start() <= s.start < match.end()]
+            text = re.sub(r"[^+\d]", "", text) if text[0] == "+" else text  # as E.164 writes it
+            found.append(_span(prompt, "phone", text, match.start(), match.end()))
     found += _entities(prompt, taken)
     found.sort(key=lambda span: span.start)
     return tuple(found)
@@ -218,6 +233,17 @@ def _entities(prompt: str, taken: bytearray) -> list[Span]:
     return spans
 
 
+def _days(text: str) -> list[str]:
+    """The two days of "9-12 May 2026", as ISO 8601 dates; none where they are no days of that month."""
+    parts = re.findall(r"[a-z]+|\d+", text.lower())
+    month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
+    *days, year = (int(p) for p in parts if p.isdigit())
+    try:
+        return [datetime.date(year, month, day).isoformat() for day in days]
+    except ValueError:
+        return []
+
+
 def _looks_like_pair(text: str) -> bool:
     """`owner/repo`, not "and/or" or "his/her": one side is no plain lower-case word."""
     left, _, right = text.partition("/")
@@ -233,10 +259,17 @@ def _iso(text: str, today: datetime.date | None) -> str | None:
     parts = re.findall(r"[a-z]+|\d+", lower)
     month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
     digits = [int(p) for p in parts if p.isdigit()]
+    month = month or digits[1]  # 12.04.1988: with dots the day comes first
     try:
         return datetime.date(digits[-1], month, digits[0]).isoformat()
     except ValueError:
         return None
+
+
+def is_time(text: str) -> bool:
+    """Whether a phrase begins with the name of a month or a day: "March 2024", "Saturday"."""
+    first = text.split(maxsplit=1)[0].lower() if text else ""
+    return first in _MONTHS or first in _WEEKDAYS
 
 
 def number_word(word: str) -> int | None:

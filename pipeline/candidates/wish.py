@@ -44,9 +44,49 @@ _CUE_NOISE = frozenset(
         "my",
     )
 )
-_FIRST_DAY = frozenset(("since", "from", "after", "start", "begin", "min", "gte", "gt", "starting", "between"))
-_LAST_DAY = frozenset(("until", "to", "before", "end", "max", "lte", "lt", "till", "through", "and", "ending"))
-_DAY = frozenset(("date", "day", "at", "on", "time", "when", "due", "created", "updated"))
+_FIRST_DAY = frozenset(
+    (
+        "since",
+        "from",
+        "after",
+        "start",
+        "starts",
+        "begin",
+        "min",
+        "gte",
+        "gt",
+        "starting",
+        "between",
+        "checkin",
+        "arrival",
+        "pickup",
+        "in",
+    )
+)
+_LAST_DAY = frozenset(
+    (
+        "until",
+        "to",
+        "before",
+        "end",
+        "ends",
+        "max",
+        "lte",
+        "lt",
+        "till",
+        "through",
+        "and",
+        "ending",
+        "checkout",
+        "out",
+        "dropoff",
+        "departure",
+    )
+)
+_DAY = frozenset(
+    ("date", "day", "at", "on", "time", "when", "due", "created", "updated", "checkin", "checkout", "in", "out")
+)
+_BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
 _LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
 _COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
 _DATE_WORDS = _FIRST_DAY | _LAST_DAY | _DAY
@@ -85,6 +125,9 @@ _YEAR = re.compile(r"19\d\d|20\d\d")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
+)
+_PLURAL_VERBS = frozenset(
+    ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
 )
 _LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
@@ -168,9 +211,7 @@ class Wish:
         if parameter.enum:
             return self._literal(parameter)
         words = frozenset(name.words)
-        if parameter.format in ("date", "date-time") or (
-            "date" in self._by_kind and words & _DATE_WORDS and (len(words) > 1 or words & _DAY or _is_date(parameter))
-        ):
+        if parameter.format in ("date", "date-time") or ("date" in self._by_kind and _takes_day(name, parameter)):
             return self._date(words, parameter)
         for kind, takers in _TYPED.items():
             if words & takers or parameter.format == kind:
@@ -274,6 +315,10 @@ class Wish:
 
     def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
         found = self._by_kind.get("date", ())
+        if _BIRTH.intersection(words):
+            return min((_as_date(span.value, parameter) for span in found), default=None)
+        if len(found) > 1:
+            found = [span for span in found if "born" not in span.before]
         first, last = bool(_FIRST_DAY.intersection(words)), bool(_LAST_DAY.intersection(words))
         for span in found:
             cue = span.before[:1]
@@ -287,7 +332,9 @@ class Wish:
             found = [
                 span
                 for span in self._by_kind.get(kind, ())
-                if span.value not in given and span.value.lower() != name.resource
+                if span.value not in given
+                and span.value.lower() != name.resource
+                and (kind == "quoted" or not spans.is_time(span.value))
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
             if found:
@@ -344,6 +391,12 @@ def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
 
 
+def _takes_day(name: Name, parameter: Parameter) -> bool:
+    """Whether the name alone says that it takes a day: `start_date`, `dropoff_at`; `from` only where more says so."""
+    last = name.words[-1]
+    return last in _DATE_WORDS and (len(name.words) > 1 or last in _DAY or _is_date(parameter))
+
+
 def _is_date(parameter: Parameter) -> bool:
     """Whether a date fits: cursors are named `starting_after` too."""
     says = parameter.description.lower()
@@ -372,6 +425,8 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
     for span in found:
         if span.kind not in ("id", "number", "uuid", "slug", "code"):
             continue
+        if span.kind == "number" and len(span.value) < _LONG_NUMBER and _is_counted(span):
+            continue
         cues = [word for word in span.before if word not in _CUE_NOISE]
         joined = bool(previous) and span.before[:1] in (("and",), ("or",))
         if span.before[:1] in (("am",), ("are",)):
@@ -381,6 +436,12 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
             mentions.setdefault(entity, []).append(span.value)
         previous = entity
     return mentions
+
+
+def _is_counted(span: spans.Span) -> bool:
+    """Whether a number counts what follows it: 40 of "order 40 bags" is no order."""
+    after = span.after[0] if span.after else ""
+    return len(after) > 3 and after != names.singular(after) and after not in _PLURAL_VERBS
 
 
 def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:

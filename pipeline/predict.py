@@ -25,6 +25,7 @@ from pipeline.catalog.entrances import sign_ins
 from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
+from pipeline.catalog.terms import prompt_terms
 from pipeline.errors import GeneratorError, StateUnavailable
 from pipeline.ranking import features
 from pipeline.ranking.entry import entry, entry_scores
@@ -312,6 +313,9 @@ def _impression(
         model_version=scores.version,
         history=grounded.previous,
         has_prompt=bool(query.prompt),
+        head=scores.head,
+        terms=prompt_terms(query.prompt),
+        last_ts=query.calls[-1].ts if query.calls else None,
     )
 
 

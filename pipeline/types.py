@@ -259,6 +259,13 @@ class Impression(msgspec.Struct, frozen=True, omit_defaults=True):
     propensity: float = 1.0
     history: tuple[str, ...] = ()  # operation keys of the last three matched calls
     has_prompt: bool = False
+    head: str = ""  # of the ranker that scored
+    terms: tuple[int, ...] = ()  # hashed stems of the prompt, sorted: `catalog/terms.py`
+    last_ts: float | None = None  # when the last call was made, by the client's clock
+
+    def mentions(self, operation: str) -> bool:
+        """True when the operation was shown or scored here."""
+        return operation in self.shown or operation in self.others
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -279,4 +286,37 @@ class QueryGroup(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: tuple[int, ...]  # 0-3 for shown and others
     outcome: str
     chosen: str = ""  # operation key; may be none of shown and others
+    ts: float = 0.0  # when it was recorded, by the service's clock
+    weight: float = 1.0  # how far the outcome is to be trusted: `feedback.SCALE`
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True):
+    """What was chosen for a prompt: an entry of the prompt memory."""
+
+    terms: tuple[int, ...]  # hashed stems of the prompt, sorted
+    last: str  # operation key of the call before it, "" for none
+    chosen: str  # operation key
+    weight: float = 1.0
+    owner: bytes = b""  # hash of the user, so that it can be forgotten; empty for anonymous
     ts: float = 0.0
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """A call that a user was seen to make, as the catalog knows it."""
+
+    ts: float  # seconds since the epoch, UTC, by the client's clock
+    endpoint: str  # METHOD /path as it was sent
+    operation: str  # METHOD /template; "" when it is none of the catalog
+    once: str = ""  # what tells it from others, where it is not user, lineage, ts and endpoint
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """What happened to a proposition that was suggested."""
+
+    event: Literal["impression", "click", "conversion"]
+    proposition: str  # its id, as the client knows it
+    suggestion_id: str = ""
+    user: str = "anonymous"
+    tenant: str = "local"
+    idempotency_key: str = ""
+    ts: float | None = None  # seconds since the epoch, UTC, by the client's clock

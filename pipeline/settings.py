@@ -196,6 +196,9 @@ class State(_Section):
     catalog_ttl_s: pydantic.PositiveInt
     name_quota: pydantic.PositiveInt
     habit_ttl_s: pydantic.PositiveInt
+    habit_decay: float = pydantic.Field(gt=0, le=1)
+    prompts_max: pydantic.PositiveInt
+    prompts_user_max: pydantic.PositiveInt
     once_ttl_s: pydantic.PositiveInt
     impression_limit_bytes: pydantic.PositiveInt
     timeout_s: pydantic.PositiveFloat
@@ -210,6 +213,14 @@ class State(_Section):
         if value != "embedded" and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must be 'embedded' or a redis://, rediss:// or unix:// URL")
         return value
+
+
+class Journal(_Section):
+    folder: str
+    batch: pydantic.PositiveInt
+    small_groups: pydantic.PositiveInt
+    file_groups: pydantic.PositiveInt
+    retention_days: pydantic.PositiveInt
 
 
 class Guardrails(_Section):
@@ -242,6 +253,7 @@ class Settings(BaseSettings):
     generator: Generator
     ingress: Ingress
     state: State
+    journal: Journal
     guardrails: Guardrails
     log: Log
 

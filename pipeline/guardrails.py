@@ -18,9 +18,9 @@ import orjson
 
 from pipeline import settings
 from pipeline.errors import BadRequest
-from pipeline.types import Call, Candidate, Query, Source
+from pipeline.types import SHOW, Call, Candidate, Query, Source
 
-METHODS = frozenset(("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"))  # OpenAPI 3.1, 4.8.9
+METHODS = frozenset(("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", SHOW))  # OpenAPI 3.1, 4.8.9
 
 URI_MAX = 8000  # octets that everyone should support: RFC 9110, 4.1
 _CONTEXT_MAX = 16  # entries of a query's context, 128 characters each

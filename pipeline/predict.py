@@ -26,13 +26,15 @@ from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.catalog.terms import prompt_terms
-from pipeline.errors import GeneratorError, StateUnavailable
+from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
 from pipeline.ranking import features
 from pipeline.ranking.entry import entry, entry_scores
+from pipeline.ranking.propositions import without_operations
 from pipeline.ranking.table import Head
 from pipeline.reasons import Reasons
 from pipeline.settings import Settings, Shortlist
 from pipeline.types import (
+    SHOW,
     Answer,
     Candidate,
     GroundedQuery,
@@ -112,8 +114,12 @@ def prepare(
     """The half of the story that needs the catalog; pure and synchronous (milliseconds).
 
     `prompt_vector` is float32 [n_dims], unit length, None without a prompt or an embedder.
+
+    Raises:
+        BadRequest: an event names a proposition, and the catalog holds operations.
     """
     started = time.perf_counter()
+    _check_kind(query, compiled)
     operations = compiled.catalog.operations
     matches = tuple(compiled.matcher.match(call.method, call.path, call.params) for call in query.calls)
     matched = [match.index for match in matches if match is not None]
@@ -131,6 +137,8 @@ def prepare(
     )
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
         block = features.ground_block(evidence).astype(np.float16)
+    if compiled.catalog.holds_propositions:
+        block = without_operations(block)
     opening = None
     if matched or query.prompt.strip():
         order = features.prior_order(block, _head(query, bool(matched)))
@@ -317,6 +325,18 @@ def _impression(
         terms=prompt_terms(query.prompt),
         last_ts=query.calls[-1].ts if query.calls else None,
     )
+
+
+def _check_kind(query: Query, compiled: Compiled) -> None:
+    if compiled.catalog.holds_propositions:
+        return
+    for call in query.calls:
+        if call.method == SHOW:
+            raise BadRequest(
+                "An event's endpoint must be 'METHOD /path', such as 'GET /v1/charges/ch_123'; "
+                f"it is {call.path[1:80]!r}, which could only be the id of a proposition; "
+                "this catalog holds operations."
+            )
 
 
 def _head(query: Query, has_history: bool) -> Head:

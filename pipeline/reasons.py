@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.catalog.stem import stems
 from pipeline.ranking.table import COLUMN, DECAYED, FEATURES, PAIRS
-from pipeline.types import Candidate, GroundedQuery, Query
+from pipeline.types import SHOW, Candidate, GroundedQuery, Query
 
 _FAINT = 0.5  # what a thing is by itself, or where it stands, explains less than what binds it to session and prompt
 _SECOND = 0.25  # a second clause is told when its part is at least this share of the first one's
@@ -31,7 +31,6 @@ _FAINTLY = frozenset(
     [f.name for f in FEATURES if f.group in ("prior", "last class")]
     + ["last_order", "past_order", "last_next", "last_prefix", "past_prefix", "last_prefix_of_last"]
 )
-_EARLIER = "one of the calls so far"
 
 # Looked at in this order where the ranker named nothing that can be said.
 _PLAIN = ("generator_rank", "last_supplied", "match", "cosine", "last_lifecycle", "last_same_resource", "last_child",
@@ -69,7 +68,9 @@ class Reasons:
             clauses = clauses[:1]
         said = list(dict.fromkeys(clause for clause, _ in clauses))[:2]
         if not said:
-            return "Nothing is known yet that speaks for another: the order of the list counts."
+            if not self.has_calls and not self._prompt:
+                return "Nothing is known yet that speaks for another: the order of the list counts."
+            return "Nothing in particular speaks for it."
         sentence = ", and ".join(said)
         return sentence[0].upper() + sentence[1:] + "."
 
@@ -117,7 +118,8 @@ class View:
     def words(self) -> str:
         """The prompt's words that stand in the candidate's name or path."""
         c = self.candidate
-        for place, text in (("name", f"{c.summary} {c.operation_id}"), ("near", c.path)):
+        places = {"title": c.summary} if c.is_proposition else {"name": f"{c.summary} {c.operation_id}", "path": c.path}
+        for place, text in places.items():
             if shared := self._reasons.words_shared(text):
                 quoted = [f"'{word[:40]}'" for word in shared[:_WORDS_TOLD]]
                 return f"the prompt's {_listed(quoted)} {'is' if len(quoted) == 1 else 'are'} in its {place}"
@@ -151,6 +153,14 @@ class View:
         if self._reasons.has_calls:
             return f"it came after {self.last} in earlier sessions"
         return "earlier sessions began with it"
+
+    @property
+    def seen(self) -> str:
+        return "seen" if self.candidate.is_proposition else "called"
+
+    @property
+    def earlier(self) -> str:
+        return f"one of {'those' if self.candidate.is_proposition else 'the calls'} so far"
 
     @property
     def has_deprecated(self) -> bool:
@@ -230,7 +240,7 @@ def _repeated(view: View) -> str:
         return ""
     times = round(3 * view["run"])
     often = "at least three times" if times > 2 else "twice"
-    return "it was called last" if times < 2 else f"it was called {often} in a row"
+    return f"it was {view.seen} last" if times < 2 else f"it was {view.seen} {often} in a row"
 
 
 def _counted(view: View) -> str:
@@ -240,14 +250,14 @@ def _counted(view: View) -> str:
     if not times:
         return ""
     often = {1: "once", 2: "twice", 3: "three times"}.get(times, "four times or more")
-    return f"it was called {often} in this session"
+    return f"it was {view.seen} {often} in this session"
 
 
 def _recent(view: View) -> str:
     if not view["recency"] > 0:
         return ""
     ago = round(1 / view["recency"])
-    return "it was called last" if ago == 1 else f"it was called {ago} calls ago"
+    return f"it was {view.seen} last" if ago == 1 else f"it was {view.seen} {ago} steps ago"
 
 
 def _pair(which: str, pair: str) -> tuple[str, Clause]:
@@ -262,7 +272,7 @@ def _pair(which: str, pair: str) -> tuple[str, Clause]:
             return view.values
         if which == "last":
             return _repeated(view) or text.replace("{last}", view.last)
-        return _counted(view) or text.replace("{last}", _EARLIER)
+        return _counted(view) or text.replace("{last}", view.earlier)
 
     return topic, clause
 
@@ -352,13 +362,18 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
     ),
     "past_named": (
         "near",
-        _when(lambda v: v["past_named"] > 0, lambda v: _counted(v) or f"its name shares words with that of {_EARLIER}"),
+        _when(
+            lambda v: v["past_named"] > 0, lambda v: _counted(v) or f"its name shares words with that of {v.earlier}"
+        ),
     ),
     "past_cosine": (
         "near",
-        _when(lambda v: v["past_cosine"] > 0.2, lambda v: _counted(v) or f"in meaning it is close to {_EARLIER}"),
+        _when(lambda v: v["past_cosine"] > 0.2, lambda v: _counted(v) or f"in meaning it is close to {v.earlier}"),
     ),
-    "past_lifecycle": ("near", _positive("past_lifecycle", f"it is a usual kind of step after {_EARLIER}", 0.25)),
+    "past_lifecycle": (
+        "near",
+        _positive("past_lifecycle", "it is a usual kind of step after one of the calls so far", 0.25),
+    ),
     "ready": ("values", _when(lambda v: v["ready"] > 0, _bound)),
     "unbound": ("values", _when(lambda v: v["unbound"] == 0, _bound)),
     "lacking": ("goal", _positive("lacking", "it can supply an identifier that the session has not", 0.3)),
@@ -409,7 +424,14 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
 
 def _named(grounded: GroundedQuery) -> str:
     """How the last operation that was called is spoken of."""
-    return _text(grounded.previous[-1], _NAME_MAX) if grounded.previous else "the last call"
+    if not grounded.previous:
+        return "the last call"
+    last = grounded.previous[-1]
+    method, _, path = last.partition(" ")
+    if method == SHOW:
+        titles = {c.operation: c.summary for c in grounded.candidates}
+        return f"'{_text(titles.get(last, path[1:]), _NAME_MAX)}'"
+    return _text(last, _NAME_MAX)
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Verb = Literal["read", "create", "update", "delete", "action"]
 
+SHOW = "SHOW"  # method of a proposition, which is kept as an operation: it is shown, not called
+PROPOSITION_ID = r"[^\s/?#%{}]{1,128}"  # so that `/{id}` is a path of one literal segment
+
 
 class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     """One argument of an operation; the top-level properties of a request body are parameters too."""
@@ -65,6 +68,15 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
         """`METHOD /template`: how everything learnt names the operation."""
         return f"{self.method} {self.path}"
 
+    @property
+    def is_proposition(self) -> bool:
+        return self.method == SHOW
+
+    @property
+    def endpoint(self) -> str:
+        """How clients name it: its key, a proposition by its id."""
+        return self.operation_id if self.is_proposition else self.key
+
 
 class Catalog(msgspec.Struct, frozen=True, omit_defaults=True):
     """All operations of one spec, in document order, keyed by the hash of its content."""
@@ -75,6 +87,10 @@ class Catalog(msgspec.Struct, frozen=True, omit_defaults=True):
     base_paths: tuple[str, ...] = ()  # path prefixes of the servers ("/api/v3"), without trailing slash, never ""
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()  # what of the spec could not be read, where, and why; at most 100
+
+    @property
+    def holds_propositions(self) -> bool:
+        return bool(self.operations) and self.operations[0].is_proposition
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,6 +174,15 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     @property
     def path(self) -> str:
         return self.operation.split(" ", 1)[1]
+
+    @property
+    def is_proposition(self) -> bool:
+        return self.method == SHOW
+
+    @property
+    def endpoint(self) -> str:
+        """How clients name it: its key, a proposition by its id."""
+        return self.operation_id if self.is_proposition else self.operation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

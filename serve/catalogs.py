@@ -111,8 +111,8 @@ class CatalogsDeployment:
         compiled = await self.library.obtain(source, tenant)
         operations = [
             {
-                "endpoint": operation.key,
-                "operation_id": operation.operation_id or None,
+                "endpoint": operation.endpoint,
+                "operation_id": None if operation.is_proposition else operation.operation_id or None,
                 "summary": operation.summary,
                 "tags": list(operation.tags),
                 "is_destructive": bool(operation.destructive),

@@ -26,7 +26,7 @@ from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import schemas
+from serve import documents, schemas
 from serve.envelope import TITLES, Envelope, problem, problem_document
 from serve.metrics import Metrics
 from serve.remote import RemoteStages
@@ -85,10 +85,10 @@ class Service:
         return _json_response({"prediction_id": receipt.prediction_id, "status": receipt.status}, 202)
 
     async def put_catalog(self, request: Request) -> Response:
-        """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML."""
+        """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML; or a list of propositions."""
         kind = _content_type(request)
         if kind.startswith(("multipart/", "image/", "video/", "audio/")):
-            raise errors.UnsupportedMedia(f"Send the OpenAPI document itself as JSON or YAML, not {kind}.")
+            raise errors.UnsupportedMedia(f"Send the document itself as JSON or YAML, not {kind}.")
         name = _name(request)
         data = await _body(request, self._settings.server.upload_limit_bytes)
         summary = await self._backend.catalogs(
@@ -160,7 +160,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         description="Predicts the next API call from an OpenAPI spec, the calls just made and a sentence of intent.",
     )
     for path, method, handler, docs in (
-        ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, schemas.PredictResponse, 415, 422, 503)),
+        ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, documents.PredictResponse, 415, 422, 503)),
         ("/feedback", "POST", service.feedback, _docs(schemas.FeedbackRequest, None, 404, 409, 410, 415, 503)),
         ("/catalogs", "GET", service.list_catalogs, _docs(None, None, 503)),
         ("/catalogs/{name}", "PUT", service.put_catalog, _docs(bytes, None, 413, 415, 422, 503)),
@@ -256,15 +256,24 @@ def _json_response(value: Any, status: int = 200, headers: dict[str, str] | None
     return Response(schemas.dump(value), status, headers, media_type="application/json")
 
 
-_BODIES = (schemas.PredictRequest, schemas.FeedbackRequest, schemas.PredictResponse, schemas.Problem)
+_BODIES = (
+    schemas.PredictRequest,
+    schemas.FeedbackRequest,
+    documents.PredictResponse,
+    documents.Propositions,
+    documents.Problem,
+)
 
 
 def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, Any]:
     """What /docs says of a route; bodies are read by hand, so FastAPI cannot know."""
     docs: dict[str, Any] = {"responses": {}}
     if body is bytes:
-        document = {"schema": {"type": "string", "format": "binary"}}
-        content = dict.fromkeys(("application/json", "application/yaml", "application/octet-stream"), document)
+        openapi = {"type": "object", "description": "An OpenAPI document.", "required": ["paths"]}
+        offers = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Proposition"}}
+        document = {"schema": {"anyOf": [openapi, {"$ref": "#/components/schemas/Propositions"}, offers]}}
+        content: dict[str, Any] = dict.fromkeys(("application/json", "application/yaml"), document)
+        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
         docs["openapi_extra"] = {"requestBody": {"required": True, "content": content}}
     elif body is not None:
         reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}

@@ -18,10 +18,11 @@ import pydantic
 
 from pipeline.errors import BadRequest, TooLarge
 from pipeline.settings import Settings
-from pipeline.types import Answer, Call, Feedback, Query, Source
+from pipeline.types import PROPOSITION_ID, SHOW, Answer, Call, Feedback, Query, Source
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENDPOINT = re.compile(r"^([A-Za-z]{1,16})\s+(\S.*)$")
+_ID = re.compile(PROPOSITION_ID)
 _DEPTH_MAX = 32  # nesting of params and bodies; far above real calls, far below what recursion survives
 _SAMPLE_ITEMS = 3  # of a list in a response sample: later items look like the first
 _SAMPLE_KEYS = 64
@@ -41,7 +42,9 @@ class Event(_Wire):
     """One past call."""
 
     ts: str | None = pydantic.Field(None, description="ISO 8601; UTC when it names no zone")
-    endpoint: str = pydantic.Field(description="METHOD /path?query", examples=["GET /v1/charges/ch_123"])
+    endpoint: str = pydantic.Field(
+        description="METHOD /path?query; of a catalog of propositions the id", examples=["GET /v1/charges/ch_123"]
+    )
     params: dict[str, Any] = {}
     response: Response | None = None
 
@@ -78,7 +81,9 @@ class PredictRequest(_Wire):
     history: list[OlderEvent] | None = pydantic.Field(None, description="The older form of events.")
     prompt: str | None = None
     spec_url: Annotated[str, pydantic.Field(min_length=1, max_length=2048)] | None = None
-    spec: dict[str, Any] | str | None = pydantic.Field(None, description="An inline OpenAPI document, up to 2 MiB.")
+    spec: dict[str, Any] | list[dict[str, Any]] | str | None = pydantic.Field(
+        None, description="An inline OpenAPI document or list of propositions, up to 2 MiB."
+    )
     catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
     k: int | None = None
     max_predictions: int | None = pydantic.Field(None, description="The older name of k.")
@@ -104,44 +109,6 @@ class FeedbackRequest(_Wire):
     user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
     feedback: Literal["accept", "override", "reject"]
     chosen: Chosen | None = None
-
-
-class Problem(pydantic.BaseModel):
-    """An error (RFC 9457, application/problem+json)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    slug: str
-    request_id: str
-
-
-class PredictionOut(pydantic.BaseModel):
-    rank: int
-    endpoint: str
-    method: str
-    path: str
-    operation_id: str | None
-    summary: str
-    params: dict[str, Any]
-    missing_params: list[str]
-    confidence: float
-    score: float
-    reason: str
-    sources: list[str]
-    is_destructive: bool
-
-
-class PredictResponse(pydantic.BaseModel):
-    prediction_id: str | None
-    predictions: list[PredictionOut]
-    metadata: dict[str, Any]
-
-
-class FeedbackResponse(pydantic.BaseModel):
-    prediction_id: str
-    status: Literal["recorded", "duplicate"]
 
 
 def read_json(body: bytes, model: type[_Wire]) -> Any:
@@ -234,13 +201,15 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     predictions = []
     for p in answer.predictions:
         c = p.candidate
+        offer = c.is_proposition
         predictions.append(
             {
                 "rank": p.rank,
-                "endpoint": c.operation,
-                "method": c.method,
-                "path": c.path,
-                "operation_id": c.operation_id or None,
+                **({"id": c.operation_id, "title": c.summary} if offer else {}),
+                "endpoint": c.endpoint,
+                "method": None if offer else c.method,
+                "path": None if offer else c.path,
+                "operation_id": None if offer else c.operation_id or None,
                 "summary": c.summary,
                 "params": c.params,
                 "missing_params": list(c.missing_params),
@@ -284,11 +253,15 @@ def dump(value: Any) -> bytes:
 def split_endpoint(endpoint: str, place: str) -> tuple[str, str, dict[str, str]]:
     """Method in upper case, path without query, and the query's parameters, of `METHOD /path?query`.
 
+    The id of a proposition stands for SHOW /id; whether the catalog holds any is seen once it is there.
+
     Raises:
         BadRequest: no method, a method that HTTP does not have, or no path.
     """
     found = _ENDPOINT.match(endpoint.strip()) if len(endpoint) <= 8192 else None
     if found is None:
+        if _ID.fullmatch(endpoint.strip()):
+            return SHOW, f"/{endpoint.strip()}", {}
         if len(endpoint) > 8192:
             raise BadRequest(f"{place} is longer than 8192 characters.")
         raise BadRequest(f"{place} must be 'METHOD /path', such as 'GET /v1/charges/ch_123'; it is {endpoint[:80]!r}.")

@@ -99,6 +99,8 @@ def operation_card(operation: Operation) -> str:
     first = _SENTENCE_END.split(operation.description.strip(), maxsplit=1)[0]
     summary = operation.summary.strip().rstrip(".")
     place = f"{operation.method} {' '.join(w for w in _PATH_BREAK.split(operation.path) if w)}"
+    if operation.is_proposition:
+        place = " ".join(operation.tags)
     name = summary or _PATH_BREAK.sub(" ", operation.operation_id).strip()
     if first.rstrip(".").lower() == summary.lower():
         first = ""

@@ -19,6 +19,7 @@ import msgspec
 
 from pipeline.catalog.document import load
 from pipeline.catalog.operations import Reader
+from pipeline.catalog.propositions import lists_propositions, read_propositions
 from pipeline.catalog.schema import Warnings, scalar
 from pipeline.errors import SpecInvalid, TooLarge, Unavailable
 from pipeline.types import Catalog
@@ -35,10 +36,10 @@ _HEAD_BYTES = 8  # a frame is its length, big-endian, and its bytes
 
 
 def parse_spec(data: bytes, limits: Parse) -> Catalog:
-    """The catalog of an OpenAPI document.
+    """The catalog of an OpenAPI document, or of a list of propositions.
 
     Raises:
-        SpecInvalid: the bytes are no OpenAPI document; `where` says the line or JSON pointer.
+        SpecInvalid: the bytes are neither; `where` says the line or JSON pointer.
         TooLarge: more operations or YAML than `limits` allow.
     """
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -47,6 +48,8 @@ def parse_spec(data: bytes, limits: Parse) -> Catalog:
     document = load(data, limits, notes)
     for note in notes:
         warnings.add("#", note)
+    if lists_propositions(document):
+        return read_propositions(document, digest, limits)
     try:
         return Reader(_openapi(document, warnings), warnings, limits).catalog(digest)
     except RecursionError:
@@ -58,7 +61,7 @@ def _openapi(document: Any, warnings: Warnings) -> dict[str, Any]:
     if document is None:
         raise SpecInvalid("The document is empty.")
     if type(document) is not dict:
-        kind = "a list" if type(document) is list else "a text" if type(document) is str else "a single value"
+        kind = "a text" if type(document) is str else "a single value"
         raise SpecInvalid(f"This is {kind}, not an OpenAPI document (an object with `openapi` and `paths`).", "#")
     version = scalar(document.get("openapi", document.get("swagger")))
     paths = document.get("paths")

@@ -90,7 +90,7 @@ def test_a_value_of_nothing_is_no_evidence(name: str):
         ("past_child", {"past_child": 0.8}, "its path continues that of one of the calls so far"),
         ("run", {"is_last": 1.0, "run": 2 / 3}, "it was called twice in a row"),
         ("count", {"count": 0.5, "is_last": 0.0}, "it was called twice in this session"),
-        ("recency", {"recency": 0.25}, "it was called 4 calls ago"),
+        ("recency", {"recency": 0.25}, "it was called 4 steps ago"),
         ("followed", {"followed": 0.5}, f"it followed {LAST} before in this session"),
         ("repeat_habit", {"repeat_habit": 0.2}, ""),  # one call: nothing was repeated
         ("last_lifecycle", {"last_lifecycle": 0.1}, ""),
@@ -101,6 +101,26 @@ def test_a_value_of_nothing_is_no_evidence(name: str):
 )
 def test_a_clause_says_what_its_value_bears_out(name: str, values: dict[str, float], said: str):
     assert say(name, view(**values)) == said
+
+
+def test_words_of_the_path_are_told_where_the_name_has_none():
+    candidate = Candidate(operation="GET /v1/invoices/overdue", summary="Late payers")
+    query = Query(source=Source(), prompt="overdue invoices")
+    said = say("words_path", view(candidate, query, words_path=0.9))
+    assert said == "the prompt's 'overdue' and 'invoices' are in its path"
+
+
+def test_propositions_are_spoken_of_by_their_titles():
+    offers = [
+        Candidate("SHOW /home", "home", "Home insurance", origins={}),
+        Candidate("SHOW /car", "car", "Car insurance", origins={}),
+    ]
+    row = np.full(len(NAMES), np.nan, dtype=np.float32)
+    row[COLUMN["last_same_tag"]] = 1.0
+    query = Query(source=Source(), calls=(Call("SHOW", "/home"),))
+    grounded = GroundedQuery("d", "l", "", 2, ("SHOW /home",), (), tuple(offers), np.stack([row, row])[:, :-3])
+    told = Reasons(query, grounded, np.stack([row, row])).tell(1, [(COLUMN["last_same_tag"], 0.5)])
+    assert told == "It belongs to the same group as 'Home insurance'."
 
 
 def test_words_that_the_operation_has_not_are_never_quoted():

@@ -37,7 +37,7 @@ def test_predict_reads_a_spec_file_and_a_request_file(tmp_path: Path):
     ("arguments", "says"),
     [
         (["predict", "--spec", "no-such-spec"], "There is no spec 'no-such-spec'"),
-        (["predict", "--call", "charges"], "events.0.endpoint must be 'METHOD /path'"),
+        (["predict", "--call", "charges"], "endpoint must be 'METHOD /path'"),
         (["predict", "--k", "99"], "k must be between 1 and 50"),
         (["check-config", "nope"], "There is no configuration 'nope'"),
         (["catalogs", "--url", "http://127.0.0.1:1"], "does not answer"),

@@ -1,0 +1,71 @@
+"""What /docs says of answers and of uploaded lists: models that describe and never read.
+
+Answers are built as plain dicts (`serve.schemas.answer_json`), uploads are read where catalogs are parsed. Used by
+`serve.ingress` for the OpenAPI document of the service.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from pipeline.types import PROPOSITION_ID
+
+
+class Problem(pydantic.BaseModel):
+    """An error (RFC 9457, application/problem+json)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    slug: str
+    request_id: str
+
+
+class Proposition(pydantic.BaseModel):
+    """One of a list that PUT /catalogs takes in place of an OpenAPI document."""
+
+    id: Annotated[str, pydantic.Field(pattern=f"^{PROPOSITION_ID}$")] | int = pydantic.Field(
+        description="Unique in the list; what events, feedback and predictions name it by."
+    )
+    title: Annotated[str, pydantic.Field(min_length=1)]
+    description: str | None = None
+    category: str | None = None
+
+
+class Propositions(pydantic.BaseModel):
+    """The same list with a name of its own; a bare list will do too."""
+
+    title: str | None = None
+    propositions: Annotated[list[Proposition], pydantic.Field(min_length=1)]
+
+
+class PredictionOut(pydantic.BaseModel):
+    rank: int
+    id: str | None = pydantic.Field(None, description="Of a proposition; left out for operations.")
+    title: str | None = pydantic.Field(None, description="Of a proposition; left out for operations.")
+    endpoint: str = pydantic.Field(description="METHOD /template; of a proposition its id.")
+    method: str | None
+    path: str | None
+    operation_id: str | None
+    summary: str
+    params: dict[str, Any]
+    missing_params: list[str]
+    confidence: float
+    score: float
+    reason: str
+    sources: list[str]
+    is_destructive: bool
+
+
+class PredictResponse(pydantic.BaseModel):
+    prediction_id: str | None
+    predictions: list[PredictionOut]
+    metadata: dict[str, Any]
+
+
+class FeedbackResponse(pydantic.BaseModel):
+    prediction_id: str
+    status: Literal["recorded", "duplicate"]

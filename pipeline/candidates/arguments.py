@@ -18,11 +18,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import names
+from pipeline.candidates import names, wish
 from pipeline.candidates.fitting import coerce as coerce
 from pipeline.candidates.fitting import fit, is_value
 from pipeline.candidates.names import Name
-from pipeline.candidates.wish import Wish
 from pipeline.types import Call, Operation, Parameter
 
 # What is read of answers: bounded, as a client may send a hundred of any size.
@@ -102,7 +101,7 @@ class Session:
         self._last_write = -1
         if today is None and calls and calls[-1].ts is not None:
             today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
-        self._wish = Wish(prompt, today)
+        self._wish = wish.read(prompt, today)
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
@@ -118,7 +117,7 @@ class Session:
         template = names.template(operation.path)
         done = self._done.get(operation.key, ())
         together = self._together(template)
-        scope = {_scope(raw, template): found[0] for raw, found in together.items()}
+        scope = {template.scopes[raw]: found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
         is_read = operation.method in _READS
@@ -137,7 +136,7 @@ class Session:
                 if found is None:
                     found = (self._again(parameter, operation) if done else None) or _guess(parameter)
                 if found is not None and location == "path":
-                    scope[_scope(raw, template)] = str(found[0])
+                    scope[template.scopes.get(raw, name.full)] = str(found[0])
             elif looks:
                 found = None
                 name = names.name(raw, template.last)
@@ -178,7 +177,7 @@ class Session:
         if operation is None:
             for entity, value in names.guess_path_values(call.path):
                 self._add(_Value(names.name("id", entity), value, index, "path"))
-        self._scopes.append({_scope(raw, template): value for raw, value in values.items()})
+        self._scopes.append({template.scopes.get(raw, raw): value for raw, value in values.items()})
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
             self._done.setdefault(operation.key, []).append((index, arguments))
@@ -357,12 +356,6 @@ class Session:
     def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
         theirs = self._scopes[value.call]
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
-
-
-def _scope(raw: str, template: names.Template) -> str:
-    """Under which name a path parameter limits what belongs together: the `id` of a user is not that of a list."""
-    name = names.name(raw, template.resources.get(raw, ""))
-    return f"{name.resource} {name.full}" if name.is_generic else name.full
 
 
 def _is_key(name: Name, parameter: Parameter) -> bool:

@@ -62,6 +62,7 @@ class Template:
     prefixes: tuple[tuple[str, int], ...]  # ("/repos/{}/{}", 2): ends in a parameter; longest first
     pair: tuple[str, str] | None  # the first two parameters that follow one another: ("owner", "repo")
     last: str  # last literal segment, without verbs: "order" of /get_order_details
+    scopes: dict[str, str]  # parameter -> under which name it limits what belongs together: no `id` limits another's
 
 
 @functools.lru_cache(maxsize=65536)
@@ -129,7 +130,11 @@ def template(path: str) -> Template:
             prefixes.append((built, len(names)))
         else:
             literal = resource_of(segment)
-    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, literal)
+    scopes = {}
+    for raw in names:
+        taken = name(raw, resources[raw])
+        scopes[raw] = f"{taken.resource} {taken.full}" if taken.is_generic else taken.full
+    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, literal, scopes)
 
 
 @functools.lru_cache(maxsize=4096)

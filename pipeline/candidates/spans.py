@@ -81,6 +81,8 @@ _SPAN = re.compile(
     """,
     re.VERBOSE,
 )
+_DIGIT = re.compile(r"\d")
+_SPARK = re.compile(r"[\"“'`@/_-]|today|yesterday|tomorrow", re.IGNORECASE)  # no span without one of these or a digit
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))
@@ -130,7 +132,8 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     """Spans in the order of the prompt; `today` resolves "yesterday", which is left out without it."""
     found: list[Span] = []
     taken = bytearray(len(prompt))
-    for match in _SPAN.finditer(prompt):
+    has_digit = _DIGIT.search(prompt) is not None
+    for match in _SPAN.finditer(prompt) if has_digit or _SPARK.search(prompt) else ():
         kind, text = str(match.lastgroup), match.group()
         if kind == "range":
             for side, day in zip(("from", "to"), _days(text), strict=False):
@@ -173,13 +176,13 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     for match in _PERSON.finditer(prompt):
         found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2), match.start(2), match.end(2)))
-    for match in _HANDLE.finditer(prompt):
+    for match in _HANDLE.finditer(prompt) if has_digit else ():
         found.append(_span(prompt, "first_name", match.group(1).capitalize(), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2).capitalize(), match.start(2), match.end(2)))
-    for match in _ZIP.finditer(prompt):
+    for match in _ZIP.finditer(prompt) if has_digit else ():
         group = int(match.lastindex or 1)
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
-    for match in _PHONE.finditer(prompt):
+    for match in _PHONE.finditer(prompt) if has_digit else ():
         text = match.group()
         if sum(c.isdigit() for c in text) >= 9 and not text.isdigit() and not any(taken[match.start() : match.end()]):
             found = [s for s in found if s.kind != "number" or not match.start() <= s.start < match.end()]

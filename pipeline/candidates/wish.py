@@ -275,7 +275,7 @@ class Wish:
 
     def _year(self, name: Name, parameter: Parameter) -> str | None:
         """The only year the prompt names, for what is called a year or a season."""
-        if name.words[-1] not in ("year", "season") or parameter.type == "boolean":
+        if "number" not in self._by_kind or name.words[-1] not in ("year", "season") or parameter.type == "boolean":
             return None
         years = {span.value for span in self._by_kind.get("number", ()) if _YEAR.fullmatch(span.value)}
         return next(iter(years)) if len(years) == 1 else None
@@ -285,6 +285,8 @@ class Wish:
 
         What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
         """
+        if "number" not in self._by_kind:
+            return None
         noun = names.singular(name.words[-1])
         noun = _UNITS.get(noun, noun)
         if not all(self.words.intersection(_BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
@@ -355,6 +357,12 @@ class Wish:
                 if parameter.format == "uuid" and kind == "uuid":
                     return span.value
         return None
+
+
+@functools.lru_cache(maxsize=256)
+def read(prompt: str, today: datetime.date | None) -> Wish:
+    """The prompt, read; remembered, as one prompt comes with each call of a session."""
+    return Wish(prompt, today)
 
 
 def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:

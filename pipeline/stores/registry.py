@@ -1,0 +1,386 @@
+"""The registry of rankers: runs, versions and aliases, in MLflow; the only file that imports it.
+
+Embedded, MLflow works on a SQLite file and a folder of artefacts; otherwise on a server by URL. A version
+holds one text, as `ranking/ranker.py` saves it, with its metrics, figures and the report of the gate. Every
+move of an alias (`champion`, `challenger`, `previous`) happens here. Whether a text may be served is not
+judged here. Blocking, and one call at a time: used by deployment Models, `train/retrain.py` and the command
+line, never on the request path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import logging
+import math
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import orjson
+
+from pipeline import settings
+from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, SettingsError, UnknownModel
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+Origin = Literal["installed", "trained"]
+
+_TEXT = "model/ranker.json"  # artefacts of a version's run
+_GATE = "gate.json"
+_TAG_MAX = 100_000  # characters, MLflow's limit for a version's tag
+_PARAM_MAX = 6000
+_BATCH = 100  # parameters in one request, MLflow's limit
+_RETRY_S = 5.0
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One registered ranker."""
+
+    version: str  # how answers name it: its number here; the installed one's own name, the same everywhere
+    number: str
+    name: str  # what the artefact calls itself
+    aliases: tuple[str, ...]
+    created: str  # ISO 8601 UTC
+    origin: Origin
+    sha256: str  # of the text
+    fingerprint: str  # of the feature table it was fitted on
+    run: str
+    metrics: dict[str, float]
+    params: dict[str, str]
+    gate: dict[str, Any] | None  # the report of the gate, whole
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """Every version, newest first, and which of them stand for an alias; "" is none."""
+
+    champion: str
+    challenger: str
+    previous: str
+    models: tuple[Version, ...]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What of a saved ranker is read here."""
+
+    version: str
+    fingerprint: str
+
+
+class Registry:
+    """The registered model `section.name`. Opens MLflow (seconds; more for a new database) when first asked."""
+
+    def __init__(self, section: settings.Registry) -> None:
+        """Raises SettingsError when an embedded registry has no folder."""
+        if section.url == "embedded" and not section.folder:
+            raise SettingsError("registry.folder: an embedded registry needs a folder.")
+        self._name = section.name
+        self._url = section.url
+        self._folder = Path(section.folder).resolve() if section.url == "embedded" else None
+        self._client: Any = None
+        self._experiment = ""
+        self._lock = threading.RLock()
+        self._locked = False  # the folder, by this process
+
+    def open(self) -> None:
+        """Connect, and make what is missing: database, experiment, registered model."""
+        with self._asked():
+            pass
+
+    def aliases(self) -> dict[str, str]:
+        """Alias -> number of its version. One query: what is looked at every second."""
+        with self._asked() as client:
+            return self._aliases(client)
+
+    def register(
+        self,
+        text: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, Any] | None = None,
+        gate: Mapping[str, Any] | None = None,
+        figures: Mapping[str, bytes] | None = None,
+        origin: Origin = "trained",
+    ) -> Version:
+        """Keep a saved ranker as a new version; no alias moves. The same text again gives the version it has.
+
+        `figures` are files by name (PNG). A gate's report is kept whatever its verdict.
+
+        Raises:
+            RankerArtifactError: it is no saved ranker.
+        """
+        try:
+            header = msgspec.json.decode(text, type=_Header)
+        except msgspec.DecodeError as error:
+            raise RankerArtifactError(f"Not a saved ranker: {error}") from error
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        numbers = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
+        with self._asked() as client, self._alone():
+            for known in self._versions(client):
+                if known.sha256 == digest:
+                    return known
+            run = client.create_run(self._experiment, run_name=header.version)
+            self._log(client, run.info.run_id, text, numbers, params or {}, gate, figures or {})
+            made = client.create_model_version(
+                self._name,
+                source=f"{run.info.artifact_uri}/{_TEXT.split('/')[0]}",
+                run_id=run.info.run_id,
+                tags={
+                    "name": header.version,
+                    "origin": origin,
+                    "sha256": digest,
+                    "fingerprint": header.fingerprint,
+                    "metrics": _tag(numbers),
+                    "params": _tag({name: str(value) for name, value in (params or {}).items()}),
+                    "gate": _tag(dict(gate)) if gate is not None else "",
+                },
+            )
+            client.set_terminated(run.info.run_id, "FINISHED")
+            return self._read(made, {})
+
+    def promote(self, version: str) -> Overview:
+        """Make a version the champion; the one before it becomes `previous`. Promoting the champion changes nothing."""
+        with self._asked() as client, self._alone():
+            number = self._find(client, version).number
+            aliases = self._aliases(client)
+            before = aliases.get(CHAMPION)
+            if before != number:
+                # In this order: broken off in between, the champion still stands and nothing is lost.
+                if before is not None:
+                    client.set_registered_model_alias(self._name, PREVIOUS, before)
+                client.set_registered_model_alias(self._name, CHAMPION, number)
+            if aliases.get(CHALLENGER) == number:
+                client.delete_registered_model_alias(self._name, CHALLENGER)
+            return self.overview()
+
+    def rollback(self) -> Overview:
+        """Champion and previous change places.
+
+        Raises:
+            Conflict: there is no previous one.
+        """
+        with self._asked() as client, self._alone():
+            aliases = self._aliases(client)
+            before, now = aliases.get(PREVIOUS), aliases.get(CHAMPION)
+            if before is None or before == now:
+                raise Conflict("There is no previous model to roll back to.")
+            client.set_registered_model_alias(self._name, CHAMPION, before)
+            if now is not None:
+                client.set_registered_model_alias(self._name, PREVIOUS, now)
+            return self.overview()
+
+    def challenge(self, version: str) -> Overview:
+        """Make a version the challenger; "" takes the alias away."""
+        with self._asked() as client, self._alone():
+            if version:
+                client.set_registered_model_alias(self._name, CHALLENGER, self._find(client, version).number)
+            elif CHALLENGER in self._aliases(client):
+                client.delete_registered_model_alias(self._name, CHALLENGER)
+            return self.overview()
+
+    def install(self, text: str) -> Overview:
+        """Register the ranker that came with this installation, and promote it unless a trained one is champion.
+
+        So the first start has a champion that can be gone back to, and a newer release's ranker takes the
+        place of an older release's, never of one that was learnt here.
+        """
+        with self._asked() as client, self._alone():
+            version = self.register(text, origin="installed")
+            champion = self._aliases(client).get(CHAMPION)
+            if champion is None or (champion != version.number and self._find(client, champion).origin == "installed"):
+                return self.promote(version.number)
+            return self.overview()
+
+    def overview(self) -> Overview:
+        """Every version and the aliases."""
+        with self._asked() as client:
+            versions = self._versions(client)
+        held = {alias: known.version for known in versions for alias in known.aliases}
+        return Overview(held.get(CHAMPION, ""), held.get(CHALLENGER, ""), held.get(PREVIOUS, ""), versions)
+
+    def show(self, version: str) -> Version:
+        """One version, by its number or by the name it serves under; raises UnknownModel."""
+        with self._asked() as client:
+            return self._find(client, version)
+
+    def text(self, version: str) -> str:
+        """The saved ranker of a version.
+
+        Raises:
+            RankerArtifactError: what lies there is not what was registered.
+        """
+        with self._asked() as client, tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
+            known = self._find(client, version)
+            data = Path(client.download_artifacts(known.run, _TEXT, folder)).read_bytes()
+        if hashlib.sha256(data).hexdigest() != known.sha256:
+            raise RankerArtifactError(f"The artefact of version {known.version} is not what was registered.")
+        return data.decode()
+
+    def _log(
+        self,
+        client: Any,
+        run: str,
+        text: str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, Any],
+        gate: Mapping[str, Any] | None,
+        figures: Mapping[str, bytes],
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        # MLflow takes no "@" in the name of a metric.
+        logged = [Metric(name.replace("@", "_at_"), value, now, 0) for name, value in metrics.items()]
+        told = [Param(name, str(value)[:_PARAM_MAX]) for name, value in params.items()]
+        client.log_batch(run, metrics=logged)
+        for start in range(0, len(told), _BATCH):
+            client.log_batch(run, params=told[start : start + _BATCH])
+        client.log_text(run, text, _TEXT)
+        if gate is not None:
+            client.log_text(run, orjson.dumps(gate, option=orjson.OPT_INDENT_2).decode(), _GATE)
+        with tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
+            for name, data in figures.items():
+                (Path(folder) / Path(name).name).write_bytes(data)
+            if figures:
+                client.log_artifacts(run, folder, "figures")
+
+    def _aliases(self, client: Any) -> dict[str, str]:
+        found = client.get_registered_model(self._name).aliases
+        return {alias: str(number) for alias, number in found.items()}  # SQLite gives whole numbers
+
+    def _find(self, client: Any, version: str) -> Version:
+        for known in self._versions(client):
+            if version in (known.number, known.version):
+                return known
+        raise UnknownModel(f"There is no model version '{version[:80]}': see the list of models.")
+
+    def _versions(self, client: Any) -> tuple[Version, ...]:
+        aliases: dict[str, list[str]] = {}
+        for alias, number in self._aliases(client).items():
+            aliases.setdefault(number, []).append(alias)
+        found, token = [], None
+        while True:
+            page = client.search_model_versions(f"name='{self._name}'", max_results=1000, page_token=token)
+            found += [self._read(made, aliases) for made in page if "sha256" in made.tags]
+            token = page.token
+            if not token:
+                return tuple(sorted(found, key=lambda version: -int(version.number)))
+
+    def _read(self, made: Any, aliases: Mapping[str, list[str]]) -> Version:
+        tags, number = made.tags, str(made.version)
+        origin: Origin = "installed" if tags.get("origin") == "installed" else "trained"
+        return Version(
+            version=tags["name"] if origin == "installed" else number,
+            number=number,
+            name=tags["name"],
+            aliases=tuple(sorted(aliases.get(number, ()))),
+            created=datetime.fromtimestamp(made.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            origin=origin,
+            sha256=tags["sha256"],
+            fingerprint=tags.get("fingerprint", ""),
+            run=made.run_id,
+            metrics=orjson.loads(tags.get("metrics") or "{}"),
+            params=orjson.loads(tags.get("params") or "{}"),
+            gate=orjson.loads(tags["gate"]) if tags.get("gate") else None,
+        )
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[Any]:
+        """The client, opened; failures of MLflow, its database or its server as RegistryUnavailable."""
+        with self._lock:
+            mlflow_error, sql_error = _failures()
+            try:
+                if self._client is None:
+                    self._client = self._open()
+                yield self._client
+            except (mlflow_error, sql_error, sqlite3.Error, OSError) as error:
+                said = " ".join(str(error).split())[:200]
+                raise RegistryUnavailable(f"The model registry does not answer: {said}", _RETRY_S) from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """What takes several steps is done by one process at a time, where there is a folder to lock."""
+        if self._folder is None or self._locked:
+            yield
+            return
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._locked = True
+            yield
+        finally:
+            self._locked = False
+            os.close(descriptor)
+
+    def _open(self) -> Any:
+        from mlflow.tracking import MlflowClient
+
+        uri, artifacts = self._url, None
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            uri, artifacts = f"sqlite:///{self._folder / 'mlflow.db'}", (self._folder / "artifacts").as_uri()
+        with self._alone():  # two processes must not both make the tables
+            if self._folder is not None and artifacts is not None:
+                _settle(self._folder / "mlflow.db", self._name, artifacts)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            experiment = client.get_experiment_by_name(self._name)
+            self._experiment = (
+                experiment.experiment_id if experiment else client.create_experiment(self._name, artifacts)
+            )
+            if not client.search_registered_models(f"name='{self._name}'"):
+                client.create_registered_model(self._name, description="Rankers of OpenSesame.")
+        return client
+
+
+@functools.cache
+def _failures() -> tuple[type[Exception], type[Exception]]:
+    """MLflow's error and SQLAlchemy's; imports MLflow, quietly and sending nothing home."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Of a server that does not answer: MLflow's own patience is minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowException, SQLAlchemyError
+
+
+def _settle(path: Path, experiment: str, artifacts: str) -> None:
+    """Prepare an embedded database: reader and writer do not wait for each other; a moved folder is found again."""
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as database, database:
+        database.execute("PRAGMA journal_mode=WAL")
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name='model_versions'").fetchone():
+            return  # a new one: MLflow makes the tables
+        found = database.execute("SELECT artifact_location FROM experiments WHERE name=?", (experiment,)).fetchone()
+        if found is None or found[0] == artifacts:
+            return
+        # MLflow keeps where artefacts lie as absolute addresses.
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("model_versions", "source"),
+            ("model_versions", "storage_location"),
+        ):
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                (artifacts, len(found[0]) + 1, len(found[0]), found[0]),
+            )
+
+
+def _tag(value: Mapping[str, Any]) -> str:
+    """The value as JSON within MLflow's limit: what is nested goes when it would not fit."""
+    text = orjson.dumps(value, default=str).decode()
+    if len(text) <= _TAG_MAX:
+        return text
+    flat = {name: entry for name, entry in value.items() if isinstance(entry, str | int | float | bool | None)}
+    return orjson.dumps({name: str(entry)[:500] for name, entry in list(flat.items())[:100]}).decode()

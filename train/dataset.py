@@ -2,8 +2,9 @@
 
 A folder holds `{split}/{head}/part-*.parquet` with list columns: `x` is the group's matrix in C
 order, `y` its labels. `answer` is the position of the call that came next, -1 where it is no
-candidate at all. Written by `train/bootstrap.py` (later also from the journal), read by
-`train/fit.py` through Ray Data and by calibration and evaluation as plain arrays.
+candidate at all; `weight` is what the group counts in a fit. Written by `train/bootstrap.py` and, from
+the journal, by `train/replay.py`; read by `train/fit.py` through Ray Data and by calibration and
+evaluation as plain arrays.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Group:
     answer: int  # position among the candidates, -1 where it is none of them
     x: Array  # [n_candidates, n_features] float32
     y: Array  # [n_candidates] int32, 0-3
+    weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Groups:
     answers: Array  # [n_groups] int32
     operations: Array  # [n_groups] int32
     providers: tuple[str, ...]
+    weights: Array = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.float32))  # [n_groups] float32
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != len(self.sizes):  # none were given: every group counts the same
+            object.__setattr__(self, "weights", np.ones(len(self.sizes), dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -66,11 +73,15 @@ def qid_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def write_part(groups: Iterable[Group], folder: Path, part: str) -> int:
-    """Writes groups under `folder/{split}/{head}/part-{part}.parquet`; returns how many."""
+def write_part(groups: Iterable[Group], folder: Path, part: str, half: bool = False) -> int:
+    """Writes groups under `folder/{split}/{head}/part-{part}.parquet`; returns how many.
+
+    `half` keeps the features as float16, which is what they were computed in: half the bytes to move.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    kind, arrow_kind = (np.float16, pa.float16()) if half else (np.float32, pa.float32())
     places: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
         places[group.split, group.head].append(group)
@@ -87,9 +98,8 @@ def write_part(groups: Iterable[Group], folder: Path, part: str) -> int:
                 "operations": pa.array([g.operations for g in rows], pa.int32()),
                 "n": pa.array([len(g.y) for g in rows], pa.int32()),
                 "answer": pa.array([g.answer for g in rows], pa.int32()),
-                "x": pa.array(
-                    [np.ascontiguousarray(g.x, dtype=np.float32).ravel() for g in rows], pa.list_(pa.float32())
-                ),
+                "weight": pa.array([g.weight for g in rows], pa.float32()),
+                "x": pa.array([np.ascontiguousarray(g.x, dtype=kind).ravel() for g in rows], pa.list_(arrow_kind)),
                 "y": pa.array([g.y.astype(np.int32) for g in rows], pa.list_(pa.int32())),
             },
             metadata={"fingerprint": FINGERPRINT},
@@ -137,6 +147,7 @@ def from_table(table: Any) -> Groups:
         answers=table["answer"].to_numpy().astype(np.int32),
         operations=table["operations"].to_numpy().astype(np.int32),
         providers=tuple(table["provider"].to_pylist()),
+        weights=table["weight"].to_numpy() if "weight" in table.column_names else np.zeros(0, dtype=np.float32),
     )
 
 

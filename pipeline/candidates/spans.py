@@ -76,8 +76,9 @@ _SPAN = re.compile(
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
     | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{2,40}}\b)
-    | (?P<money>[$€£]\ ?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
-    | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d))
+    | (?P<money>[$€£]\ ?\d[\d,]{{0,15}}(?:\.\d{{1,9}})?|(?<![\w.,])\d[\d,]{{0,15}}(?:\.\d{{1,9}})?
+        \ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
+    | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}}){{1,5}}|\d{{1,40}})(?:\.\d{{1,20}})?(?![\w]|[.,]\d))
     """,
     re.VERBOSE,
 )
@@ -182,12 +183,14 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     for match in _ZIP.finditer(prompt) if has_digit else ():
         group = int(match.lastindex or 1)
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
+    within = bytearray(len(prompt))
     for match in _PHONE.finditer(prompt) if has_digit else ():
         text = match.group()
         if sum(c.isdigit() for c in text) >= 9 and not text.isdigit() and not any(taken[match.start() : match.end()]):
-            found = [s for s in found if s.kind != "number" or not match.start() <= s.start < match.end()]
+            within[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
             text = re.sub(r"[^+\d]", "", text) if text[0] == "+" else text  # as E.164 writes it
             found.append(_span(prompt, "phone", text, match.start(), match.end()))
+    found = [span for span in found if span.kind != "number" or not within[span.start]]
     found += _entities(prompt, taken)
     found.sort(key=lambda span: span.start)
     return tuple(found)

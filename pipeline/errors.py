@@ -147,7 +147,14 @@ class GeneratorError(OpenSesameError):
 
 
 class RankerArtifactError(OpenSesameError):
+    """`reason` is one of a closed set, for counting: hash, fingerprint, artefact, slow."""
+
     slug = "ranker_artifact"
+
+    def __init__(self, detail: str, reason: str = "artefact") -> None:
+        super().__init__(detail)
+        self.args = (detail, reason)
+        self.reason = reason
 
 
 class UnknownOperation(OpenSesameError):

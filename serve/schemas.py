@@ -81,7 +81,7 @@ class PredictRequest(_Wire):
     history: list[OlderEvent] | None = pydantic.Field(None, description="The older form of events.")
     prompt: str | None = None
     spec_url: Annotated[str, pydantic.Field(min_length=1, max_length=2048)] | None = None
-    spec: dict[str, Any] | list[dict[str, Any]] | str | None = pydantic.Field(
+    spec: dict[str, Any] | Annotated[list[dict[str, Any]], pydantic.Field(min_length=1)] | str | None = pydantic.Field(
         None, description="An inline OpenAPI document or list of propositions, up to 2 MiB."
     )
     catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None

@@ -61,6 +61,11 @@ async def test_an_inline_list_will_do(app):
     assert (await app.predict(spec={"propositions": OFFERS}, k=1)).json()["predictions"][0]["id"] == "home"
 
 
+@pytest.mark.parametrize("spec", [[], [1], 5])
+async def test_an_inline_spec_of_another_kind_is_400(app, spec):
+    assert (await app.predict(spec=spec)).status_code == 400
+
+
 async def test_a_malformed_list_is_422_with_its_place(app):
     answer = await app.client.put("/catalogs/bad", json=[*OFFERS, {"id": "x y", "title": "T"}])
     assert (answer.status_code, answer.json()["slug"]) == (422, "spec_invalid")

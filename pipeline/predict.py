@@ -233,6 +233,8 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         scores = await stages.score(matrix, _head(query, bool(grounded.previous)), allowed, explain)
     else:
         scores = entry(grounded.entry, matrix, allowed, explain)
+    if not scores.is_current:
+        degraded.append("registry")
     scored_at = time.perf_counter()
 
     order = np.argsort(-scores.raw, kind="stable").tolist()

@@ -240,6 +240,7 @@ class Scores:
     head: str = ""  # which head scored: prompt_only | prompt_history | history_only | neither
     # Row -> the features that raise it most above the group's mean: (column, part of the raw score), strongest first.
     because: dict[int, tuple[tuple[int, float], ...]] = dataclasses.field(default_factory=dict)
+    is_current: bool = True  # the champion scored, as far as the registry has been heard of lately
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 For the first call of a session: a conditional logit, since trees bend to the generator of sessions
 where there is only a prompt. Where there is a history: LambdaRank trees blended with such a logit.
 Groups are rows, so every worker gets whole ones. What is learnt from them is `train/heads.py`'s;
-called by `train/default_model.py`; calibration is not made here.
+called by `train/default_model.py` and `train/retrain.py`; calibration is not made here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ import typer
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Blend, Spec
 from pipeline.ranking.table import HEADS, Head
-from train import dataset
+from train import dataset, warm
 from train.heads import Params, fit_logit, fit_trees
 
 TREE_HEADS = ("prompt_history", "history_only")
@@ -48,9 +48,16 @@ class _FittedHead:
     ndcg10: float = 0.0
 
 
-def fit(groups: Path, params: Params | None = None, workers: int = 1, heads: Sequence[Head] = HEADS) -> Fitted:
+def fit(
+    groups: Path,
+    params: Params | None = None,
+    workers: int = 1,
+    heads: Sequence[Head] = HEADS,
+    start: Mapping[str, Spec] | None = None,
+) -> Fitted:
     """Fits `heads` on the groups under `groups` with `workers` Ray Train workers; blocks for minutes.
 
+    With `start` each head goes on from there (`train/warm.py`); what holds it near lies in `groups/anchor`.
     Runs on the Ray that this process is connected to, else in a child process with a private Ray: Ray's signal
     handlers, threads and environment then end with it.
 
@@ -61,7 +68,8 @@ def fit(groups: Path, params: Params | None = None, workers: int = 1, heads: Seq
     scratch = Path(tempfile.mkdtemp(prefix="osr-", dir="/tmp"))  # short: Ray puts unix sockets under it
     try:
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-            return _fit(groups, params, workers, heads, scratch)
+            return _fit(groups, params, workers, heads, scratch, start or {})
+        (scratch / "start.json").write_bytes(msgspec.json.encode(start or {}))
         (scratch / "params.json").write_bytes(msgspec.json.encode(params))
         command = [sys.executable, "-P", "-m", "train.fit", str(groups.resolve()), str(scratch), str(workers), *heads]
         if subprocess.run(command, check=False).returncode != 0:
@@ -89,20 +97,23 @@ def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()
     )
     try:
         params = msgspec.json.decode((scratch / "params.json").read_bytes(), type=Params)
-        fitted = _fit(groups, params, workers, heads, scratch)
+        start = msgspec.json.decode((scratch / "start.json").read_bytes(), type=dict[str, Spec])
+        fitted = _fit(groups, params, workers, heads, scratch, start)
         (scratch / "fitted.json").write_bytes(msgspec.json.encode(fitted))
     finally:
         ray.shutdown()
 
 
-def _fit(groups: Path, params: Params, workers: int, heads: Sequence[str], scratch: Path) -> Fitted:
+def _fit(
+    groups: Path, params: Params, workers: int, heads: Sequence[str], scratch: Path, start: Mapping[str, Spec]
+) -> Fitted:
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
     context.enable_progress_bars = False
-    done = {head: _fit_head(head, groups, params, workers, scratch / "runs") for head in heads}
+    done = {head: _fit_head(head, groups, params, workers, scratch / "runs", start.get(head)) for head in heads}
     return Fitted(
         heads={head: one.spec for head, one in done.items()},
         rounds={head: one.rounds for head, one in done.items() if head in TREE_HEADS},
@@ -110,21 +121,30 @@ def _fit(groups: Path, params: Params, workers: int, heads: Sequence[str], scrat
     )
 
 
-def _fit_head(head: str, groups: Path, params: Params, workers: int, runs: Path) -> _FittedHead:
+def _fit_head(
+    head: str, groups: Path, params: Params, workers: int, runs: Path, start: Spec | None = None
+) -> _FittedHead:
     """One run of Ray Train: a group of workers, each with whole groups of its own."""
     import ray
     from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.lightgbm import LightGBMTrainer
 
     trees = head in TREE_HEADS
-    files = {"mine": groups / "train" / head, "whole": groups / "train" / head}
+    files = {"mine": _parts(groups / "train" / head), "whole": _parts(groups / "train" / head)}
+    if start is not None:
+        files["anchor"] = _parts(groups / "anchor" / head)
+        files["mine"] = files["mine"] + files["anchor"]
     if trees:
-        files["held_out"] = groups / "valid" / head
+        files["held_out"] = _parts(groups / "valid" / head)
     trainer = LightGBMTrainer(
         _loop,
-        train_loop_config={"head": head, "params": dataclasses.asdict(params)},
+        train_loop_config={
+            "head": head,
+            "params": dataclasses.asdict(params),
+            "start": None if start is None else msgspec.json.encode(start),
+        },
         scaling_config=ScalingConfig(num_workers=workers if trees else 1, resources_per_worker={"CPU": 1}),
-        datasets={name: ray.data.read_parquet(_parts(folder)) for name, folder in files.items()},
+        datasets={name: ray.data.read_parquet(parts) for name, parts in files.items()},
         # Only what the trees learn from is split: the logit and early stopping see everything on every worker.
         dataset_config=DataConfig(datasets_to_split=["mine"]),
         run_config=RunConfig(
@@ -156,13 +176,22 @@ def _loop(config: dict[str, Any]) -> None:
     os.nice(5)
     params = Params(**config["params"])
     context = ray.train.get_context()
+    start = msgspec.json.decode(config["start"], type=Spec) if config["start"] else None
+    before = None if start is None else warm.logit_of(start)
+    whole = dataset.from_table(_shard("whole"))
+    if before is None:
+        logit = fit_logit(whole, params)
+    else:
+        logit = warm.move_logit(before, whole, dataset.from_table(_shard("anchor")), params)
+    del whole
     mine = dataset.from_table(_shard("mine"))
-    logit = fit_logit(dataset.from_table(_shard("whole")), params)
     fitted = _FittedHead(logit)
     if config["head"] in TREE_HEADS:
         network = get_network_params() if context.get_world_size() > 1 else {}
-        trees, rounds, ndcg10 = fit_trees(mine, dataset.from_table(_shard("held_out")), params, network)
-        fitted = _FittedHead(Blend(trees, logit, params.share), rounds, ndcg10)
+        grown = None if start is None else warm.trees_of(start)
+        trees, rounds, ndcg10 = fit_trees(mine, dataset.from_table(_shard("held_out")), params, network, grown)
+        share = start.share if isinstance(start, Blend) else params.share
+        fitted = _FittedHead(Blend(trees, logit, share), rounds, ndcg10)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if context.get_world_rank() == 0:

@@ -109,9 +109,14 @@ class Answers:
     def where(self, chosen: Array) -> Answers:
         """The trials of a mask [n_trials]."""
         keep = np.flatnonzero(chosen)
-        arrays = [getattr(self, name)[keep] for name in ("hit", "reciprocal", "confidence", "right", "exposed")]
-        labels = [tuple(values[i] for i in keep) for values in (self.heads, self.tenants, self.specs, self.clusters)]
-        return Answers(*arrays, *labels, tuple(self.suites[i] for i in keep))
+        heads, tenants, specs, clusters, suites = (
+            tuple(values[i] for i in keep)
+            for values in (self.heads, self.tenants, self.specs, self.clusters, self.suites)
+        )
+        hit, reciprocal, confidence, right, exposed = (
+            values[keep] for values in (self.hit, self.reciprocal, self.confidence, self.right, self.exposed)
+        )
+        return Answers(hit, reciprocal, confidence, right, exposed, heads, tenants, specs, clusters, suites)
 
     @property
     def known(self) -> Array:
@@ -127,8 +132,9 @@ def answer(rankers: Sequence[Ranker], trials: Iterable[Trial], told: Callable[[]
         labels.append((trial.head, trial.tenant, trial.spec, trial.cluster or f"#{number}", trial.suite))
         told()
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(rankers), 5)
-    columns = list(zip(*labels, strict=True)) if labels else [()] * 5
-    return Answers(*(table[:, :, i] for i in range(5)), *columns)  # type: ignore[arg-type]
+    heads, tenants, specs, clusters, suites = (tuple(row[i] for row in labels) for i in range(5))
+    hit, reciprocal, confidence, right, exposed = (table[:, :, i] for i in range(5))
+    return Answers(hit, reciprocal, confidence, right, exposed, heads, tenants, specs, clusters, suites)
 
 
 def _answer(ranker: Ranker, trial: Trial) -> list[float]:

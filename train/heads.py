@@ -33,6 +33,7 @@ class Params:
     truncation: int = 10
     monotone: bool = True
     share: float = 0.5  # of the trees in a blended head
+    anchor: float = 3000.0  # groups that a logit's start counts as where it goes on learning
     logit_rate: float = 0.03
     logit_steps: int = 160
     logit_l2: float = 3e-4
@@ -41,9 +42,13 @@ class Params:
 
 
 def fit_trees(
-    train: dataset.Groups, valid: dataset.Groups, params: Params, network: dict[str, Any] | None = None
+    train: dataset.Groups,
+    valid: dataset.Groups,
+    params: Params,
+    network: dict[str, Any] | None = None,
+    start: Trees | None = None,
 ) -> tuple[Trees, int, float]:
-    """LambdaRank on `train`: the head, its rounds, and its NDCG@10 on `valid`.
+    """LambdaRank on `train`, in front of it the trees of `start`: the head, its rounds, and its NDCG@10 on `valid`.
 
     `network` are LightGBM's parameters of a group of workers, each with groups of its own; `valid` is then the same
     on all of them, so that all stop at the same round.
@@ -72,13 +77,25 @@ def fit_trees(
         settings["monotone_constraints"] = [feature.direction for feature in FEATURES]
     if network:
         settings |= {"tree_learner": "data", "pre_partition": True, "time_out": 2, **network}
-    data = lightgbm.Dataset(train.x, label=train.y, group=train.sizes, feature_name=list(NAMES), free_raw_data=True)
+    data = lightgbm.Dataset(
+        train.x, label=train.y, group=train.sizes, weight=_weights(train), feature_name=list(NAMES), free_raw_data=True
+    )
     callbacks: list[Any] = []
     sets = []
     if len(valid):
-        sets = [lightgbm.Dataset(valid.x, label=valid.y, group=valid.sizes, reference=data, feature_name=list(NAMES))]
+        sets = [
+            lightgbm.Dataset(
+                valid.x,
+                label=valid.y,
+                group=valid.sizes,
+                weight=_weights(valid),
+                reference=data,
+                feature_name=list(NAMES),
+            )
+        ]
         callbacks = [lightgbm.early_stopping(params.patience, verbose=False)]
-    booster = lightgbm.train(settings, data, params.rounds, valid_sets=sets, callbacks=callbacks)
+    before = lightgbm.Booster(model_str=start.model) if start is not None else None
+    booster = lightgbm.train(settings, data, params.rounds, valid_sets=sets, callbacks=callbacks, init_model=before)
     best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     best = min(max(best, params.min_rounds), booster.current_iteration())
     text = booster.model_to_string(num_iteration=best)
@@ -86,6 +103,11 @@ def fit_trees(
     if network:
         booster.free_network()
     return Trees(model=text.split("\nparameters:", 1)[0] + "\n"), best, score
+
+
+def _weights(groups: dataset.Groups) -> Any:
+    """Each row's weight, None where all groups count the same."""
+    return None if (groups.weights == 1.0).all() else np.repeat(groups.weights, groups.sizes)
 
 
 def fit_logit(groups: dataset.Groups, params: Params) -> Logit:

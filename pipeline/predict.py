@@ -21,7 +21,7 @@ from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
 from pipeline.catalog.compile import content_digest
-from pipeline.catalog.entrances import sign_ins
+from pipeline.catalog.entrances import sign_ins, signs_in
 from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
@@ -123,12 +123,15 @@ def prepare(
     operations = compiled.catalog.operations
     matches = tuple(compiled.matcher.match(call.method, call.path, call.params) for call in query.calls)
     matched = [match.index for match in matches if match is not None]
+    # Who only signed in has not said yet what for: the session opens with the next call.
+    is_opening = not query.prompt.strip() and all(signs_in(operations[i]) for i in matched)
     ways_in: list[int] = []
     offered = habit
-    if not matched and not query.prompt.strip():
+    if is_opening and not matched:
         ways_in = sign_ins(operations, _SIGN_INS)
         offered = {**{operations[i].key: 1e-6 for i in ways_in}, **habit}  # so that they are shortlisted
-    evidence = gather(compiled, query, matches, prompt_vector, offered, limits)
+    read = (None,) * len(matches) if is_opening else matches
+    evidence = gather(compiled, query, read, prompt_vector, offered, limits)
     session = Session(
         query.calls,
         [None if match is None else operations[match.index] for match in matches],
@@ -140,11 +143,12 @@ def prepare(
     if compiled.catalog.holds_propositions:
         block = without_operations(block)
     opening = None
-    if matched or query.prompt.strip():
+    if not is_opening:
         order = features.prior_order(block, _head(query, bool(matched)))
     else:
         keys = [operations[i].key for i in evidence.candidates]
-        opening = entry_scores(block, np.isin(evidence.candidates, ways_in), [habit.get(key, 0.0) for key in keys])
+        signing = np.isin(evidence.candidates, ways_in) * 1.0 - np.isin(evidence.candidates, matched)
+        opening = entry_scores(block, signing, [habit.get(key, 0.0) for key in keys])
         order = np.argsort(-opening, kind="stable")
         opening = opening[order]
     block = block[order]

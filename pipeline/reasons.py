@@ -47,6 +47,7 @@ class Reasons:
         self._candidates = grounded.candidates
         self._matrix = matrix
         self.has_calls = bool(grounded.previous)
+        self.is_first = len(grounded.previous) == 1
         self._prompt = [(word, stems(word)) for word in _WORD.findall(query.prompt)[:_WORDS_READ]]
 
     def tell(self, index: int, because: Sequence[tuple[int, float]] = ()) -> str:
@@ -160,6 +161,8 @@ class View:
 
     @property
     def earlier(self) -> str:
+        if self._reasons.is_first:  # of which one there is
+            return self.last
         return f"one of {'those' if self.candidate.is_proposition else 'the calls'} so far"
 
     @property
@@ -372,7 +375,7 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
     ),
     "past_lifecycle": (
         "near",
-        _positive("past_lifecycle", "it is a usual kind of step after one of the calls so far", 0.25),
+        _when(lambda v: v["past_lifecycle"] > 0.25, lambda v: f"it is a usual kind of step after {v.earlier}"),
     ),
     "ready": ("values", _when(lambda v: v["ready"] > 0, _bound)),
     "unbound": ("values", _when(lambda v: v["unbound"] == 0, _bound)),

@@ -1,4 +1,4 @@
-"""The order of ways into an API, for who gives neither a prompt nor a call.
+"""The order of ways into an API, for who gives neither a prompt nor a call, or has only signed in.
 
 Nothing that a ranker learnt applies then, so a declared order answers (`prior.py`, "neither"): operations that sign
 in, lists and look-ups that need nothing, and what earlier sessions of this API began with. Called by
@@ -26,15 +26,16 @@ _PARTS_TOLD = 6
 _CALIBRATION = Calibration(temperature=2.0)
 
 
-def entry_scores(block: np.ndarray, signs_in: np.ndarray, began: Sequence[float]) -> np.ndarray:
+def entry_scores(block: np.ndarray, signing: np.ndarray, began: Sequence[float]) -> np.ndarray:
     """How likely each row opens a session; float32 [n].
 
-    `block` is [n, n_catalog_features], `signs_in` [n] bool; `began` tells how often earlier sessions began with each.
+    `block` is [n, n_catalog_features]; `signing` [n] is 1 for what signs in, -1 where that is done; `began` tells
+    how often earlier sessions began with each.
     """
     matrix = np.full((len(block), len(FEATURES)), np.nan, dtype=np.float32)
     matrix[:, : block.shape[1]] = block
     habit = np.log1p(np.maximum(np.asarray(began, dtype=np.float32), 0))
-    return hand_score(matrix, HEAD) + _SIGN_IN * np.asarray(signs_in, dtype=np.float32) + _HABIT * habit
+    return hand_score(matrix, HEAD) + _SIGN_IN * np.asarray(signing, dtype=np.float32) + _HABIT * habit
 
 
 def entry(raw: np.ndarray, matrix: np.ndarray, shown: Sequence[int], explain: int) -> Scores:

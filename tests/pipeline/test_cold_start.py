@@ -108,6 +108,14 @@ async def test_one_or_two_calls_are_enough_for_a_harmless_next_one(
     assert any(first in p.candidate.path for p in answer.predictions[:3])  # it goes on where the session is
 
 
+async def test_after_signing_in_the_session_still_has_to_open(stages: LocalStages):
+    calls = (Call("POST", "/auth/login", params={"user": "ana"}),)
+    answer = await predict(Query(source=SHOP, calls=calls), stages, None, SETTINGS)
+    assert [p.candidate.operation for p in answer.predictions][:2] == ["GET /orders", "GET /products"]
+    assert "POST /auth/login" not in [p.candidate.operation for p in answer.predictions[:4]]
+    assert answer.grounded.previous == ("POST /auth/login",)
+
+
 async def test_calls_of_no_operation_count_as_none(stages: LocalStages):
     lost = (Call("GET", "/nowhere"), Call("POST", "/else"))
     assert await shown(stages, Query(source=SHOP, calls=lost)) == await shown(stages, Query(source=SHOP))

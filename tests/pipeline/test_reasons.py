@@ -87,7 +87,7 @@ def test_a_value_of_nothing_is_no_evidence(name: str):
         ("verb_agrees", {"verb_agrees": 1.0}, "the prompt has a verb of creating"),
         ("last_child", {"last_child": 1.0}, f"its path continues that of {LAST}"),
         ("last_child", {"last_child": 1.0, "is_last": 1.0, "run": 1 / 3}, "it was called last"),
-        ("past_child", {"past_child": 0.8}, "its path continues that of one of the calls so far"),
+        ("past_child", {"past_child": 0.8}, f"its path continues that of {LAST}"),  # the only call so far
         ("run", {"is_last": 1.0, "run": 2 / 3}, "it was called twice in a row"),
         ("count", {"count": 0.5, "is_last": 0.0}, "it was called twice in this session"),
         ("recency", {"recency": 0.25}, "it was called 4 steps ago"),
@@ -101,6 +101,11 @@ def test_a_value_of_nothing_is_no_evidence(name: str):
 )
 def test_a_clause_says_what_its_value_bears_out(name: str, values: dict[str, float], said: str):
     assert say(name, view(**values)) == said
+
+
+def test_of_several_calls_it_is_not_said_which():
+    said = say("past_child", view(previous=("GET /a", LAST), past_child=0.8))
+    assert said == "its path continues that of one of the calls so far"
 
 
 def test_words_of_the_path_are_told_where_the_name_has_none():

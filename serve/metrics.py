@@ -25,6 +25,9 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Prompts looked up in the ingress's vector cache, by result.",
         ("result",),
     ),
+    "opensesame_ranker_swaps": ("counter", "Rankers that a replica began to serve, by role.", ("role",)),
+    "opensesame_ranker_refused": ("counter", "Rankers that a replica would not serve, by reason.", ("reason",)),
+    "opensesame_ranker_load_ms": ("histogram", "Time to load and try a ranker, in milliseconds.", ()),
     "opensesame_generator_tokens": ("counter", "Tokens of the generator, by direction.", ("direction",)),
 }
 

@@ -1,27 +1,30 @@
-"""Deployment `Ranker`: holds the ranker that serves and scores query groups. CPU work stays under 2 ms a call."""
+"""Deployment `Ranker`: scores query groups, under 2 ms of CPU each; which ranker serves is `serve.champion`'s."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
 
-from pipeline.ranking.ranker import serving
 from pipeline.settings import Settings
 from pipeline.types import Scores
+from serve.champion import Champion
 
 
 @serve.deployment(name="Ranker")
 class RankerDeployment:
-    """Scores with the configured ranker, else the packaged one, else the declared linear order."""
+    """One replica; it always has a ranker, and swaps it while it scores."""
 
     def __init__(self, settings: Settings) -> None:
-        self._ranker = serving(settings.ranker.artifact)
+        self._champion = Champion(settings)
 
     async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
         """Raw and calibrated scores of matrix [n_candidates, n_features] float32; why, of the best of `shown`."""
-        return self._ranker.score(matrix, head, shown, explain)
+        scores = self._champion.ranker.score(matrix, head, shown, explain)
+        return scores if self._champion.is_current else dataclasses.replace(scores, is_current=False)
 
-    async def state(self) -> dict[str, str]:
-        return {"status": "ok", "model_version": self._ranker.version}
+    async def state(self) -> dict[str, str | bool]:
+        champion = self._champion
+        return {"status": "ok", "model_version": champion.ranker.version, "is_current": champion.is_current}

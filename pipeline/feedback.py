@@ -1,38 +1,58 @@
 """STORY 2: what a user did becomes a labelled query group.
 
-Told from top to bottom by `record`: find the impression that the feedback speaks of, find the
-operation that was chosen, label what was shown and what else was scored, keep the group, once,
-before anything is answered. Nothing is fitted here: the group waits in the inbox for the training
-job, only the counts of what followed what move at once. Called by the ingress and by the CLI.
+Told three times, from top to bottom: `record` for what a user says of a prediction, `observe` for the calls he was
+seen to make, `expose` for what happened to a suggested proposition. Each finds the impressions that are meant, finds
+the operation that was chosen, labels what was shown and what else was scored, and keeps the group, once, before
+anything is answered. Nothing is fitted here: the group waits in the inbox for the training job, only what followed
+what moves at once. SCALE is the one table of what each outcome is worth.
 
-The label scale, of the journal and of training; the later rows are what other routes observe:
-
-    label   for the operation that                                     outcome
-    3       the user chose instead, was seen to call, or converted on  override
-    2       the user accepted as shown                                 accept
-    1       the user only clicked
-    0       every other one shown or scored                            accept, override, reject
-
-An operation chosen that was neither shown nor scored leaves the labels all 0, and is named in the
-group's `chosen`. `accept` without a choice means rank 1, and accepts what was shown, nothing else;
-`override` names the choice: shown at a lower rank, scored but not shown, or any other operation
-of the catalog; `reject` says that none was right and chooses nothing.
+An operation chosen that was neither shown nor scored leaves the labels all 0: training, which learns an order among
+the rows of a group, has no use for such a group and drops it; but it is named in the group's `chosen` (coverage and
+off-policy measures count it as a miss) and moves the counts and the prompt memory like any other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
+import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
 
 from pipeline import guardrails
-from pipeline.errors import BadRequest, Conflict, Gone, UnknownPrediction
-from pipeline.stores.state import ANONYMOUS, Joined, id_time
-from pipeline.types import Feedback, Impression, QueryGroup
+from pipeline.errors import BadRequest, Conflict, Gone, Overloaded, UnknownPrediction
+from pipeline.stores.counts import ANONYMOUS
+from pipeline.stores.observed import Found, Sight, Sighted
+from pipeline.stores.state import Joined, id_time
+from pipeline.types import SHOW, Exposure, Feedback, Impression, Observation, QueryGroup
 
-ACCEPTED, CHOSEN = 2, 3
+
+class Grade(NamedTuple):
+    """What an outcome is worth."""
+
+    label: int  # of the operation chosen, 0-3: LightGBM's relevance; every other one of the group has 0
+    weight: float  # of the group in training and in the prompt memory: how far the outcome is to be trusted
+    count: float  # what it adds to what followed what
+    meaning: str
+
+
+# Strongest first: full information, then choices against what was shown, then those that what was shown invited.
+SCALE: dict[str, Grade] = {
+    "observed": Grade(3, 1.0, 1.0, "the next call the user was seen to make, shown or not"),
+    "override": Grade(3, 0.9, 1.0, "the call the user names instead: at a lower rank, scored, or any of the catalog"),
+    "accept": Grade(2, 0.8, 1.0, "the shown call the user took; rank 1 when none is named"),
+    "conversion": Grade(2, 0.6, 1.0, "the shown proposition that the user went through with"),
+    "click": Grade(1, 0.4, 0.5, "the shown proposition that the user only looked into"),
+    "impression": Grade(0, 0.2, 0.0, "a proposition was seen, and nothing followed"),
+    "reject": Grade(0, 0.2, 0.0, "none was right: every label is 0, nothing counts as chosen"),
+}
+
+_TRIES = 8  # of a request that others overtake
+_CALLS_MAX = 1000  # observed calls of one request
 
 # (impression, method, path) of a call -> key of its operation in the impression's catalog, None when there is none.
 Match = Callable[[Impression, str, str], Awaitable[str | None]]
@@ -46,8 +66,39 @@ class Memory(Protocol):
     async def join(self, feedback: Feedback) -> Joined: ...
 
     async def record(
-        self, feedback: Feedback, group: QueryGroup, request: str, statement: str
-    ) -> Literal["recorded", "duplicate", "conflict"]: ...
+        self, feedback: Feedback, group: QueryGroup, request: str, statement: str, seen: str, amount: float
+    ) -> Literal["recorded", "duplicate", "conflict", "gone"]: ...
+
+
+class Watch(Protocol):
+    """What was seen of users, as this story needs it; `moved` means that another request was faster."""
+
+    async def sight(self, tenant: str, user: str, lineage: str, calls: Sequence[Observation]) -> Sight: ...
+
+    async def witness(
+        self,
+        tenant: str,
+        user: str,
+        lineage: str,
+        sight: Sight,
+        sighted: Sequence[Sighted],
+        tail: tuple[float, tuple[str, ...]],
+        amount: float,
+    ) -> tuple[Literal["kept", "moved"], int, tuple[str, ...]]: ...
+
+    async def find(self, exposure: Exposure) -> Found: ...
+
+    async def mark(
+        self,
+        exposure: Exposure,
+        found: Found,
+        group: QueryGroup,
+        *,
+        request: str,
+        mark: str,
+        amount: float,
+        deliver: bool,
+    ) -> Literal["recorded", "duplicate", "conflict", "gone", "moved"]: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +108,15 @@ class Receipt:
     prediction_id: str
     status: Literal["recorded", "duplicate"]
     group: QueryGroup | None = None  # what was kept; None when the same request was answered before
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What was done with observed calls that are durable now."""
+
+    recorded: int
+    duplicates: int
+    closed: tuple[str, ...]  # ids of the predictions they answered
 
 
 async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
@@ -75,16 +135,15 @@ async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
         if joined.said != request:
             raise Conflict("This Idempotency-Key was used for another request: take a new one.")
         return Receipt(joined.said_of, "duplicate")
-    impression = _own_impression(feedback, joined, memory.join_window_s)
+    impression = _own_impression(feedback.prediction_id, feedback.user, joined.impression, memory.join_window_s)
     chosen = await _chosen_operation(feedback, impression, match)
-    group = QueryGroup(
-        impression=impression,
-        labels=label(impression, feedback.outcome, chosen),
-        outcome=feedback.outcome,
-        chosen=chosen,
-        ts=time.time(),
-    )
-    status = await memory.record(feedback, group, request, statement=_hash(feedback.outcome, chosen))
+    group = _group(impression, feedback.outcome, chosen)
+    # The call that was observed next and is then accepted too says nothing new, and nothing else.
+    seen = _hash("observed", chosen) if chosen else ""
+    statement = _hash(feedback.outcome, chosen)
+    status = await memory.record(feedback, group, request, statement, seen, SCALE[feedback.outcome].count)
+    if status == "gone":
+        raise _gone(memory.join_window_s)
     if status == "conflict":
         raise Conflict(
             "Something else was said of this prediction, or under this Idempotency-Key: "
@@ -93,10 +152,174 @@ async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
     return Receipt(impression.id, status, group)
 
 
+async def observe(
+    tenant: str, user: str, lineage: str, calls: Sequence[Observation], watch: Watch, join_window_s: int
+) -> Witnessed:
+    """Keep the calls a user was seen to make; each answers the user's open predictions that were made before it.
+
+    A prediction is before a call when the last call it knew is, by the client's clock; where the client told no
+    time, when it was made before, by ours. Calls are taken in the order of their times; a call longer than the join
+    window after the one before it opens a session. Calls kept before, by time and endpoint, count as duplicates.
+
+    Raises:
+        BadRequest: no user, or too many calls.
+        Overloaded, StateUnavailable: nothing is kept; try again.
+    """
+    guardrails.printable("user_id", user, guardrails.URI_MAX)
+    if user == ANONYMOUS:
+        raise BadRequest("Observed calls need a user_id: those of many people, taken together, follow nobody's order.")
+    if len(calls) > _CALLS_MAX:
+        raise BadRequest(f"events has {len(calls)} calls; {_CALLS_MAX} are the most in one request.")
+    for call in calls:
+        guardrails.printable("endpoint", call.endpoint, guardrails.URI_MAX)
+    ordered = sorted(calls, key=lambda call: call.ts)
+    for _ in range(_TRIES):
+        sight = await watch.sight(tenant, user, lineage, ordered)
+        sighted, tail = _settle(sight, ordered, join_window_s)
+        if not sighted:
+            return Witnessed(0, len(calls), ())
+        status, kept, closed = await watch.witness(tenant, user, lineage, sight, sighted, tail, SCALE["observed"].count)
+        if status == "kept":
+            return Witnessed(kept, len(calls) - kept, closed)
+        await asyncio.sleep(random.uniform(0.0, 0.02))
+    raise Overloaded("Calls of this user are being reported from many places at once; try again.")
+
+
+async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receipt:
+    """The receipt of an impression, click or conversion that will not be lost; the same again gives the same receipt.
+
+    The group kept has the labels of all that happened in this suggestion so far: the latest one replaces those before.
+
+    Raises:
+        BadRequest: it cannot be understood, or the proposition was no part of the suggestion.
+        UnknownPrediction, Gone: there is no such suggestion of this user, or the time to join it is over.
+        Conflict: something else was said under this Idempotency-Key.
+        Overloaded, StateUnavailable: it is not kept; try again.
+    """
+    for name, text in (("user_id", exposure.user), ("proposition_id", exposure.proposition)):
+        guardrails.printable(name, text, guardrails.URI_MAX)
+    guardrails.printable("Idempotency-Key", exposure.idempotency_key, guardrails.URI_MAX)
+    if exposure.suggestion_id and id_time(exposure.suggestion_id) is None:
+        raise UnknownPrediction("There is no such suggestion of this user.")
+    if not exposure.suggestion_id and exposure.user == ANONYMOUS:
+        raise BadRequest("An event without a suggestion_id needs a user_id: it then means that user's last suggestion.")
+    request = _hash(exposure.suggestion_id, exposure.event, exposure.proposition)
+    for _ in range(_TRIES):
+        found = await watch.find(exposure)
+        if found.said:
+            if found.said != request:
+                raise Conflict("This Idempotency-Key was used for another request: take a new one.")
+            return Receipt(found.said_of, "duplicate")
+        impression = _own_impression(
+            exposure.suggestion_id, exposure.user, found.impression, join_window_s, "suggestion"
+        )
+        operation = _proposition(exposure.proposition, impression)
+        before = found.marks.get(operation, "")
+        mark = ",".join(sorted({*before.split(","), exposure.event} - {""}))
+        group = _marked(impression, exposure.event, operation, {**found.marks, operation: mark})
+        status = await watch.mark(
+            exposure,
+            found,
+            group,
+            request=request,
+            mark=mark,
+            amount=_strongest(mark).count - _strongest(before).count,
+            deliver=exposure.event != "impression" or not found.marks,
+        )
+        match status:
+            case "gone":
+                raise _gone(join_window_s, "suggestion")
+            case "conflict":
+                raise Conflict("This Idempotency-Key was used for another request: take a new one.")
+            case "recorded" | "duplicate":
+                return Receipt(impression.id, status, group)
+        await asyncio.sleep(random.uniform(0.0, 0.02))
+    raise Overloaded("Events of this suggestion are being logged from many places at once; try again.")
+
+
 def label(impression: Impression, outcome: str, chosen: str) -> tuple[int, ...]:
-    """The label (0-3) of each operation of `shown` and `others`, by the table above."""
-    grade = {"accept": ACCEPTED, "override": CHOSEN, "reject": 0}[outcome]
+    """The label (0-3) of each operation of `shown` and `others`, by SCALE."""
+    grade = SCALE[outcome].label
     return tuple(grade if operation == chosen else 0 for operation in impression.shown + impression.others)
+
+
+def _group(impression: Impression, outcome: str, chosen: str) -> QueryGroup:
+    labels, weight = label(impression, outcome, chosen), SCALE[outcome].weight
+    return QueryGroup(impression, labels, outcome, chosen, time.time(), weight)
+
+
+# Observed calls
+
+
+def _settle(
+    sight: Sight, calls: Sequence[Observation], join_window_s: int
+) -> tuple[list[Sighted], tuple[float, tuple[str, ...]]]:
+    """The calls that are new, with what came before each and which predictions it answers; where they end."""
+    ends, before = sight.tail.ts, sight.tail.operations
+    ahead_s = max(0.0, max((call.ts for call in calls if not call.once), default=0.0) - time.time())
+    waiting = list(sight.open)
+    told: set[tuple[float, str] | str] = set()
+    sighted = []
+    for call, is_known in zip(calls, sight.seen, strict=True):
+        name = call.once or (call.ts, call.endpoint)
+        if is_known or name in told:
+            continue
+        told.add(name)
+        if not call.operation:  # it stays in between, unnamed, as it does in the history of a prediction
+            sighted.append(Sighted(call, None))
+            continue
+        if call.ts - ends > join_window_s:
+            before = ()
+        history: tuple[str, ...] | None = before if call.ts >= ends else None
+        answered = [one for one in waiting if _is_before(one[0], call, ahead_s)]
+        waiting = [one for one in waiting if one not in answered]
+        statement = _hash("observed", call.operation)
+        closes = tuple((_group(impression, "observed", call.operation), statement) for impression, _ in answered)
+        for impression, _ in answered:
+            if impression.history and impression.history[-1:] != (history or ())[-1:]:
+                history = impression.history[-2:]  # it knew calls that nobody reported
+        if any(said == call.operation for _, said in answered):
+            history = None  # the user said so before: that counted
+        sighted.append(Sighted(call, history, closes))
+        if call.ts >= ends:
+            ends, before = call.ts, (*before, call.operation)[-2:]
+    return sighted, (ends, before)
+
+
+def _is_before(impression: Impression, call: Observation, ahead_s: float) -> bool:
+    """A prediction was made before a call; `ahead_s` is how far the client's clock is at least ahead of ours."""
+    if call.once:  # told without a time: it has just been made
+        return True
+    if impression.last_ts is None:
+        return call.ts - ahead_s >= impression.ts
+    is_its_last = impression.history[-1:] == (call.operation,)
+    return call.ts > impression.last_ts or (call.ts == impression.last_ts and not is_its_last)
+
+
+# Propositions
+
+
+def _proposition(id_: str, impression: Impression) -> str:
+    """The key of the proposition a client names, as the suggestion has it."""
+    for operation in (f"{SHOW} /{id_}", id_):
+        if impression.mentions(operation):
+            return operation
+    raise BadRequest(f"The proposition {id_[:80]!r} was no part of this suggestion.")
+
+
+def _strongest(mark: str) -> Grade:
+    """The strongest of what happened to a proposition."""
+    return max((SCALE[event] for event in mark.split(",") if event in SCALE), default=SCALE["impression"])
+
+
+def _marked(impression: Impression, event: str, operation: str, marks: dict[str, str]) -> QueryGroup:
+    labels = tuple(_strongest(marks.get(row, "")).label for row in impression.shown + impression.others)
+    group = _group(impression, event, operation)
+    weight = max(_strongest(mark).weight for mark in marks.values())
+    return msgspec.structs.replace(group, labels=labels, weight=weight)
+
+
+# What was said of a prediction
 
 
 def _check(feedback: Feedback) -> None:
@@ -113,19 +336,24 @@ def _check(feedback: Feedback) -> None:
         raise BadRequest("reject chooses nothing: say override when another call was made instead.")
 
 
-def _own_impression(feedback: Feedback, joined: Joined, join_window_s: int) -> Impression:
+def _own_impression(
+    id_: str, user: str, impression: Impression | None, join_window_s: int, what: str = "prediction"
+) -> Impression:
     """The impression, when it is there and this user's; an id is secret enough for those who give no user."""
-    if joined.impression is not None:
-        users = {feedback.user, joined.impression.user} - {ANONYMOUS}
-        if len(users) <= 1:
-            return joined.impression
-    elif feedback.prediction_id:
-        made = id_time(feedback.prediction_id)
+    if impression is not None:
+        if len({user, impression.user} - {ANONYMOUS}) <= 1:
+            return impression
+    elif id_:
+        made = id_time(id_)
         if made is not None and time.time() - made > join_window_s:
-            raise Gone(f"Feedback can name a prediction for {join_window_s} s; this one is older.")
-    if not feedback.prediction_id:
-        raise UnknownPrediction(f"This user has no prediction of the last {join_window_s} s.")
-    raise UnknownPrediction("There is no such prediction of this user.")
+            raise _gone(join_window_s, what)
+    if not id_:
+        raise UnknownPrediction(f"This user has no {what} of the last {join_window_s} s.")
+    raise UnknownPrediction(f"There is no such {what} of this user.")
+
+
+def _gone(join_window_s: int, what: str = "prediction") -> Gone:
+    return Gone(f"Feedback can name a {what} for {join_window_s} s; this one is older.")
 
 
 async def _chosen_operation(feedback: Feedback, impression: Impression, match: Match) -> str:

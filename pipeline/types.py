@@ -323,7 +323,7 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     last: str  # operation key of the call before it, "" for none
     chosen: str  # operation key
     weight: float = 1.0
-    owner: bytes = b""  # hash of the user, so that it can be forgotten; empty for anonymous
+    owner: str = ""  # hash of the user, so that it can be forgotten; "" for anonymous
     ts: float = 0.0
 
 
@@ -345,4 +345,3 @@ class Exposure(msgspec.Struct, frozen=True):
     user: str = "anonymous"
     tenant: str = "local"
     idempotency_key: str = ""
-    ts: float | None = None  # seconds since the epoch, UTC, by the client's clock

@@ -8,12 +8,21 @@
     vectors:{encoder}:{digest}                     the vectors of its operations
     lease:{what}                                   token of who does it
     t:{tenant}:impression:{id}                     Impression
-    t:{tenant}:last:{user}                         id of the user's last impression
+    t:{tenant}:last:{user}, t:{tenant}:suggested:{user}   id of the user's last impression, last one of propositions
     t:{tenant}:inbox                               stream of QueryGroup
-    t:{tenant}:once:{user}:{key}, t:{tenant}:once:{id}    what was said under a key, of a prediction
-    t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what
-    t:{tenant}:user:{user}:{lineage}:follow:{shape}       the same of one user
+    t:{tenant}:claim                               first and last id of the batch that is being drained
+    inboxes                                        set: tenants that have one
+    t:{tenant}:once:{user}:{key}                   what was said under an Idempotency-Key
+    t:{tenant}:once:{id}                           what was said of a prediction: hash, then the operation chosen
+    t:{tenant}:marks:{id}                          hash: proposition -> what happened to it, of a suggestion
+    t:{tenant}:tally:{lineage}                     hash: event U+001F proposition -> how often
+    t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what, see `counts.py`
+    t:{tenant}:prompts:{lineage}                   list of Remembered, newest first
+    t:{tenant}:user:{user}:{lineage}:follow:{shape}, ...:prompts      the same of one user
     t:{tenant}:user:{user}:{lineage}:accepted      set: operations this user accepted
+    t:{tenant}:user:{user}:{lineage}:open          sorted set: predictions that wait for the next call, by time
+    t:{tenant}:user:{user}:{lineage}:tail          Tail: where this user's observed calls ended
+    t:{tenant}:user:{user}:{lineage}:seen          sorted set: observed calls, by when they were reported
 
 Names are kept in one hash a tenant, not in a key each: the quota is then exact, and listing is one
 read. Written for `state.py` and `catalogs.py`; pure.
@@ -22,6 +31,7 @@ read. Written for `state.py` and `catalogs.py`; pure.
 from __future__ import annotations
 
 import hashlib
+import re
 
 _PART_MAX = 200  # characters; longer ones (URLs, mostly) are named by their hash
 
@@ -29,6 +39,11 @@ _PART_MAX = 200  # characters; longer ones (URLs, mostly) are named by their has
 def key(*parts: str) -> str:
     """Parts joined by colons, quoted so that no two lists of parts give the same key."""
     return ":".join(_part(part) for part in parts)
+
+
+def pattern(*parts: str) -> str:
+    """The pattern for SCAN of all keys that begin with these parts."""
+    return re.sub(r"([\\*?\[\]^-])", r"\\\1", key(*parts)) + ":*"
 
 
 def digest_key(kind: str, name: str, digest: str) -> str:

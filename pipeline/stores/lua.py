@@ -1,7 +1,7 @@
 """Every Lua script: what must happen whole or not at all, in one round trip.
 
 Written to the command set of Redis 6.2. Keys are made and answers read by `state.py` and
-`catalogs.py`; a script knows no key by name.
+their neighbours; a script knows no key by name.
 """
 
 # Find the impression that feedback speaks of.
@@ -14,38 +14,243 @@ local id = ARGV[2] ~= '' and ARGV[2] or KEYS[2] ~= '' and redis.call('GET', KEYS
 return {said, id, id and redis.call('GET', ARGV[1] .. id)}
 """
 
-# Keep a labelled query group, once.
-# KEYS: 1 what was said under this Idempotency-Key, or ""; 2 what was said of this prediction; 3 inbox;
-#       4 the user's accepted operations, or ""; 5.. sorted sets of what followed what.
-# ARGV: 1 hash of the request .. prediction id; 2 hash of what is said of the prediction; 3 group; 4 cap of the inbox;
-#       5 seconds 1 is kept; 6 seconds 2 is kept; 7 seconds counts are kept; 8 most members of a count;
-#       9 accepted operation, or ""; 10 what followed what, or "".
-# Answers recorded | duplicate | conflict | full. The hash in ARGV[1] and KEYS[1] is 32 characters long.
-RECORD = """
+# What every script shares that moves what is learnt; `told` is {decay, most members, seconds counts are kept}.
+# An observation in a context (see counts.py) ages what is known of the context, then adds itself.
+_FOLLOW = """
+local function follow(set, told, last, two, following, amount)
+  local contexts = two ~= '' and {last .. '\\31', two .. '\\31'} or {last .. '\\31'}
+  local factor = told[1] ^ amount
+  if factor < 1 then
+    local held = redis.call('ZRANGE', set, 0, -1, 'WITHSCORES')
+    for i = 1, #held, 2 do
+      for _, context in ipairs(contexts) do
+        if string.sub(held[i], 1, #context) == context and not string.find(held[i], '\\31', #context + 1, true) then
+          local count = held[i + 1] * factor
+          if count < 0.02 then redis.call('ZREM', set, held[i]) else redis.call('ZADD', set, count, held[i]) end
+        end
+      end
+    end
+  end
+  redis.call('ZREMRANGEBYRANK', set, 0, -(told[2] - 2 * #contexts + 1))
+  for _, context in ipairs(contexts) do
+    redis.call('ZINCRBY', set, amount, context)
+    redis.call('ZINCRBY', set, amount, context .. following)
+  end
+  redis.call('EXPIRE', set, told[3])
+end
+
+local function remember(list, entry, most, seconds)
+  redis.call('LPUSH', list, entry)
+  redis.call('LTRIM', list, 0, most - 1)
+  redis.call('EXPIRE', list, seconds)
+end
+
+local function deliver(inbox, inboxes, tenant, group)
+  redis.call('XADD', inbox, '*', 'group', group)
+  redis.call('SADD', inboxes, tenant)
+end
+"""
+
+# Keep a labelled query group, once, and move what is learnt.
+# KEYS: 1 what was said under this Idempotency-Key, or ""; 2 what was said of this prediction; 3 inbox; 4 inboxes;
+#       5 the impression; 6 the user's accepted operations, or ""; 7 prompts of the lineage; 8 of the user, or "";
+#       9.. sorted sets of what followed what.
+# ARGV: 1 group; 2 msgpack map: request (hash .. prediction id), statement (hash), seen (hash that the same choice has
+#       when it was observed), chosen, accepted, tenant, cap, once_s, join_s, told, last, two, amount, prompts_max,
+#       prompts_user_max; 3 entry of the prompt memory, or "".
+# Answers recorded | duplicate | conflict | full | gone. Hashes are 32 characters long.
+RECORD = (
+    _FOLLOW
+    + """
+local a = cmsgpack.unpack(ARGV[2])
 local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
 if said then
-  return string.sub(said, 1, 32) == string.sub(ARGV[1], 1, 32) and 'duplicate' or 'conflict'
+  return string.sub(said, 1, 32) == string.sub(a.request, 1, 32) and 'duplicate' or 'conflict'
 end
 local before = redis.call('GET', KEYS[2])
-if before and before ~= ARGV[2] then return 'conflict' end
+local statement = before and string.sub(before, 1, 32)
+if before and statement ~= a.statement and statement ~= a.seen then return 'conflict' end
 if not before then
-  if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[4]) then return 'full' end
-  redis.call('XADD', KEYS[3], '*', 'group', ARGV[3])
-  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[6])
-  if KEYS[4] ~= '' and ARGV[9] ~= '' and redis.call('SCARD', KEYS[4]) < tonumber(ARGV[8]) then
-    redis.call('SADD', KEYS[4], ARGV[9])
-    redis.call('EXPIRE', KEYS[4], ARGV[7])
+  if redis.call('EXISTS', KEYS[5]) == 0 then return 'gone' end
+  if redis.call('XLEN', KEYS[3]) >= a.cap then return 'full' end
+  deliver(KEYS[3], KEYS[4], a.tenant, ARGV[1])
+  redis.call('SET', KEYS[2], a.statement .. a.chosen, 'EX', a.join_s)
+  if a.chosen ~= '' and a.amount > 0 then
+    for i = 9, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.chosen, a.amount) end
   end
-  if ARGV[10] ~= '' then
-    for i = 5, #KEYS do
-      redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -tonumber(ARGV[8]))
-      redis.call('ZINCRBY', KEYS[i], 1, ARGV[10])
-      redis.call('EXPIRE', KEYS[i], ARGV[7])
+  if ARGV[3] ~= '' then
+    remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
+    if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end
+  end
+end
+if KEYS[6] ~= '' and a.accepted ~= '' and redis.call('SCARD', KEYS[6]) < a.told[2] then
+  redis.call('SADD', KEYS[6], a.accepted)
+  redis.call('EXPIRE', KEYS[6], a.told[3])
+end
+if KEYS[1] ~= '' then redis.call('SET', KEYS[1], a.request, 'EX', a.once_s) end
+return before and 'duplicate' or 'recorded'
+"""
+)
+
+# What is known of a user before observed calls are told apart.
+# KEYS: 1 tail; 2 seen; 3 open predictions. ARGV: prefix of impression keys; prefix of once keys; ids of the calls ...
+# Answers {tail or nil, {when each call was seen, or nil}, {{prediction id, impression or nil, said or nil} ...}}.
+SIGHT = """
+local seen, open = {}, {}
+for i = 3, #ARGV do seen[i - 2] = redis.call('ZSCORE', KEYS[2], ARGV[i]) end
+for i, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+  open[i] = {id, redis.call('GET', ARGV[1] .. id), redis.call('GET', ARGV[2] .. id)}
+end
+return {redis.call('GET', KEYS[1]), seen, open}
+"""
+
+# Keep observed calls, each once: close the predictions they answer, move what is learnt.
+# KEYS: 1 tail; 2 seen; 3 open predictions; 4 inbox; 5 inboxes; 6 prompts of the lineage; 7 of the user;
+#       8.. sorted sets of what followed what, of the lineage and of the user in turn.
+# ARGV: 1 tail as it was read, or ""; 2 new tail; 3 msgpack map: now, tenant, cap, once_s, join_s, told, prompts_max,
+#       prompts_user_max, seen_max, amount, impression (prefix), once (prefix), calls: {{id, operation or "",
+#       set (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its
+#       group in ARGV, number of its entry in ARGV or 0} ...}} ...}; 4.. groups and entries.
+# Answers {kept | moved | full, number of calls kept, ids of the predictions closed}.
+WITNESS = (
+    _FOLLOW
+    + """
+local a = cmsgpack.unpack(ARGV[3])
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return {'moved', 0, {}} end
+local groups = 0
+for _, call in ipairs(a.calls) do groups = groups + #call[6] end
+if groups > 0 and redis.call('XLEN', KEYS[4]) + groups > a.cap then return {'full', 0, {}} end
+local kept, closed = 0, {}
+for _, call in ipairs(a.calls) do
+  local id, operation, set = call[1], call[2], call[3]
+  if redis.call('ZADD', KEYS[2], 'NX', a.now, id) == 1 then
+    kept = kept + 1
+    local counted = false
+    for _, closing in ipairs(call[6]) do
+      local once = a.once .. closing[1]
+      local before = redis.call('GET', once)
+      if before then
+        counted = counted or string.sub(before, 33) == operation
+      elseif redis.call('EXISTS', a.impression .. closing[1]) == 1 then
+        redis.call('SET', once, closing[2], 'EX', a.join_s)
+        deliver(KEYS[4], KEYS[5], a.tenant, ARGV[closing[3]])
+        closed[#closed + 1] = closing[1]
+        if closing[4] > 0 then
+          remember(KEYS[6], ARGV[closing[4]], a.prompts_max, a.told[3])
+          remember(KEYS[7], ARGV[closing[4]], a.prompts_user_max, a.told[3])
+        end
+      end
+      redis.call('ZREM', KEYS[3], closing[1])
+    end
+    if set > 0 and not counted then
+      follow(KEYS[set], a.told, call[4], call[5], operation, a.amount)
+      follow(KEYS[set + 1], a.told, call[4], call[5], operation, a.amount)
     end
   end
 end
-if KEYS[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5]) end
-return before and 'duplicate' or 'recorded'
+redis.call('SET', KEYS[1], ARGV[2], 'EX', a.once_s)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', a.now - a.once_s)
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -a.seen_max - 1)
+redis.call('EXPIRE', KEYS[2], a.once_s)
+return {'kept', kept, closed}
+"""
+)
+
+# Find the suggestion that an exposure speaks of.
+# KEYS: what was said under this Idempotency-Key, or ""; the id of the user's last suggestion, or "".
+# ARGV: prefix of impression keys; prefix of marks; id, or "" for the user's last.
+# Answers {said under the key or nil, id or nil, impression or nil, marks as a flat list}.
+FIND_SUGGESTION = """
+local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
+local id = ARGV[3] ~= '' and ARGV[3] or KEYS[2] ~= '' and redis.call('GET', KEYS[2])
+return {said, id, id and redis.call('GET', ARGV[1] .. id), id and redis.call('HGETALL', ARGV[2] .. id) or {}}
+"""
+
+# Mark what happened to a proposition of a suggestion, once.
+# KEYS: 1 what was said under this Idempotency-Key, or ""; 2 marks; 3 inbox; 4 inboxes; 5 the impression; 6 tally;
+#       7 prompts of the lineage; 8 of the user, or ""; 9.. sorted sets of what followed what.
+# ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, before (its mark as it was
+#       read), marks (how many there were), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
+#       two, amount, prompts_max, prompts_user_max; 3 entry of the prompt memory, or "".
+# Answers recorded | duplicate | conflict | full | gone | moved.
+MARK = (
+    _FOLLOW
+    + """
+local a = cmsgpack.unpack(ARGV[2])
+local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
+if said then
+  return string.sub(said, 1, 32) == string.sub(a.request, 1, 32) and 'duplicate' or 'conflict'
+end
+local before = redis.call('HGET', KEYS[2], a.proposition) or ''
+if before ~= a.before or redis.call('HLEN', KEYS[2]) ~= a.marks then return 'moved' end
+local known = before == a.after
+if not known then
+  if redis.call('EXISTS', KEYS[5]) == 0 then return 'gone' end
+  if ARGV[1] ~= '' then
+    if redis.call('XLEN', KEYS[3]) >= a.cap then return 'full' end
+    deliver(KEYS[3], KEYS[4], a.tenant, ARGV[1])
+  end
+  redis.call('HSET', KEYS[2], a.proposition, a.after)
+  redis.call('EXPIRE', KEYS[2], a.join_s)
+  redis.call('HINCRBY', KEYS[6], a.event .. '\\31' .. a.proposition, 1)
+  redis.call('EXPIRE', KEYS[6], a.told[3])
+  if a.amount > 0 then
+    for i = 9, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.operation, a.amount) end
+  end
+  if ARGV[3] ~= '' then
+    remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
+    if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end
+  end
+end
+if KEYS[1] ~= '' then redis.call('SET', KEYS[1], a.request, 'EX', a.once_s) end
+return known and 'duplicate' or 'recorded'
+"""
+)
+
+# Take the oldest groups of an inbox to drain, the same ones until they are acknowledged.
+# KEYS: inbox; claim. ARGV: most groups. Answers nil, or {first id .. " " .. last id, entries}.
+CLAIM = """
+local claim = redis.call('GET', KEYS[2])
+if not claim then
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
+  if #oldest == 0 then return false end
+  claim = oldest[1][1] .. ' ' .. oldest[#oldest][1]
+  redis.call('SET', KEYS[2], claim)
+end
+local first, last = string.match(claim, '(%S+) (%S+)')
+return {claim, redis.call('XRANGE', KEYS[1], first, last)}
+"""
+
+# The claimed groups up to an id are in the journal: they go.
+# KEYS: inbox; claim; inboxes. ARGV: claim; last id; tenant. Answers 1, or 0 when it is another claim by now.
+ACKNOWLEDGE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local ms, seq = string.match(ARGV[2], '(%d+)-(%d+)')
+redis.call('XTRIM', KEYS[1], 'MINID', ms .. '-' .. string.format('%d', seq + 1))
+redis.call('DEL', KEYS[2])
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end
+return 1
+"""
+
+# Take a user's counts out of the lineage's. KEYS: the user's set; the lineage's set.
+# The user's own counts age by fewer observations, so that at least the user's share goes.
+SUBTRACT = """
+local own = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for i = 1, #own, 2 do
+  local left = redis.call('ZINCRBY', KEYS[2], -own[i + 1], own[i])
+  if tonumber(left) < 0.02 then redis.call('ZREM', KEYS[2], own[i]) end
+end
+redis.call('DEL', KEYS[1])
+return #own / 2
+"""
+
+# Take a user's entries out of a prompt memory. KEYS: list. ARGV: hash of the user. Answers how many went.
+DISOWN = """
+local gone = 0
+for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if cmsgpack.unpack(entry)[5] == ARGV[1] then gone = gone + redis.call('LREM', KEYS[1], 0, entry) end
+end
+return gone
 """
 
 # Name an uploaded spec; one no longer named goes.

@@ -2,7 +2,8 @@
 
 The request path costs two round trips: `recall` before a prediction and `remember` after it;
 feedback costs two more, `join` and `record`. Scripts lie in `lua.py`, names of keys in `keys.py`,
-catalogs are kept by `State.catalogs`; what feedback means is the business of
+counts in `counts.py`; catalogs are kept by `State.catalogs`, observed calls and suggestions by
+`State.observed`, the way to the journal is `State.inbox`. What feedback means is the business of
 `pipeline/feedback.py`. Every method may raise StateUnavailable.
 """
 
@@ -11,27 +12,37 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from redis.asyncio import Redis
 
 from pipeline import settings
-from pipeline.errors import Overloaded
 from pipeline.stores import lua
 from pipeline.stores.catalogs import CatalogStore, decode_spec, decode_upload
 from pipeline.stores.connection import Connection
+from pipeline.stores.counts import (
+    ANONYMOUS,
+    COUNTS_READ,
+    Followed,
+    contexts,
+    count_sets,
+    following,
+    learning,
+    own,
+    pack_remembered,
+    unpack_remembered,
+)
 from pipeline.stores.encoding import pack_group, pack_impression, unpack_impression
-from pipeline.stores.keys import key, may_be, shape, shapes_of_call
-from pipeline.types import Feedback, Impression, Query, QueryGroup, SpecRecord
-
-ANONYMOUS = "anonymous"  # a user that many people share: nothing is kept about it
+from pipeline.stores.inbox import INBOXES, Inbox
+from pipeline.stores.keys import key, may_be, shapes_of_call
+from pipeline.stores.observed import Observed, inbox_full, remembered
+from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_LENGTH = 26  # ULID: 48 bits of milliseconds, 80 bits of chance (github.com/ulid/spec)
-_COUNTS_MAX = 256  # members of one set of counts, or of accepted operations; the rarest go
-_COUNTS_READ = 64  # of them that a prediction looks at
-_FULL_RETRY_S = 30.0  # the inbox is drained by a job, not by a request
+_OPEN_MAX = 16  # predictions of a user in a lineage that an observed call may close, the latest ones
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,6 +53,12 @@ class Recall:
     accepted: Collection[str] = frozenset()  # operations this user accepted in this lineage
     habit: Mapping[str, float] = dataclasses.field(default_factory=dict)  # operation -> how often it followed here
     spec: SpecRecord | None = None  # what is known of the source's URL
+    # What followed the last call, with its totals, for all users of the tenant and for this one: see `counts.py`.
+    followed: Followed = dataclasses.field(default_factory=Followed)
+    own_followed: Followed = dataclasses.field(default_factory=Followed)
+    # What was chosen for prompts, newest first; read when the query has one.
+    prompts: Sequence[Remembered] = ()
+    own_prompts: Sequence[Remembered] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +80,13 @@ class State:
         self._quick = Connection(url, limits, limits.timeout_s)
         self._bulk = Connection(url, limits, limits.bulk_timeout_s)
         self.catalogs = CatalogStore(self._quick, self._bulk, limits)
+        self.observed = Observed(self._quick, limits)
+        self.inbox = Inbox(self._quick, self._bulk)
+
+    @property
+    def connection(self) -> Connection:
+        """The way to Redis for what takes its time: forgetting a user."""
+        return self._bulk
 
     async def verify(self) -> None:
         """Return when the server is one that can hold the state; for start-up.
@@ -89,41 +113,60 @@ class State:
         """What is known before the query is grounded, in one round trip.
 
         `habit` tells what followed the last call (without calls: what sessions began with), for all
-        users of the tenant and once more for this one. A source's URL is taken as it is written.
+        users of the tenant and once more for this one; `followed` and `own_followed` tell the same in full,
+        `prompts` and `own_prompts` what was chosen for which words. A source's URL is taken as it is written.
         """
-        source, lineage, user = query.source, _lineage(query), query.user
-        follow, own = ("t", query.tenant, "follow", lineage), ("t", query.tenant, "user", user, lineage)
+        source, lineage, tenant, user = query.source, _lineage(query), query.tenant, query.user
+        is_known = user != ANONYMOUS
         last = query.calls[-1] if query.calls else None
-        counts = []
-        for end in shapes_of_call(last.method, last.path) if last else ("",):
-            counts.append(key(*follow, end))
-            if user != ANONYMOUS:
-                counts.append(key(*own, "follow", end))
+        method, path = (last.method, last.path) if last else ("", "")
+        ends = shapes_of_call(method, path) if last else ("",)
 
         async def read(redis: Redis) -> list[Any]:
             pipe = redis.pipeline(transaction=False)
-            pipe.hget(key("t", query.tenant, "name"), source.name)
-            pipe.mget(key("spec", source.url), key("t", query.tenant, "spec", source.url))
-            pipe.smembers(key(*own, "accepted"))
-            for name in counts:
-                pipe.zrange(name, 0, _COUNTS_READ - 1, desc=True, withscores=True)
+            pipe.hget(key("t", tenant, "name"), source.name)
+            pipe.mget(key("spec", source.url), key("t", tenant, "spec", source.url))
+            pipe.smembers(key("t", tenant, "user", user, lineage, "accepted"))
+            if query.prompt:
+                pipe.lrange(key("t", tenant, "prompts", lineage), 0, self._limits.prompts_max - 1)
+                if is_known:
+                    pipe.lrange(own(tenant, user, lineage, "prompts"), 0, self._limits.prompts_user_max - 1)
+            for end in ends:
+                pipe.zrange(key("t", tenant, "follow", lineage, end), 0, COUNTS_READ - 1, desc=True, withscores=True)
+                if is_known:
+                    pipe.zrange(
+                        own(tenant, user, lineage, "follow", end), 0, COUNTS_READ - 1, desc=True, withscores=True
+                    )
             return await pipe.execute()
 
-        upload_data, spec_data, accepted, *followers = await self._quick.run(read)
+        upload_data, spec_data, accepted, *rest = await self._quick.run(read)
+        prompts: list[list[bytes]] = []
+        if query.prompt:
+            prompts, rest = rest[: 1 + is_known], rest[1 + is_known :]
+        step = 1 + is_known
+        followed = Followed(member for members in rest[::step] for member in members)
+        own_followed = Followed(member for members in rest[1::step] for member in members) if is_known else Followed()
+        habit: dict[str, float] = {}
+        for counts in (followed, own_followed):
+            for context in counts.contexts():
+                if len(context) == 1 and (may_be(context[0], method, path) if last else not context[0]):
+                    for operation, count in counts.after(*context).items():
+                        habit[operation] = habit.get(operation, 0.0) + count
         upload = decode_upload(upload_data)
         spec = decode_spec(spec_data[0]) or decode_spec(spec_data[1])
-        habit: dict[str, float] = {}
-        for operation, weight in _followers(followers, last.method if last else "", last.path if last else ""):
-            habit[operation] = habit.get(operation, 0.0) + weight
         return Recall(
             digest=upload.digest if upload else spec.digest if spec else source.digest,
             accepted=frozenset(operation.decode() for operation in accepted),
             habit=habit,
             spec=spec,
+            followed=followed,
+            own_followed=own_followed,
+            prompts=unpack_remembered(prompts[0]) if prompts else (),
+            own_prompts=unpack_remembered(prompts[1]) if len(prompts) > 1 else (),
         )
 
     async def remember(self, impression: Impression) -> None:
-        """Keep an impression for the join window, as its user's last one, in one round trip."""
+        """Keep an impression for the join window, as its user's last one and as one that waits for the next call."""
         data = pack_impression(impression, self._limits.impression_limit_bytes)
 
         async def write(redis: Redis) -> None:
@@ -131,8 +174,14 @@ class State:
             name = key("t", impression.tenant, "impression", impression.id)
             pipe.set(name, data, ex=self._limits.join_window_s)
             if impression.user != ANONYMOUS:
-                last = key("t", impression.tenant, "last", impression.user)
-                pipe.set(last, impression.id, ex=self._limits.join_window_s)
+                tenant, user, window_s = impression.tenant, impression.user, self._limits.join_window_s
+                pipe.set(key("t", tenant, "last", user), impression.id, ex=window_s)
+                if impression.shown and impression.shown[0].startswith(f"{SHOW} "):
+                    pipe.set(key("t", tenant, "suggested", user), impression.id, ex=window_s)
+                waiting = own(tenant, user, impression.lineage, "open")
+                pipe.zadd(waiting, {impression.id: impression.ts})
+                pipe.zremrangebyrank(waiting, 0, -_OPEN_MAX - 1)
+                pipe.expire(waiting, window_s)
             await pipe.execute()
 
         await self._quick.run(write)
@@ -154,59 +203,52 @@ class State:
         )
 
     async def record(
-        self, feedback: Feedback, group: QueryGroup, request: str, statement: str
-    ) -> Literal["recorded", "duplicate", "conflict"]:
-        """Append a labelled group to the inbox, once, and move the counts; all of it or nothing.
+        self, feedback: Feedback, group: QueryGroup, request: str, statement: str, seen: str = "", amount: float = 1.0
+    ) -> Literal["recorded", "duplicate", "conflict", "gone"]:
+        """Append a labelled group to the inbox, once, and move what is learnt; all of it or nothing.
 
-        `request` is the hash (32 characters) of what was asked under the Idempotency-Key,
-        `statement` that of what is said of the prediction: a conflict is another one of either.
+        `request` is the hash (32 characters) of what was asked under the Idempotency-Key, `statement`
+        that of what is said of the prediction, `seen` that of the same choice when it was observed: a
+        conflict is another one of any. `amount` is what the choice counts. Gone: the impression is no longer there.
 
         Raises:
             Overloaded: the inbox is full.
         """
-        impression, limits = group.impression, self._limits
-        tenant = impression.tenant
-        own = None if impression.user == ANONYMOUS else ("t", tenant, "user", impression.user, impression.lineage)
-        accepted = group.chosen if group.outcome == "accept" and own else ""
-        counts, followed = [], ""
-        if group.chosen:
-            previous = impression.history[-1] if impression.history else ""
-            followed = f"{previous}\n{group.chosen}"
-            counts.append(key("t", tenant, "follow", impression.lineage, shape(previous)))
-            if own:
-                counts.append(key(*own, "follow", shape(previous)))
+        impression, chosen = group.impression, group.chosen
+        tenant, user, lineage = impression.tenant, impression.user, impression.lineage
+        last, two = contexts(impression.history)
+        entry = remembered(group)
+        accepted = chosen if group.outcome == "accept" and user != ANONYMOUS else ""
+        told = learning(self._limits) | {
+            "request": request + impression.id,
+            "statement": statement,
+            "seen": seen or statement,
+            "chosen": following(chosen),
+            "accepted": accepted,
+            "tenant": tenant,
+            "last": last,
+            "two": two,
+            "amount": amount,
+        }
         answer = await self._quick.script(
             lua.RECORD,
             [
                 _once_key(feedback),
                 key("t", tenant, "once", impression.id),
                 key("t", tenant, "inbox"),
-                key(*own, "accepted") if own else "",
-                *counts,
+                INBOXES,
+                key("t", tenant, "impression", impression.id),
+                own(tenant, user, lineage, "accepted"),
+                key("t", tenant, "prompts", lineage),
+                own(tenant, user, lineage, "prompts"),
+                *count_sets(tenant, user, lineage, impression.history[-1] if impression.history else ""),
             ],
-            [
-                request + impression.id,
-                statement,
-                pack_group(group),
-                limits.inbox_max,
-                max(limits.once_ttl_s, limits.join_window_s),
-                limits.join_window_s,
-                limits.habit_ttl_s,
-                _COUNTS_MAX,
-                accepted,
-                followed,
-            ],
+            [pack_group(group), msgspec.msgpack.encode(told), pack_remembered(entry) if entry else b""],
         )
         outcome = answer.decode()
         if outcome == "full":
-            raise Overloaded(
-                f"{limits.inbox_max} labelled groups wait to be drained, which is the most.", _FULL_RETRY_S
-            )
+            raise inbox_full(self._limits)
         return outcome
-
-    async def inbox_length(self, tenant: str) -> int:
-        """How many labelled groups wait to be drained."""
-        return int(await self._quick.run(lambda redis: redis.xlen(key("t", tenant, "inbox"))))
 
 
 def new_id() -> str:
@@ -234,12 +276,3 @@ def _once_key(feedback: Feedback) -> str:
     if not feedback.idempotency_key:
         return ""
     return key("t", feedback.tenant, "once", feedback.user, feedback.idempotency_key)
-
-
-def _followers(sets: list[list[tuple[bytes, float]]], method: str, path: str) -> Iterator[tuple[str, float]]:
-    """The operations, with counts, that followed an operation which the last call may be a call of."""
-    for members in sets:
-        for member, count in members:
-            previous, _, operation = member.decode().partition("\n")
-            if (not previous and not method) or may_be(previous, method, path):
-                yield operation, count

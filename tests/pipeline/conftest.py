@@ -56,8 +56,9 @@ def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def limits() -> settings.State:
-    """The settings of the state, with time enough for a busy machine."""
-    return settings.load("local").state.model_copy(update={"timeout_s": 5.0, "connect_timeout_s": 5.0})
+    """The settings of the state, with time enough for a busy machine, and counts that do not age."""
+    changes = {"timeout_s": 5.0, "connect_timeout_s": 5.0, "habit_decay": 1.0}
+    return settings.load("local").state.model_copy(update=changes)
 
 
 @pytest.fixture

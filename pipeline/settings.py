@@ -223,6 +223,27 @@ class Journal(_Section):
     retention_days: pydantic.PositiveInt
 
 
+class Train(_Section):
+    groups: pydantic.PositiveInt
+    hours: pydantic.PositiveFloat
+    groups_max: pydantic.PositiveInt
+    workers: pydantic.PositiveInt
+    worker_cpus: pydantic.PositiveFloat
+    rounds: pydantic.PositiveInt
+    head_groups: pydantic.PositiveInt
+    anchor_groups: pydantic.PositiveInt
+    anchor_share: pydantic.NonNegativeFloat
+    later_share: float = pydantic.Field(gt=0, lt=1)
+    valid_share: float = pydantic.Field(ge=0, lt=1)
+    gate_groups: pydantic.PositiveInt
+
+    @pydantic.model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Train:
+        if self.later_share + self.valid_share >= 1:
+            raise ValueError(f"later_share {self.later_share} and valid_share {self.valid_share} leave nothing")
+        return self
+
+
 class Guardrails(_Section):
     destructive: Literal["intent", "allow"]
 
@@ -254,6 +275,7 @@ class Settings(BaseSettings):
     ingress: Ingress
     state: State
     journal: Journal
+    train: Train
     guardrails: Guardrails
     log: Log
 

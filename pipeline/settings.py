@@ -147,6 +147,7 @@ class Registry(_Section):
 class Models(_Deployment):
     niceness: int = pydantic.Field(ge=0, le=19)
     train_num_cpus: pydantic.NonNegativeFloat
+    var: str
     train_niceness: int = pydantic.Field(ge=0, le=19)
 
     @pydantic.field_validator("replicas")
@@ -298,10 +299,12 @@ def under(settings: Settings, var: Path) -> Settings:
     var = var.resolve()
     registry = settings.registry.folder or str(var / "mlflow")
     ranker = settings.ranker.folder or str(var / "ranker")
+    models = settings.models.var or str(var)
     return settings.model_copy(
         update={
             "registry": settings.registry.model_copy(update={"folder": registry}),
             "ranker": settings.ranker.model_copy(update={"folder": ranker}),
+            "models": settings.models.model_copy(update={"var": models}),
         }
     )
 

@@ -32,17 +32,6 @@ from pipeline.types import GroundedQuery, Query, Source
 _WARM_UP_S = 10.0  # for the vectors of the default catalog; after that it is ready without them
 
 
-def _as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(method)
-    async def wrapped(*args: Any) -> Any:
-        try:
-            return await method(*args)
-        except OpenSesameError as error:
-            return error
-
-    return wrapped
-
-
 class RemoteEncoder:
     """The library's encoder: operation cards go to deployment Embedder."""
 

@@ -8,9 +8,10 @@ one with its text, three times. Used by the ingress only.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.catalog.compile import content_digest
-from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, UnknownCatalog
+from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, RegistryUnavailable, UnknownCatalog
 from pipeline.predict import source_key
 from pipeline.settings import Settings
 from pipeline.types import GroundedQuery, Proposal, Query, Scores
@@ -29,6 +30,20 @@ from serve.metrics import Metrics
 _PAUSE_S = 0.03  # before the first retry; doubled for each further one
 _SCORE_S = 2.0  # a group is scored in a millisecond; longer than this the replica is stuck
 _STATE_S = 1.0
+_OPERATOR_S = 30.0  # the registry may have to be opened, which takes seconds
+
+
+def as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A deployment's method that returns an error of ours instead of raising it; `RemoteStages` raises it again."""
+
+    @functools.wraps(method)
+    async def wrapped(*args: Any) -> Any:
+        try:
+            return await method(*args)
+        except OpenSesameError as error:
+            return error
+
+    return wrapped
 
 
 class RemoteStages:
@@ -42,12 +57,14 @@ class RemoteStages:
         ranker: DeploymentHandle,
         generator: DeploymentHandle | None,
         metrics: Metrics,
+        models: DeploymentHandle | None = None,
     ) -> None:
         self._settings = settings
         self._catalogs = catalogs
         self._embedder = embedder  # asked for its health only: Catalogs is who uses it
         self._ranker = ranker
         self._generator = generator
+        self._models = models
         self._metrics = metrics
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]
         self._sent: OrderedDict[str, None] = OrderedDict()  # digests of inline specs Catalogs has had from us
@@ -110,11 +127,20 @@ class RemoteStages:
         handle = self._catalogs.options(session_id=key)
         return await self._retried(lambda: getattr(handle, method).remote(*arguments), timeout_s or self._ground_s)
 
+    async def models(self, method: str, *arguments: Any) -> Any:
+        """Call `method` of deployment Models: what the operator asks of the registry and of training."""
+        models = self._models
+        if models is None:
+            raise RegistryUnavailable("This service runs without a model registry.")
+        return await self._retried(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
+
     async def states(self) -> dict[str, dict[str, Any]]:
         """What each deployment says of itself, for /health; a silent one is `unavailable`."""
         handles = {"catalogs": self._catalogs, "embedder": self._embedder, "ranker": self._ranker}
         if self._generator is not None:
             handles["generator"] = self._generator
+        if self._models is not None:
+            handles["models"] = self._models
 
         async def ask(handle: DeploymentHandle) -> dict[str, Any]:
             try:

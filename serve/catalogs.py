@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,11 +22,11 @@ from ray.serve.handle import DeploymentHandle
 from pipeline.catalog.fetch import Fetcher
 from pipeline.catalog.library import Library
 from pipeline.catalog.parse import ParseProcess
-from pipeline.errors import OpenSesameError
 from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import GroundedQuery, Query, Source
+from serve.remote import as_values
 
 _WARM_UP_S = 10.0  # for the vectors of the default catalog; after that it is ready without them
 
@@ -65,7 +64,7 @@ class CatalogsDeployment:
         schemas = settings.shortlist.schemas if settings.generator.enabled else 0
         self._shortlist = settings.shortlist.model_copy(update={"schemas": schemas})
 
-    @_as_values
+    @as_values
     async def ground(self, query: Query, habit: dict[str, float], vector: np.ndarray | None) -> GroundedQuery:
         """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
         embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
@@ -75,27 +74,27 @@ class CatalogsDeployment:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, prepare, query, compiled, vector, habit, self._shortlist)
 
-    @_as_values
+    @as_values
     async def match(self, tenant: str, digest: str, method: str, path: str) -> str | None:
         """The key of the operation a call belongs to, None when it is in none."""
         compiled = await self.library.obtain(Source(digest=digest), tenant)
         match = compiled.matcher.match(method, path)
         return None if match is None else compiled.catalog.operations[match.index].key
 
-    @_as_values
+    @as_values
     async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:
         """Parse a spec and keep it under a name; what GET /catalogs/{name} says of it, without operations."""
         compiled = await self.library.upload(tenant, name, data)
         return _summary(name, compiled.catalog)
 
-    @_as_values
+    @as_values
     async def names(self, tenant: str) -> list[dict[str, Any]]:
         return [
             {"name": upload.name, "catalog": upload.digest, "title": upload.title, "operations": upload.operations}
             for upload in await self._state.catalogs.list_uploads(tenant)
         ]
 
-    @_as_values
+    @as_values
     async def describe(self, tenant: str, source: Source) -> dict[str, Any]:
         compiled = await self.library.obtain(source, tenant)
         operations = [
@@ -111,7 +110,7 @@ class CatalogsDeployment:
         embedded = compiled.vectors is not None
         return _summary(source.name, compiled.catalog) | {"embedded": embedded, "endpoints": operations}
 
-    @_as_values
+    @as_values
     async def remove(self, tenant: str, name: str) -> None:
         await self.library.remove(tenant, name)
 

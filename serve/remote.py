@@ -132,7 +132,10 @@ class RemoteStages:
         models = self._models
         if models is None:
             raise RegistryUnavailable("This service runs without a model registry.")
-        return await self._retried(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
+        try:  # once: a rollback asked for twice would undo itself
+            return await self._once(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
+        except (TimeoutError, RayActorError):
+            raise Overloaded("Deployment Models did not answer in time; look at the models and try again.") from None
 
     async def states(self) -> dict[str, dict[str, Any]]:
         """What each deployment says of itself, for /health; a silent one is `unavailable`."""

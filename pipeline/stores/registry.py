@@ -28,7 +28,7 @@ import msgspec
 import orjson
 
 from pipeline import settings
-from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, SettingsError, UnknownModel
+from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, UnknownModel
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 Origin = Literal["installed", "trained"]
@@ -78,12 +78,10 @@ class Registry:
     """The registered model `section.name`. Opens MLflow (seconds; more for a new database) when first asked."""
 
     def __init__(self, section: settings.Registry) -> None:
-        """Raises SettingsError when an embedded registry has no folder."""
-        if section.url == "embedded" and not section.folder:
-            raise SettingsError("registry.folder: an embedded registry needs a folder.")
         self._name = section.name
         self._url = section.url
-        self._folder = Path(section.folder).resolve() if section.url == "embedded" else None
+        self._embedded = section.url == "embedded"
+        self._folder = Path(section.folder).resolve() if self._embedded and section.folder else None
         self._client: Any = None
         self._experiment = ""
         self._lock = threading.RLock()
@@ -220,7 +218,7 @@ class Registry:
             known = self._find(client, version)
             data = Path(client.download_artifacts(known.run, _TEXT, folder)).read_bytes()
         if hashlib.sha256(data).hexdigest() != known.sha256:
-            raise RankerArtifactError(f"The artefact of version {known.version} is not what was registered.")
+            raise RankerArtifactError(f"The artefact of version {known.version} is not what was registered.", "hash")
         return data.decode()
 
     def _log(
@@ -323,7 +321,9 @@ class Registry:
         from mlflow.tracking import MlflowClient
 
         uri, artifacts = self._url, None
-        if self._folder is not None:
+        if self._embedded:
+            if self._folder is None:
+                raise RegistryUnavailable("An embedded registry needs a folder: set registry.folder.", _RETRY_S)
             self._folder.mkdir(parents=True, exist_ok=True)
             uri, artifacts = f"sqlite:///{self._folder / 'mlflow.db'}", (self._folder / "artifacts").as_uri()
         with self._alone():  # two processes must not both make the tables

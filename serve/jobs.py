@@ -1,0 +1,125 @@
+"""Training as a Ray job: submitted, found again, and read. What a training does is `train/retrain.py`'s.
+
+The job is a command of its own, niced and with a sliver of a CPU; its workers ask Ray for theirs. Blocking:
+called by deployment Models in a thread.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+import orjson
+
+from pipeline.errors import NotFound, Unavailable
+from pipeline.settings import Settings
+
+_KIND = {"opensesame": "train"}  # marks our jobs among others of the cluster
+_LOG_LINES = 5  # of a failed job's output
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+class TrainingJobs:
+    """The training jobs of this cluster. Connects when first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connected: Any = None
+
+    def submit(self, force: bool) -> dict[str, Any]:
+        """The job that trains now: a new one, or the one that already runs."""
+        client = self._client()
+        for job in _asked(client.list_jobs):
+            if job.metadata == _KIND and str(job.status.value) not in _ENDED and job.submission_id:
+                return {"job_id": job.submission_id, "status": str(job.status.value).lower(), "started": False}
+        models = self._settings.models
+        job_id = _asked(
+            lambda: client.submit_job(
+                entrypoint=entrypoint(self._settings, force),
+                runtime_env={"env_vars": _variables(self._settings)},
+                metadata=_KIND,
+                entrypoint_num_cpus=models.train_num_cpus,
+            )
+        )
+        return {"job_id": job_id, "status": "pending", "started": True}
+
+    def read(self, job_id: str) -> dict[str, Any]:
+        """State of a job and the last progress it told.
+
+        Raises:
+            NotFound: there is no such training job in this cluster's life.
+        """
+        client = self._client()
+        known = {job.submission_id: job for job in _asked(client.list_jobs) if job.metadata == _KIND}
+        job = known.get(job_id)
+        if job is None:
+            raise NotFound(f"There is no training job '{job_id[:80]}'.")
+        status = str(job.status.value)
+        lines = _asked(lambda: client.get_job_logs(job_id)).splitlines()
+        told: dict[str, Any] = {
+            "job_id": job_id,
+            "status": status.lower(),
+            "started": _seconds(job.start_time),
+            "ended": _seconds(job.end_time),
+            "progress": last_progress(lines),
+        }
+        if status == "FAILED":
+            told["detail"] = " / ".join(lines[-_LOG_LINES:]) or str(job.message)
+        return told
+
+    def _client(self) -> Any:
+        if self._connected is None:
+            import ray
+            from ray.job_submission import JobSubmissionClient
+
+            address = ray.get_runtime_context().gcs_address
+            self._connected = _asked(lambda: JobSubmissionClient(address))
+        return self._connected
+
+
+def entrypoint(settings: Settings, force: bool) -> str:
+    """The command line of a training."""
+    # -P: the folder it starts in must not shadow our packages.
+    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain"]
+    if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
+        command += ["--state", settings.state.url]
+    if settings.models.var:
+        command += ["--var", settings.models.var]
+    return shlex.join([*command, *(["--force"] if force else []), "--json"])
+
+
+def last_progress(lines: list[str]) -> dict[str, Any] | None:
+    """The last line that is a JSON object."""
+    for line in reversed(lines):
+        if line.startswith("{"):
+            try:
+                told = orjson.loads(line)
+            except orjson.JSONDecodeError:  # cut off while it was written
+                continue
+            return told if isinstance(told, dict) else None
+    return None
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    return {
+        "OPENSESAME__STATE__URL": settings.state.url,
+        "OPENSESAME__REGISTRY__URL": settings.registry.url,
+        "OPENSESAME__REGISTRY__FOLDER": settings.registry.folder,
+        "OPENSESAME__REGISTRY__NAME": settings.registry.name,
+    }
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _asked(call: Any) -> Any:
+    """What Ray's job API answers; Unavailable when it is not there."""
+    try:
+        return call()
+    except (RuntimeError, ConnectionError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise Unavailable(
+            f"Training needs Ray's job API, which comes with its dashboard (ray.dashboard_port): {said}", 30.0
+        ) from error

@@ -1,0 +1,216 @@
+"""Deployment `Models`: watches the registry, mirrors its champion to the replicas, answers the operator.
+
+One replica, off the request path, and the only serving process that loads MLflow. A niced thread looks at the
+aliases each second, whoever moved them, and copies what they name into Redis; nothing else waits for it. What
+must not serve is refused here already: the mirror keeps the last good one. Errors of ours go back as values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ray import serve
+
+from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, StateUnavailable
+from pipeline.ranking.admission import admit
+from pipeline.ranking.ranker import packaged_path
+from pipeline.settings import Settings
+from pipeline.stores.mirror import ROLES, Identity, Mirror, Role
+from pipeline.stores.registry import Overview, Registry, Version
+from serve.jobs import TrainingJobs
+from serve.metrics import Metrics
+from serve.remote import as_values
+
+_log = logging.getLogger("opensesame.models")
+
+
+class Watch:
+    """The thread that keeps the mirror like the registry."""
+
+    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics) -> None:
+        self.status = "starting"
+        self.detail = ""
+        self._settings = settings
+        self._registry = registry
+        self._metrics = metrics
+        self._mirrored: dict[Role, str] = {}  # role -> number of the version in the mirror, "" for none
+        self._refused: set[tuple[Role, str]] = set()
+        self._said = ""  # the last trouble logged
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._live, name="registry", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look now: an alias has moved."""
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+        self._thread.join(10.0)
+
+    def _live(self) -> None:
+        os.nice(self._settings.models.niceness)  # of this thread (Linux): loading MLflow takes seconds of a core
+        asyncio.run(self._keep())
+
+    async def _keep(self) -> None:
+        mirror = Mirror(self._settings.state, self._settings.state.url)
+        installed = False
+        while not self._closed:
+            self._wake.clear()
+            try:
+                if not installed:
+                    self._install()
+                    installed = True
+                if await self._copy(mirror, self._registry.aliases()):
+                    await mirror.beat()
+                    self._be("ok")
+            except (RegistryUnavailable, StateUnavailable) as error:
+                self._mirrored.clear()  # a state that was away may have lost the mirror
+                self._be("unavailable", error.detail)
+            except Exception as error:  # a fault of ours must not end the watch: no promotion would be served again
+                _log.exception("the watch of the registry failed")
+                self._be("unavailable", type(error).__name__)
+            self._wake.wait(self._settings.registry.poll_s)
+        await mirror.close()
+
+    def _install(self) -> None:
+        artifact = self._settings.ranker.artifact
+        try:
+            text = (Path(artifact) if artifact else packaged_path()).read_text(encoding="utf-8")
+            self._registry.install(text)
+        except (RankerArtifactError, OSError, UnicodeDecodeError) as error:
+            _log.error("the installed ranker is not registered: %s", error)
+
+    async def _copy(self, mirror: Mirror, aliases: dict[str, str]) -> bool:
+        """Bring the mirror up to date; True when it shows what the aliases say."""
+        is_whole = True
+        for role in ROLES:
+            number = aliases.get(role, "")
+            if self._mirrored.get(role) == number:
+                continue
+            if not number:
+                if role == "challenger":
+                    await mirror.clear(role)
+                self._mirrored[role] = number
+                continue
+            try:
+                who, text = self.fetch(number)
+            except RankerArtifactError as error:
+                is_whole = False
+                self._be("refused", f"{role} {number}: {error}")
+                if (role, number) not in self._refused:
+                    self._refused.add((role, number))
+                    self._metrics.count("opensesame_ranker_refused", reason=error.reason)
+                continue
+            await mirror.write(role, who, text)
+            self._mirrored[role] = number
+            _log.info("%s is ranker %s", role, who.version)
+        return is_whole
+
+    def fetch(self, version: str) -> tuple[Identity, str]:
+        """A version that may serve, and its text; raises RankerArtifactError, RegistryUnavailable, UnknownModel."""
+        known = self._registry.show(version)
+        text = self._registry.text(known.number)
+        who = Identity(known.version, known.sha256, known.fingerprint)
+        admit(
+            text,
+            version=who.version,
+            sha256=who.sha256,
+            fingerprint=who.fingerprint,
+            score_limit_s=self._settings.ranker.score_limit_s,
+        )
+        return who, text
+
+    def _be(self, status: str, detail: str = "") -> None:
+        self.status, self.detail = status, detail
+        if detail != self._said:
+            self._said = detail
+            if detail:
+                _log.error("registry %s: %s", status, detail)
+
+
+@serve.deployment(name="Models")
+class ModelsDeployment:
+    def __init__(self, settings: Settings, jobs: TrainingJobs | None = None) -> None:
+        self._registry = Registry(settings.registry)
+        self._jobs = jobs or TrainingJobs(settings)
+        self._watch = Watch(settings, self._registry, Metrics())
+
+    @as_values
+    async def overview(self) -> dict[str, Any]:
+        """Champion, challenger, previous, and every version with the gate's verdict."""
+        return overview_json(await asyncio.to_thread(self._registry.overview))
+
+    @as_values
+    async def show(self, version: str) -> dict[str, Any]:
+        """One version with the whole report of the gate."""
+        return msgspec.to_builtins(await asyncio.to_thread(self._registry.show, version))
+
+    @as_values
+    async def promote(self, version: str) -> dict[str, Any]:
+        """Make a version the champion, when it may serve; raises Conflict when it may not."""
+        try:
+            await asyncio.to_thread(self._watch.fetch, version)
+        except RankerArtifactError as error:
+            raise Conflict(f"Version {version} cannot serve: {error}") from None
+        return await self._moved(lambda: self._registry.promote(version))
+
+    @as_values
+    async def rollback(self) -> dict[str, Any]:
+        """Champion and previous change places."""
+        return await self._moved(self._registry.rollback)
+
+    @as_values
+    async def train(self, force: bool) -> dict[str, Any]:
+        """The training job that runs from now on, or already does."""
+        return await asyncio.to_thread(self._jobs.submit, force)
+
+    @as_values
+    async def job(self, job_id: str) -> dict[str, Any]:
+        return await asyncio.to_thread(self._jobs.read, job_id)
+
+    async def state(self) -> dict[str, str]:
+        told = {"status": self._watch.status}
+        return {**told, "detail": self._watch.detail} if self._watch.detail else told
+
+    def close(self) -> None:
+        self._watch.close()
+
+    async def _moved(self, move: Callable[[], Overview]) -> dict[str, Any]:
+        now = await asyncio.to_thread(move)
+        self._watch.wake()
+        return {name: overview_json(now)[name] for name in ("champion", "challenger", "previous")}
+
+
+def overview_json(found: Overview) -> dict[str, Any]:
+    """The overview as GET /models sends it."""
+    return {
+        "champion": found.champion or None,
+        "challenger": found.challenger or None,
+        "previous": found.previous or None,
+        "models": [_row(version) for version in found.models],
+    }
+
+
+def _row(version: Version) -> dict[str, Any]:
+    gate = version.gate
+    brief = None if gate is None else {k: v for k, v in gate.items() if isinstance(v, str | int | float | bool | None)}
+    return {
+        "version": version.version,
+        "number": version.number,
+        "name": version.name,
+        "aliases": list(version.aliases),
+        "created": version.created,
+        "origin": version.origin,
+        "metrics": version.metrics,
+        "gate": brief,
+    }

@@ -3,7 +3,9 @@
     client ──HTTP──> Ingress ──> Catalogs ──> Embedder
                         │            (a prompt never seen, and operation cards in the background)
                         ├──────> Generator      (when it is on, for queries with a prompt)
-                        └──────> Ranker
+                        ├──────> Ranker
+                        └─ ─ ─ > Models         (the operator's routes; it mirrors the champion into Redis, where
+                                                 the replicas of Ranker find it)
 
 Each is scaled by its own section of the settings. `build` is the import path of a Serve config
 (`serve.graph:build`, args `config`); `opensesame serve` calls `application` with loaded settings.
@@ -21,6 +23,7 @@ from pipeline.settings import Embedder, Generator, Settings, load
 from serve.catalogs import CatalogsDeployment
 from serve.embedder import EmbedderDeployment
 from serve.ingress import Ingress
+from serve.models import ModelsDeployment
 from serve.ranker import RankerDeployment
 
 # A catalog lies on few replicas: requests go to the one that the hash of their catalog names.
@@ -44,12 +47,13 @@ def application(settings: Settings) -> serve.Application:
     router = RequestRouterConfig(request_router_class=_ROUTER)  # type: ignore[arg-type]
     catalogs = _scaled(CatalogsDeployment, settings.catalogs, request_router_config=router).bind(settings, embedder)
     ranker = _scaled(RankerDeployment, settings.ranker, threads=settings.ranker.threads).bind(settings)
+    models = _scaled(ModelsDeployment, settings.models).bind(settings)
     generator = None
     if settings.generator.enabled:
         from serve.generator import Generator as GeneratorDeployment
 
         generator = _scaled(GeneratorDeployment, settings.generator).bind(settings)
-    return _scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator)
+    return _scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
 
 
 def _scaled(deployment: Any, section: Any, threads: int = 1, **more: Any) -> Any:

@@ -29,6 +29,7 @@ from pipeline.types import Impression, Source
 from serve import documents, schemas
 from serve.envelope import TITLES, Envelope, problem, problem_document
 from serve.metrics import Metrics
+from serve.operator import Operator
 from serve.remote import RemoteStages
 from serve.scrape import scrape
 
@@ -40,6 +41,8 @@ class Backend(Stages, Protocol):
     """The stages, and the catalogs' other calls."""
 
     async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any: ...
+
+    async def models(self, method: str, *arguments: Any) -> Any: ...
 
     async def states(self) -> dict[str, dict[str, Any]]: ...
 
@@ -154,6 +157,8 @@ class Service:
 def build_app(settings: Settings, backend: Backend, state: State, metrics: Metrics) -> ASGIApp:
     """The HTTP application: every route at `/` and, the same, under `/v1`."""
     service = Service(settings, backend, state, metrics)
+    operator = Operator(backend, service._json)
+    nothing, training = schemas.OperatorRequest, schemas.TrainRequest
     app = fastapi.FastAPI(
         title="OpenSesame",
         version="1",
@@ -166,6 +171,12 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         ("/catalogs/{name}", "PUT", service.put_catalog, _docs(bytes, None, 413, 415, 422, 503)),
         ("/catalogs/{name}", "GET", service.get_catalog, _docs(None, None, 404, 503)),
         ("/catalogs/{name}", "DELETE", service.delete_catalog, _docs(None, None, 404, 503)),
+        ("/models", "GET", operator.list_models, _docs(None, None, 503)),
+        ("/models/rollback", "POST", operator.roll_back_model, _docs(nothing, None, 409, 415, 503)),
+        ("/models/{version}", "GET", operator.show_model, _docs(None, None, 404, 503)),
+        ("/models/{version}/promote", "POST", operator.promote_model, _docs(nothing, None, 404, 409, 415, 503)),
+        ("/train", "POST", operator.train, _docs(training, None, 415, 503)),
+        ("/train/{job_id}", "GET", operator.training, _docs(None, None, 404, 503)),
         ("/health", "GET", service.health, _docs(None, None)),
         ("/ready", "GET", service.ready, _docs(None, None, 503)),
         ("/metrics", "GET", service.metrics, _docs(None, None)),
@@ -213,10 +224,11 @@ class Ingress:
         embedder: DeploymentHandle,
         ranker: DeploymentHandle,
         generator: DeploymentHandle | None = None,
+        models: DeploymentHandle | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics)
+        self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics, models)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return build_app(
@@ -259,6 +271,8 @@ def _json_response(value: Any, status: int = 200, headers: dict[str, str] | None
 _BODIES = (
     schemas.PredictRequest,
     schemas.FeedbackRequest,
+    schemas.OperatorRequest,
+    schemas.TrainRequest,
     documents.PredictResponse,
     documents.Propositions,
     documents.Problem,
@@ -283,7 +297,7 @@ def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, A
             "description": "The ranked next calls.",
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}},
         }
-    if body is schemas.FeedbackRequest:
+    if body in (schemas.FeedbackRequest, schemas.TrainRequest):
         docs["status_code"] = 202
     for status in (400, 413, *problems) if body is not None else (400, *problems):
         reference = {"schema": {"$ref": "#/components/schemas/Problem"}}

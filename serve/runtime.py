@@ -27,7 +27,7 @@ import httpx2
 import psutil
 
 from pipeline.errors import SettingsError, Unavailable
-from pipeline.settings import Settings
+from pipeline.settings import Settings, under
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.state import State
 
@@ -110,6 +110,7 @@ class Runtime:
             self._redis.start()
             state = settings.state.model_copy(update={"url": self._redis.url})
             settings = settings.model_copy(update={"state": state})
+        settings = under(settings, self._var)
         asyncio.run(_verify(settings))
         # Ray puts the driver's folder first on its workers' path: nothing there may shadow our packages.
         os.chdir(self._folder)

@@ -93,6 +93,16 @@ class PredictRequest(_Wire):
     context: dict[Literal["device", "context_type"], Annotated[str, pydantic.Field(max_length=32)]] | None = None
 
 
+class OperatorRequest(_Wire):
+    """Nothing needs to be said."""
+
+
+class TrainRequest(_Wire):
+    """What is asked of POST /train."""
+
+    force: bool = pydantic.Field(False, description="Also when no training is due.")
+
+
 class Chosen(_Wire):
     endpoint: str
     params: dict[str, Any] = {}

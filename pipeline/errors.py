@@ -22,6 +22,7 @@
     │   └── Overloaded
     ├── GeneratorError             late, broken or garbage; degrades the answer, never fails it
     ├── RankerArtifactError        a saved ranker that must not be served
+    ├── JournalError               the journal's files cannot be read or written
     ├── UnknownOperation           a candidate that is not in the catalog
     └── SettingsError              the configuration cannot be used
 
@@ -155,6 +156,10 @@ class RankerArtifactError(OpenSesameError):
         super().__init__(detail)
         self.args = (detail, reason)
         self.reason = reason
+
+
+class JournalError(OpenSesameError):
+    slug = "journal"
 
 
 class UnknownOperation(OpenSesameError):

@@ -1,25 +1,28 @@
-"""What users did becomes what a ranker is fitted on and judged by: journal groups split by time, then made into
-`dataset` groups (train, valid) and trials (later).
+"""What users did becomes what a ranker is fitted on and judged by: the journal, split by time, as `dataset` groups
+(train, valid) and as trials (later).
 
-Split by time and by sessions: the latest part judges, a part before it stops the fit and calibrates, the rest
-trains; a session lies on one side, the later one where it spans a cut. A group whose answer is no candidate trains
-nothing. Everything is streamed: of the whole journal only times and names are held. Called by `train/retrain.py`.
+By time and by sessions: the latest part judges, a part before it stops the fit and calibrates, the rest trains; a
+session lies on one side, the later one where it spans a cut. A group whose answer is no candidate trains nothing.
+Rows are streamed, through Ray Data where there is a Ray; of the journal's latest groups only times and names are
+held. Called by `train/retrain.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
-import itertools
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.catalog.verbs import classify
-from pipeline.ranking.table import FEATURES, HEADS
+from pipeline.ranking.table import FEATURES, FINGERPRINT, HEADS
+from pipeline.stores import records
 from train import dataset
 from train.gate import Trial
 
@@ -27,172 +30,220 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SIDES = ("train", "valid", "later")
 _SESSION_GAP_S = 1800.0  # a pause of half an hour ends a session, as web analytics has it
-_ANONYMOUS = "anonymous"
 _BATCH = 512  # groups of one Parquet file
+_NAMES = ("id", "tenant", "lineage", "owner", "ts", "shown_ts", "head", "columns")
+_ROWS = ("id", "tenant", "lineage", "owner", "ts", "head", "columns", "chosen", "weight", "operations", "labels",
+         "features", "fingerprint")  # fmt: skip
 
 
-class Entry(Protocol):
-    """A labelled group, as `pipeline/stores/journal.py` gives it."""
+class Journal(Protocol):
+    """Where labelled groups lie (`pipeline/stores/journal.py`)."""
 
-    @property
-    def id(self) -> str: ...  # of the prediction
+    def files(self) -> list[Path]: ...
 
-    @property
-    def ts(self) -> float: ...  # when it was made
-
-    @property
-    def tenant(self) -> str: ...
-
-    @property
-    def user(self) -> str: ...
-
-    @property
-    def lineage(self) -> str: ...
-
-    @property
-    def head(self) -> str: ...
-
-    @property
-    def outcome(self) -> str: ...
-
-    @property
-    def chosen(self) -> str: ...  # operation key, "" where nothing was chosen
-
-    @property
-    def weight(self) -> float: ...
-
-    @property
-    def operations(self) -> tuple[str, ...]: ...  # keys, one of each row
-
-    @property
-    def labels(self) -> Sequence[int]: ...
-
-    @property
-    def features(self) -> Array: ...  # [n_rows, n_features] float16
+    def groups(self, *, since: Any, fingerprint: str, columns: Sequence[str], batch: int) -> Iterator[Any]: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Named:
-    """What of an entry decides its side."""
+    """What of a group decides its side."""
 
     id: str
-    ts: float
+    ts: float  # when it was labelled
+    shown_ts: float
     tenant: str
-    user: str
     lineage: str
+    owner: str  # "" for anonymous
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Split:
-    """Which side each entry is on."""
+    """Which side each group is on; what is not named here is left out."""
 
-    since: float  # older entries are left out
+    since: float
     valid_from: float
     later_from: float
-    moved: dict[str, str]  # id -> side, where its session says otherwise than its time
+    sides: dict[str, tuple[int, str]]  # id -> microseconds when it was labelled, side
     counts: dict[str, int]
 
-    def side(self, entry: Entry | Named) -> str:
-        """train, valid or later; "" for what is left out."""
-        if entry.ts < self.since:
-            return ""
-        return self.moved.get(entry.id) or self._by_time(entry.ts)
-
-    def _by_time(self, ts: float) -> str:
-        return "later" if ts >= self.later_from else "valid" if ts >= self.valid_from else "train"
+    def side(self, id_: str, ts_us: int) -> str:
+        """train, valid or later; "" for a group left out."""
+        known = self.sides.get(id_)
+        return known[1] if known is not None and known[0] == ts_us else ""
 
 
-def split(names: Iterable[Named], later: float, valid: float, most: int) -> Split:
-    """The latest `most` entries cut by time: `later` is the share that judges, `valid` the share before it."""
-    rows = sorted(names, key=lambda row: row.ts)[-most:]
+def names(journal: Journal, most: int) -> list[Named]:
+    """The journal's groups that a head learns from: the latest `most`, and the rest of the day of the first."""
+    found = []
+    for batch in journal.groups(since=_since(journal, most), fingerprint=FINGERPRINT, columns=_NAMES, batch=4096):
+        for row in _usable(batch).to_pylist():
+            ts, shown = row["ts"].timestamp(), row["shown_ts"].timestamp()
+            found.append(Named(row["id"], ts, shown, row["tenant"], row["lineage"], row["owner"]))
+    return found
+
+
+def split(found: Sequence[Named], later: float, valid: float, most: int) -> Split:
+    """The latest `most` groups cut by time: `later` is the share that judges, `valid` the share before it."""
+    rows = sorted(found, key=lambda row: (row.shown_ts, row.id))[-most:]
     if not rows:
         return Split(0.0, 0.0, 0.0, {}, dict.fromkeys(SIDES, 0))
     first_later = min(int(len(rows) * (1.0 - later)), len(rows) - 1)
     first_valid = min(int(len(rows) * (1.0 - later - valid)), first_later)
-    cut = Split(rows[0].ts, rows[first_valid].ts, rows[first_later].ts, {}, {})
-    counts: Counter[str] = Counter()
+    since, valid_from, later_from = (rows[i].shown_ts for i in (0, first_valid, first_later))
+    sides: dict[str, tuple[int, str]] = {}
     for session in _sessions(rows):
-        side = cut.side(session[-1])
-        counts[side] += len(session)
-        cut.moved.update((row.id, side) for row in session[:-1] if cut._by_time(row.ts) != side)
-    return dataclasses.replace(cut, counts={side: counts[side] for side in SIDES})
+        end = session[-1].shown_ts
+        side = "later" if end >= later_from else "valid" if end >= valid_from else "train"
+        sides.update((row.id, (round(row.ts * 1e6), side)) for row in session)
+    counts = Counter(side for _, side in sides.values())
+    return Split(since, valid_from, later_from, sides, {side: counts[side] for side in SIDES})
 
 
 def _sessions(rows: Sequence[Named]) -> Iterator[list[Named]]:
     """Rows in the order of time, by session; whom nobody knows has none."""
-    open_: dict[tuple[str, str, str], list[Named]] = {}
+    begun: dict[tuple[str, str, str], list[Named]] = {}
     for row in rows:
-        if row.user == _ANONYMOUS:
+        if not row.owner:
             yield [row]
             continue
-        key = (row.tenant, row.user, row.lineage)
-        session = open_.get(key)
-        if session is not None and row.ts - session[-1].ts <= _SESSION_GAP_S:
+        key = (row.tenant, row.owner, row.lineage)
+        session = begun.get(key)
+        if session is not None and row.shown_ts - session[-1].shown_ts <= _SESSION_GAP_S:
             session.append(row)
             continue
         if session is not None:
             yield session
-        open_[key] = [row]
-    yield from open_.values()
+        begun[key] = [row]
+    yield from begun.values()
 
 
-def write_groups(entries: Iterable[Entry], cut: Split, folder: Path, part: str) -> Counter[tuple[str, str]]:
+def write(
+    journal: Journal, cut: Split, folder: Path, told: Callable[[int], None] = lambda n: None
+) -> Counter[tuple[str, str]]:
     """Writes what trains and calibrates under `folder/{train,valid}/{head}`; returns how many, by split and head."""
     counts: Counter[tuple[str, str]] = Counter()
-    groups = (group for entry in entries if (group := group_of(entry, cut.side(entry))) is not None)
-    for number in itertools.count():
-        some = list(itertools.islice(groups, _BATCH))
-        if not some:
-            break
-        dataset.write_part(some, folder, f"{part}-{number:05}", half=True)
-        counts.update((group.split, group.head) for group in some)
+    if not any(side != "later" for _, side in cut.sides.values()):
+        return counts
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        parts = _written_by_ray(journal, cut, folder)
+    else:
+        parts = (write_part(batch, cut, folder) for batch in _batches(journal, cut))
+    for seen, written in parts:
+        counts.update(written)
+        told(seen)
     return counts
 
 
-def group_of(entry: Entry, side: str) -> dataset.Group | None:
-    """The group that an entry trains or calibrates with; None where it does neither."""
-    labels = np.asarray(entry.labels, dtype=np.int32)
-    answer = _answer(entry, labels)
-    usable = side in ("train", "valid") and entry.head in HEADS and len(labels) > 1 and bool(entry.chosen)
-    if not usable or (side == "train" and answer < 0) or entry.features.shape != (len(labels), len(FEATURES)):
+def write_part(batch: Any, cut: Split, folder: Path) -> tuple[int, Counter[tuple[str, str]]]:
+    """Writes the groups of one batch of the journal: how many rows it had, and how many were written of each kind."""
+    groups = [group for row, x in _rows(batch) if (group := _group(row, x, cut)) is not None]
+    if groups:
+        # The same batch gives the same name: a task that Ray runs again writes nothing twice.
+        dataset.write_part(
+            groups, folder, f"journal-{dataset.qid_of(' '.join(str(g.qid) for g in groups)):016x}", half=True
+        )
+    return batch.num_rows, Counter((group.split, group.head) for group in groups)
+
+
+def trials(journal: Journal, cut: Split) -> Iterator[Trial]:
+    """The later groups as trials for both rankers."""
+    for batch in _batches(journal, cut):
+        for row, x in _rows(batch):
+            if cut.side(row["id"], _microseconds(row["ts"])) != "later":
+                continue
+            yield Trial(
+                head=row["head"],
+                x=x.astype(np.float32),
+                answer=_answer(row),
+                known=bool(row["chosen"]),
+                destructive=np.array([_destroys(operation) for operation in row["operations"]]),
+                tenant=row["tenant"],
+                spec=row["lineage"],
+                cluster=f"{row['tenant']} {row['owner'] or row['id']}",
+            )
+
+
+def _written_by_ray(journal: Journal, cut: Split, folder: Path) -> Iterator[tuple[int, Counter[tuple[str, str]]]]:
+    """Batches read, made and written by tasks of Ray Data; what comes back are counts."""
+    import pyarrow as pa
+    import ray
+
+    held, since = ray.put(cut), _date(cut.since)
+    files = [str(file) for file in journal.files() if _day(file) >= since]
+
+    def make(table: pa.Table) -> pa.Table:
+        seen, counts = 0, Counter[tuple[str, str]]()
+        for batch in table.combine_chunks().to_batches(max_chunksize=_BATCH):
+            rows, written = write_part(batch, ray.get(held), folder)
+            seen += rows
+            counts.update(written)
+        keys = list(counts)
+        return pa.table(
+            {
+                "seen": pa.array([seen] + [0] * len(keys), pa.int64()),
+                "split": pa.array(["", *(split for split, _ in keys)], pa.string()),
+                "head": pa.array(["", *(head for _, head in keys)], pa.string()),
+                "count": pa.array([0, *(counts[key] for key in keys)], pa.int64()),
+            }
+        )
+
+    found = ray.data.read_parquet(files, columns=list(_ROWS))
+    # A batch that names its size is sliced from blocks as they come: a task never holds a whole file.
+    for row in found.map_batches(make, batch_format="pyarrow", batch_size=8 * _BATCH, zero_copy_batch=True).iter_rows():
+        yield row["seen"], Counter({(row["split"], row["head"]): row["count"]} if row["split"] else {})
+
+
+def _batches(journal: Journal, cut: Split) -> Iterator[Any]:
+    return journal.groups(since=_date(cut.since), fingerprint=FINGERPRINT, columns=_ROWS, batch=_BATCH)
+
+
+def _usable(batch: Any) -> Any:
+    """The rows of a head that was fitted, with the features it was scored on."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    heads = pc.is_in(batch["head"].cast(pa.string()), value_set=pa.array(HEADS))
+    return batch.filter(pc.and_(heads, pc.equal(batch["columns"], len(FEATURES))))
+
+
+def _rows(batch: Any) -> Iterator[tuple[dict[str, Any], Array]]:
+    """Each usable group of this feature table: its plain columns, and its features [n_rows, n_features] float16."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    batch = _usable(batch)
+    batch = batch.filter(pc.equal(batch["fingerprint"].cast(pa.string()), FINGERPRINT))
+    matrix, start = records.matrix(batch), 0
+    for row in batch.drop_columns(["features"]).to_pylist():
+        end = start + len(row["operations"])
+        yield row, matrix[start:end]
+        start = end
+
+
+def _group(row: dict[str, Any], x: Array, cut: Split) -> dataset.Group | None:
+    """The group that a row trains or calibrates with; None where it does neither."""
+    side, answer = cut.side(row["id"], _microseconds(row["ts"])), _answer(row)
+    if side not in ("train", "valid") or len(x) < 2 or not row["chosen"] or (side == "train" and answer < 0):
         return None
     return dataset.Group(
-        qid=dataset.qid_of(f"{entry.tenant} {entry.id}"),
-        spec=entry.lineage,
-        provider=entry.tenant,
+        qid=dataset.qid_of(row["id"]),
+        spec=row["lineage"],
+        provider=row["tenant"],
         split=side,
-        head=entry.head,
-        operations=len(labels),
+        head=row["head"],
+        operations=len(x),
         answer=answer,
-        x=entry.features,
-        y=labels,
-        weight=float(entry.weight),
+        x=x,
+        y=np.array(row["labels"], dtype=np.int32),
+        weight=row["weight"],
     )
 
 
-def trials(entries: Iterable[Entry], cut: Split) -> Iterator[Trial]:
-    """The later entries as trials for both rankers."""
-    for entry in entries:
-        if cut.side(entry) != "later" or entry.head not in HEADS or not len(entry.labels):
-            continue
-        if entry.features.shape != (len(entry.labels), len(FEATURES)):
-            continue
-        named = entry.user != _ANONYMOUS
-        yield Trial(
-            head=entry.head,
-            x=entry.features.astype(np.float32),
-            answer=_answer(entry, np.asarray(entry.labels)),
-            known=bool(entry.chosen),
-            destructive=np.array([_destroys(operation) for operation in entry.operations]),
-            tenant=entry.tenant,
-            spec=entry.lineage,
-            cluster=f"{entry.tenant} {entry.user}" if named else f"{entry.tenant} {entry.id}",
-        )
-
-
-def _answer(entry: Entry, labels: Array) -> int:
+def _answer(row: dict[str, Any]) -> int:
     """Position of the operation chosen, -1 where it is none of the rows."""
-    return int(labels.argmax()) if entry.chosen and len(labels) and labels.max() > 0 else -1
+    labels = row["labels"]
+    best = max(labels, default=0)
+    return labels.index(best) if row["chosen"] and best > 0 else -1
 
 
 @functools.lru_cache(maxsize=65536)
@@ -200,3 +251,27 @@ def _destroys(operation: str) -> bool:
     """By method and path alone: the journal keeps no spec."""
     method, _, path = operation.partition(" ")
     return bool(classify(method, path, "", "")[1])
+
+
+def _microseconds(moment: datetime.datetime) -> int:
+    return round(moment.timestamp() * 1e6)
+
+
+def _since(journal: Journal, most: int) -> datetime.date:
+    """The day from which on there are `most` groups."""
+    import pyarrow.parquet as pq
+
+    rows, day = 0, datetime.date.max
+    for file in reversed(journal.files()):
+        if rows >= most and _day(file) < day:
+            break
+        rows, day = rows + pq.read_metadata(file).num_rows, min(day, _day(file))
+    return day
+
+
+def _day(file: Path) -> datetime.date:
+    return datetime.date.fromisoformat(file.parent.name.removeprefix("day="))
+
+
+def _date(ts: float) -> datetime.date:
+    return datetime.datetime.fromtimestamp(ts, datetime.UTC).date()

@@ -1,0 +1,54 @@
+"""The Ray that a training runs on: one to join, or a private one for as long as it takes.
+
+Called by `train/retrain.py` and by the child process of `train/fit.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_STORE_BYTES = 1024**3
+
+
+@contextlib.contextmanager
+def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
+    """Ray at `address`; "" starts one on this machine with `cpus` by Ray's count, and ends it."""
+    scratch = None
+    if not address:
+        scratch = Path(tempfile.mkdtemp(prefix="osr-", dir="/tmp"))  # short: Ray puts unix sockets under it
+        token = scratch / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        # Ray's control ports listen on all interfaces, so nobody gets in without the token.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    try:
+        if scratch is None:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(scratch / "ray"),
+            )
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        context = ray.data.DataContext.get_current()
+        context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
+        context.enable_progress_bars = False
+        yield
+    finally:
+        ray.shutdown()
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)

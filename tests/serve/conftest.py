@@ -57,9 +57,10 @@ async def app(redis_url: str) -> AsyncIterator[App]:
 
 
 class make_app:
-    """`async with make_app(url) as app`; `generator` puts a Generator into the graph."""
+    """`async with make_app(url) as app`; `generator` puts a Generator into the graph, `models` a Models."""
 
-    def __init__(self, redis_url: str, *, generator: bool = False) -> None:
+    def __init__(self, redis_url: str, *, generator: bool = False, models: Any = None) -> None:
+        self.models = models
         loaded = settings.load("local")
         state = loaded.state.model_copy(update={"url": redis_url})
         part = loaded.generator.model_copy(update={"enabled": generator, "model": "played"})
@@ -75,6 +76,7 @@ class make_app:
             LocalHandle(RankerDeployment.func_or_class(loaded)),
             LocalHandle(switched) if loaded.generator.enabled else None,
             metrics,
+            LocalHandle(self.models) if self.models else None,
         )
         state = State(loaded.state, loaded.state.url)
         asgi = build_app(loaded, stages, state, metrics)

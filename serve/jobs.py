@@ -16,6 +16,16 @@ from pipeline.errors import NotFound, Unavailable
 from pipeline.settings import Settings
 
 _KIND = {"opensesame": "train"}  # marks our jobs among others of the cluster
+_READ = (
+    "state",
+    "registry",
+    "ranker",
+    "models",
+    "train",
+    "shortlist",
+    "guardrails",
+    "log",
+)  # sections a training reads
 _LOG_LINES = 5  # of a failed job's output
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -37,7 +47,7 @@ class TrainingJobs:
         job_id = _asked(
             lambda: client.submit_job(
                 entrypoint=entrypoint(self._settings, force),
-                runtime_env={"env_vars": _variables(self._settings)},
+                runtime_env={"env_vars": variables(self._settings)},
                 metadata=_KIND,
                 entrypoint_num_cpus=models.train_num_cpus,
             )
@@ -101,13 +111,14 @@ def last_progress(lines: list[str]) -> dict[str, Any] | None:
     return None
 
 
-def _variables(settings: Settings) -> dict[str, str]:
-    return {
-        "OPENSESAME__STATE__URL": settings.state.url,
-        "OPENSESAME__REGISTRY__URL": settings.registry.url,
-        "OPENSESAME__REGISTRY__FOLDER": settings.registry.folder,
-        "OPENSESAME__REGISTRY__NAME": settings.registry.name,
-    }
+def variables(settings: Settings) -> dict[str, str]:
+    """The environment that gives a training the settings of this service, whatever configuration it began with."""
+    told = {}
+    for section in _READ:
+        for name, value in getattr(settings, section).model_dump(mode="json").items():
+            text = value if isinstance(value, str) else orjson.dumps(value).decode()
+            told[f"OPENSESAME__{section.upper()}__{name.upper()}"] = text
+    return told
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -15,17 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from ray import serve
 
-from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, StateUnavailable
-from pipeline.ranking.admission import admit
+from pipeline.errors import RankerArtifactError, RegistryUnavailable, StateUnavailable
 from pipeline.ranking.ranker import packaged_path
 from pipeline.settings import Settings
-from pipeline.stores.mirror import ROLES, Identity, Mirror, Role
-from pipeline.stores.registry import Overview, Registry, Version
+from pipeline.stores.mirror import ROLES, Mirror, Role
+from pipeline.stores.registry import Overview, Registry
 from serve.jobs import TrainingJobs
 from serve.metrics import Metrics
+from serve.registered import aliases_json, fetch, overview_json, promote, version_json
 from serve.remote import as_values
 
 _log = logging.getLogger("opensesame.models")
@@ -103,7 +102,7 @@ class Watch:
                 self._mirrored[role] = number
                 continue
             try:
-                who, text = self.fetch(number)
+                who, text = fetch(self._registry, number, self._settings.ranker.score_limit_s)
             except RankerArtifactError as error:
                 is_whole = False
                 self._be("refused", f"{role} {number}: {error}")
@@ -116,20 +115,6 @@ class Watch:
             _log.info("%s is ranker %s", role, who.version)
         return is_whole
 
-    def fetch(self, version: str) -> tuple[Identity, str]:
-        """A version that may serve, and its text; raises RankerArtifactError, RegistryUnavailable, UnknownModel."""
-        known = self._registry.show(version)
-        text = self._registry.text(known.number)
-        who = Identity(known.version, known.sha256, known.fingerprint)
-        admit(
-            text,
-            version=who.version,
-            sha256=who.sha256,
-            fingerprint=who.fingerprint,
-            score_limit_s=self._settings.ranker.score_limit_s,
-        )
-        return who, text
-
     def _be(self, status: str, detail: str = "") -> None:
         self.status, self.detail = status, detail
         if detail != self._said:
@@ -140,10 +125,11 @@ class Watch:
 
 @serve.deployment(name="Models")
 class ModelsDeployment:
-    def __init__(self, settings: Settings, jobs: TrainingJobs | None = None) -> None:
+    def __init__(self, settings: Settings, jobs: TrainingJobs | None = None, metrics: Metrics | None = None) -> None:
         self._registry = Registry(settings.registry)
+        self._score_limit_s = settings.ranker.score_limit_s
         self._jobs = jobs or TrainingJobs(settings)
-        self._watch = Watch(settings, self._registry, Metrics())
+        self._watch = Watch(settings, self._registry, metrics or Metrics())
 
     @as_values
     async def overview(self) -> dict[str, Any]:
@@ -153,16 +139,12 @@ class ModelsDeployment:
     @as_values
     async def show(self, version: str) -> dict[str, Any]:
         """One version with the whole report of the gate."""
-        return msgspec.to_builtins(await asyncio.to_thread(self._registry.show, version))
+        return version_json(await asyncio.to_thread(self._registry.show, version))
 
     @as_values
     async def promote(self, version: str) -> dict[str, Any]:
-        """Make a version the champion, when it may serve; raises Conflict when it may not."""
-        try:
-            await asyncio.to_thread(self._watch.fetch, version)
-        except RankerArtifactError as error:
-            raise Conflict(f"Version {version} cannot serve: {error}") from None
-        return await self._moved(lambda: self._registry.promote(version))
+        """Make a version the champion; raises Conflict when it may not serve."""
+        return await self._moved(lambda: promote(self._registry, version, self._score_limit_s))
 
     @as_values
     async def rollback(self) -> dict[str, Any]:
@@ -188,29 +170,4 @@ class ModelsDeployment:
     async def _moved(self, move: Callable[[], Overview]) -> dict[str, Any]:
         now = await asyncio.to_thread(move)
         self._watch.wake()
-        return {name: overview_json(now)[name] for name in ("champion", "challenger", "previous")}
-
-
-def overview_json(found: Overview) -> dict[str, Any]:
-    """The overview as GET /models sends it."""
-    return {
-        "champion": found.champion or None,
-        "challenger": found.challenger or None,
-        "previous": found.previous or None,
-        "models": [_row(version) for version in found.models],
-    }
-
-
-def _row(version: Version) -> dict[str, Any]:
-    gate = version.gate
-    brief = None if gate is None else {k: v for k, v in gate.items() if isinstance(v, str | int | float | bool | None)}
-    return {
-        "version": version.version,
-        "number": version.number,
-        "name": version.name,
-        "aliases": list(version.aliases),
-        "created": version.created,
-        "origin": version.origin,
-        "metrics": version.metrics,
-        "gate": brief,
-    }
+        return aliases_json(now)

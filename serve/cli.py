@@ -21,6 +21,7 @@ from rich.table import Table
 
 from pipeline import settings as configuration
 from pipeline.errors import OpenSesameError
+from serve import model_commands
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
 from train.synthesize import run as synthesize
@@ -214,6 +215,7 @@ _TRAINING: dict[str, Callable[..., None]] = {
 }
 for _name, _command in _TRAINING.items():
     app.command(_name)(_errors()(_command))
+model_commands.register(app, _http, _errors)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,230 @@
+"""`opensesame models` and `opensesame train`: what the operator does, through a service or beside it.
+
+With `--url` a running service is asked; without it the registry is opened in this process, and a training is a
+process of its own. Whoever moves an alias, replicas follow it. Registered by `serve.cli`, which says how a
+service is asked and how errors end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import settings as configuration
+from pipeline.errors import OpenSesameError, UnknownModel
+
+_out = Console(soft_wrap=True)
+_POLL_S = 1.0
+
+Config = Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")]
+Var = Annotated[Path, typer.Option(help="Folder of the state, as given to serve.")]
+Url = Annotated[str, typer.Option(help="Address of a running service; without it the registry is opened here.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+Ask = Callable[..., Any]  # (url, method, path, data, kind) -> JSON of the answer
+Errors = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+class _Models(Protocol):
+    """The operator's calls, wherever they are answered."""
+
+    def overview(self) -> dict[str, Any]: ...
+    def show(self, version: str) -> dict[str, Any]: ...
+    def promote(self, version: str) -> dict[str, Any]: ...
+    def rollback(self) -> dict[str, Any]: ...
+
+
+def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
+    """Add the commands to `app`."""
+    models = typer.Typer(help="List, show, promote, roll back and compare rankers.")
+    app.add_typer(models, name="models")
+
+    def at(url: str, config: str, var: Path) -> _Models:
+        return _Remote(url, ask) if url else _Local(config, var)
+
+    @models.callback(invoke_without_command=True)
+    def default(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            list_models()
+
+    @models.command("list")
+    def list_models(config: Config = "local", var: Var = Path("var"), url: Url = "", json: Json = False) -> None:
+        """Every version, newest first, and which serves."""
+        with errors():
+            found = at(url, config, var).overview()
+            if json:
+                _print(found)
+                return
+            table = Table("version", "name", "aliases", "created", "gate")
+            for model in found["models"]:
+                gate = model["gate"] or {}
+                verdict = gate.get("verdict", "promote" if gate.get("passed") else "refuse" if gate else "")
+                table.add_row(
+                    model["version"], model["name"], " ".join(model["aliases"]), model["created"], str(verdict)
+                )
+            _out.print(table)
+
+    @models.command()
+    def show(version: str, config: Config = "local", var: Var = Path("var"), url: Url = "", json: Json = False) -> None:
+        """A version with its figures and the report of the gate."""
+        with errors():
+            model = at(url, config, var).show(version)
+            if json:
+                _print(model)
+                return
+            for name in ("version", "name", "origin", "created", "fingerprint", "sha256"):
+                _out.print(f"{name:<12} {model[name]}", highlight=False)
+            _out.print(f"{'aliases':<12} {' '.join(model['aliases'])}", highlight=False)
+            for title in ("metrics", "params"):
+                for name, value in sorted(model[title].items()):
+                    _out.print(f"{title:<12} {name} = {value}", highlight=False)
+            if model["gate"] is not None:
+                _out.print("gate", highlight=False)
+                _print(model["gate"])
+
+    @models.command()
+    def promote(version: str, config: Config = "local", var: Var = Path("var"), url: Url = "") -> None:
+        """Make a version the champion; every replica serves it within seconds."""
+        with errors():
+            _tell(at(url, config, var).promote(version))
+
+    @models.command()
+    def rollback(config: Config = "local", var: Var = Path("var"), url: Url = "") -> None:
+        """Go back to the champion before this one."""
+        with errors():
+            _tell(at(url, config, var).rollback())
+
+    @models.command()
+    def compare(
+        one: Annotated[str, typer.Argument(help="A version; without it the champion.")] = "",
+        other: Annotated[str, typer.Argument(help="Another; without it the challenger, else the newest.")] = "",
+        config: Config = "local",
+        var: Var = Path("var"),
+        url: Url = "",
+        json: Json = False,
+    ) -> None:
+        """The figures of two versions side by side."""
+        with errors():
+            told = compared(at(url, config, var), one, other)
+            if json:
+                _print(told)
+                return
+            table = Table("figure", *told["versions"], "difference")
+            for name, (left, right) in told["metrics"].items():
+                difference = f"{right - left:+.4f}" if left is not None and right is not None else ""
+                shown = ("" if value is None else f"{value:.4f}" for value in (left, right))
+                table.add_row(name, *shown, difference)
+            _out.print(table)
+
+    @app.command()
+    def train(
+        force: Annotated[bool, typer.Option("--force", help="Train though it is not due.")] = False,
+        config: Config = "local",
+        var: Var = Path("var"),
+        url: Annotated[str, typer.Option(help="Address of a running service, which trains as a Ray job.")] = "",
+        wait: Annotated[bool, typer.Option(help="Follow a service's training until it ends.")] = True,
+        json: Annotated[bool, typer.Option("--json", help="Tell progress and outcome as JSON, a line each.")] = False,
+    ) -> None:
+        """Train a ranker from feedback, and promote it when it is better."""
+        with errors():
+            if url:
+                _follow(ask, url, force, wait)
+                return
+            command = [sys.executable, "-P", "-m", "train.retrain", "--config", config, "--var", str(var.resolve())]
+            command += ["--force"] * force + ["--json"] * json
+            raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def compared(models: _Models, one: str, other: str) -> dict[str, Any]:
+    """The figures of two versions: `{versions, metrics: name -> [one's, other's]}`; raises UnknownModel."""
+    if not one or not other:
+        found = models.overview()
+        one = one or found["champion"] or ""
+        other = other or found["challenger"] or next((m["version"] for m in found["models"] if m["version"] != one), "")
+        if not one or not other:
+            raise UnknownModel("There are no two models to compare.")
+    left, right = models.show(one)["metrics"], models.show(other)["metrics"]
+    names = sorted(left.keys() | right.keys())
+    return {"versions": [one, other], "metrics": {name: [left.get(name), right.get(name)] for name in names}}
+
+
+class _Remote:
+    def __init__(self, url: str, ask: Ask) -> None:
+        self._url, self._ask = url, ask
+
+    def overview(self) -> dict[str, Any]:
+        return self._ask(self._url, "GET", "/models")
+
+    def show(self, version: str) -> dict[str, Any]:
+        return self._ask(self._url, "GET", f"/models/{version}")
+
+    def promote(self, version: str) -> dict[str, Any]:
+        return self._ask(self._url, "POST", f"/models/{version}/promote", b"{}", "application/json")
+
+    def rollback(self) -> dict[str, Any]:
+        return self._ask(self._url, "POST", "/models/rollback", b"{}", "application/json")
+
+
+class _Local:
+    def __init__(self, config: str, var: Path) -> None:
+        from pipeline.stores.registry import Registry
+
+        self._settings = configuration.under(configuration.load(config), var)
+        self._registry = Registry(self._settings.registry)
+
+    def overview(self) -> dict[str, Any]:
+        from serve.registered import overview_json
+
+        return overview_json(self._registry.overview())
+
+    def show(self, version: str) -> dict[str, Any]:
+        from serve.registered import version_json
+
+        return version_json(self._registry.show(version))
+
+    def promote(self, version: str) -> dict[str, Any]:
+        from serve.registered import aliases_json, promote
+
+        return aliases_json(promote(self._registry, version, self._settings.ranker.score_limit_s))
+
+    def rollback(self) -> dict[str, Any]:
+        from serve.registered import aliases_json
+
+        return aliases_json(self._registry.rollback())
+
+
+def _follow(ask: Ask, url: str, force: bool, wait: bool) -> None:
+    """Start a training by the service and tell its progress, a JSON line each time it changes."""
+    job = ask(url, "POST", "/train", orjson.dumps({"force": force}), "application/json")
+    print(orjson.dumps(job).decode(), flush=True)
+    said = None
+    while wait:
+        job = ask(url, "GET", f"/train/{job['job_id']}")
+        if job != said:
+            said = job
+            print(orjson.dumps(job).decode(), flush=True)
+        if job["status"] in ("failed", "stopped"):
+            raise OpenSesameError(f"The training has {job['status']}: {job.get('detail', '')}")
+        if job["status"] == "succeeded":
+            return
+        time.sleep(_POLL_S)
+
+
+def _tell(now: dict[str, Any]) -> None:
+    _out.print(
+        f"champion {now['champion']}" + (f", previous {now['previous']}" if now["previous"] else ""), highlight=False
+    )
+
+
+def _print(value: Any) -> None:
+    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

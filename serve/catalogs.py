@@ -20,7 +20,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.catalog.fetch import Fetcher
-from pipeline.catalog.library import Library
+from pipeline.catalog.library import Library, lineage
 from pipeline.catalog.parse import ParseProcess
 from pipeline.predict import prepare
 from pipeline.settings import Settings
@@ -80,6 +80,20 @@ class CatalogsDeployment:
         compiled = await self.library.obtain(Source(digest=digest), tenant)
         match = compiled.matcher.match(method, path)
         return None if match is None else compiled.catalog.operations[match.index].key
+
+    @as_values
+    async def identify(
+        self, tenant: str, source: Source, calls: Sequence[tuple[str, str, dict[str, Any]]]
+    ) -> tuple[str, list[str]]:
+        """The lineage of a source, and the key of the operation each call (method, path, params) is one of, else ""."""
+        compiled = await self.library.obtain(source, tenant)
+
+        def match() -> list[str]:
+            found = [compiled.matcher.match(*call) for call in calls]
+            return ["" if one is None else compiled.catalog.operations[one.index].key for one in found]
+
+        loop = asyncio.get_running_loop()
+        return lineage(source, compiled.catalog.digest), await loop.run_in_executor(self._thread, match)
 
     @as_values
     async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:

@@ -69,3 +69,15 @@ class PredictResponse(pydantic.BaseModel):
 class FeedbackResponse(pydantic.BaseModel):
     prediction_id: str
     status: Literal["recorded", "duplicate"]
+
+
+class EventsResponse(pydantic.BaseModel):
+    recorded: int = pydantic.Field(description="Calls that were not known before.")
+    duplicates: int
+    unmatched: list[int] = pydantic.Field(description="Indexes of events that are no operation of the catalog.")
+    closed: list[str] = pydantic.Field(description="Predictions that these calls answered.")
+
+
+class LogEventResponse(pydantic.BaseModel):
+    suggestion_id: str
+    status: Literal["recorded", "duplicate"]

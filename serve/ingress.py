@@ -21,12 +21,12 @@ from starlette.types import ASGIApp
 
 from pipeline import errors
 from pipeline.errors import OpenSesameError
-from pipeline.feedback import record
+from pipeline.feedback import expose, observe, record
 from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import documents, schemas
+from serve import documents, outcomes, schemas
 from serve.envelope import TITLES, Envelope, problem, problem_document
 from serve.metrics import Metrics
 from serve.operator import Operator
@@ -86,6 +86,46 @@ class Service:
         if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=feedback.outcome)
         return _json_response({"prediction_id": receipt.prediction_id, "status": receipt.status}, 202)
+
+    async def events(self, request: Request) -> Response:
+        """Report calls a user has made: the next one is the best answer to the predictions before it."""
+        body = schemas.read_json(await self._json(request), outcomes.EventsRequest)
+        reported = outcomes.read_events(
+            body, self._settings, self._user(request), request.headers.get("idempotency-key", "")
+        )
+        lineage, operations = await self._backend.catalogs(
+            "identify", _TENANT, reported.source, reported.calls, key=source_key(reported.source)
+        )
+        kept = await observe(
+            _TENANT,
+            reported.user,
+            lineage,
+            reported.observations(operations),
+            self._state.observed,
+            self._state.join_window_s,
+        )
+        self._metrics.count("opensesame_feedback", len(kept.closed), outcome="observed")
+        unmatched = [i for i, operation in enumerate(operations) if not operation]
+        return _json_response(
+            {
+                "recorded": kept.recorded,
+                "duplicates": kept.duplicates,
+                "unmatched": unmatched,
+                "closed": list(kept.closed),
+            },
+            202,
+        )
+
+    async def log_event(self, request: Request) -> Response:
+        """Report an impression of a suggested proposition, a click on it, or its conversion."""
+        body = schemas.read_json(await self._json(request), outcomes.LogEventRequest)
+        exposure = outcomes.read_exposure(
+            body, _TENANT, self._user(request), request.headers.get("idempotency-key", "")
+        )
+        receipt = await expose(exposure, self._state.observed, self._state.join_window_s)
+        if receipt.status == "recorded":
+            self._metrics.count("opensesame_feedback", outcome=exposure.event)
+        return _json_response({"suggestion_id": receipt.prediction_id, "status": receipt.status}, 202)
 
     async def put_catalog(self, request: Request) -> Response:
         """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML; or a list of propositions."""
@@ -166,7 +206,14 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     )
     for path, method, handler, docs in (
         ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, documents.PredictResponse, 415, 422, 503)),
-        ("/feedback", "POST", service.feedback, _docs(schemas.FeedbackRequest, None, 404, 409, 410, 415, 503)),
+        ("/feedback", "POST", service.feedback, _docs(schemas.FeedbackRequest, documents.FeedbackResponse, 404, 409, 410, 415, 503)),
+        ("/events", "POST", service.events, _docs(outcomes.EventsRequest, documents.EventsResponse, 404, 415, 422, 503)),
+        (
+            "/log_event",
+            "POST",
+            service.log_event,
+            _docs(outcomes.LogEventRequest, documents.LogEventResponse, 404, 409, 410, 415, 503),
+        ),
         ("/catalogs", "GET", service.list_catalogs, _docs(None, None, 503)),
         ("/catalogs/{name}", "PUT", service.put_catalog, _docs(bytes, None, 413, 415, 422, 503)),
         ("/catalogs/{name}", "GET", service.get_catalog, _docs(None, None, 404, 503)),
@@ -273,7 +320,12 @@ _BODIES = (
     schemas.FeedbackRequest,
     schemas.OperatorRequest,
     schemas.TrainRequest,
+    outcomes.EventsRequest,
+    outcomes.LogEventRequest,
     documents.PredictResponse,
+    documents.FeedbackResponse,
+    documents.EventsResponse,
+    documents.LogEventResponse,
     documents.Propositions,
     documents.Problem,
 )
@@ -292,12 +344,13 @@ def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, A
     elif body is not None:
         reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
         docs["openapi_extra"] = {"requestBody": {"required": True, "content": {"application/json": reference}}}
+    later = body in (schemas.FeedbackRequest, outcomes.EventsRequest, outcomes.LogEventRequest, schemas.TrainRequest)
     if answer is not None:
-        docs["responses"][200] = {
-            "description": "The ranked next calls.",
+        docs["responses"][202 if later else 200] = {
+            "description": "It is kept." if later else "The ranked next calls.",
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}},
         }
-    if body in (schemas.FeedbackRequest, schemas.TrainRequest):
+    if later:
         docs["status_code"] = 202
     for status in (400, 413, *problems) if body is not None else (400, *problems):
         reference = {"schema": {"$ref": "#/components/schemas/Problem"}}

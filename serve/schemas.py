@@ -29,16 +29,16 @@ _SAMPLE_KEYS = 64
 _SAMPLE_TEXT = 256  # characters
 
 
-class _Wire(pydantic.BaseModel):
+class Wire(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
 
-class Response(_Wire):
+class Response(Wire):
     status: Annotated[int, pydantic.Field(ge=100, le=599)]
     body: Any = None
 
 
-class Event(_Wire):
+class Event(Wire):
     """One past call."""
 
     ts: str | None = pydantic.Field(None, description="ISO 8601; UTC when it names no zone")
@@ -49,7 +49,7 @@ class Event(_Wire):
     response: Response | None = None
 
 
-class OlderEvent(_Wire):
+class OlderEvent(Wire):
     """One past call as the older services wrote it."""
 
     api_call: str = pydantic.Field(description="/path or METHOD /path")
@@ -59,7 +59,7 @@ class OlderEvent(_Wire):
     status: Annotated[int, pydantic.Field(ge=100, le=599)] | None = None
 
 
-class PredictRequest(_Wire):
+class PredictRequest(Wire):
     """What is asked of POST /predict."""
 
     model_config = pydantic.ConfigDict(
@@ -93,22 +93,22 @@ class PredictRequest(_Wire):
     context: dict[Literal["device", "context_type"], Annotated[str, pydantic.Field(max_length=32)]] | None = None
 
 
-class OperatorRequest(_Wire):
+class OperatorRequest(Wire):
     """Nothing needs to be said."""
 
 
-class TrainRequest(_Wire):
+class TrainRequest(Wire):
     """What is asked of POST /train."""
 
     force: bool = pydantic.Field(False, description="Also when no training is due.")
 
 
-class Chosen(_Wire):
+class Chosen(Wire):
     endpoint: str
     params: dict[str, Any] = {}
 
 
-class FeedbackRequest(_Wire):
+class FeedbackRequest(Wire):
     """What the user did with a prediction."""
 
     model_config = pydantic.ConfigDict(
@@ -121,7 +121,7 @@ class FeedbackRequest(_Wire):
     chosen: Chosen | None = None
 
 
-def read_json(body: bytes, model: type[_Wire]) -> Any:
+def read_json(body: bytes, model: type[Wire]) -> Any:
     """The body as `model`.
 
     Raises:
@@ -134,7 +134,7 @@ def read_json(body: bytes, model: type[_Wire]) -> Any:
     return read_value(value, model)
 
 
-def read_value(value: Any, model: type[_Wire]) -> Any:
+def read_value(value: Any, model: type[Wire]) -> Any:
     """`value`, parsed JSON, as `model`; raises BadRequest like `read_json`."""
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {_kind(value)}.")
@@ -172,9 +172,9 @@ def to_query(request: PredictRequest, settings: Settings, *, tenant: str, header
     if request.history is not None:
         calls = tuple(_older_call(event, f"history.{i}") for i, event in _last(request.history, limits.history_max))
     else:
-        calls = tuple(_call(event, f"events.{i}") for i, event in _last(request.events or [], limits.history_max))
+        calls = tuple(read_call(event, f"events.{i}") for i, event in _last(request.events or [], limits.history_max))
     return Query(
-        source=_source(request, settings),
+        source=read_source(request, settings),
         calls=calls,
         prompt=request.prompt or "",
         k=k,
@@ -289,7 +289,8 @@ def split_endpoint(endpoint: str, place: str) -> tuple[str, str, dict[str, str]]
     return method, path, params
 
 
-def _call(event: Event, place: str) -> Call:
+def read_call(event: Event, place: str) -> Call:
+    """The call an event tells of; raises BadRequest with its place."""
     method, path, params = split_endpoint(event.endpoint, f"{place}.endpoint")
     _check_depth(event.params, f"{place}.params")
     response = event.response
@@ -297,7 +298,7 @@ def _call(event: Event, place: str) -> Call:
         method=method,
         path=path,
         params={**params, **event.params},
-        ts=_time(event.ts, f"{place}.ts"),
+        ts=read_time(event.ts, f"{place}.ts"),
         status=response.status if response else None,
         body=_sample(response.body, f"{place}.response.body") if response else None,
     )
@@ -315,17 +316,24 @@ def _older_call(event: OlderEvent, place: str) -> Call:
         method=method,
         path=path,
         params={**params, **(event.parameters or {})},
-        ts=_time(event.timestamp, f"{place}.timestamp"),
+        ts=read_time(event.timestamp, f"{place}.timestamp"),
         status=event.status,
     )
 
 
-def _source(request: PredictRequest, settings: Settings) -> Source:
-    named = [name for name in ("spec_url", "spec", "catalog") if getattr(request, name) is not None]
+def read_source(request: Any, settings: Settings) -> Source:
+    """The one catalog a request names, the default one when it names none.
+
+    Raises:
+        BadRequest: it names two, or none and there is no default.
+        TooLarge: the inline spec is over its limit.
+    """
+    spec = getattr(request, "spec", None)
+    named = [name for name in ("spec_url", "spec", "catalog") if getattr(request, name, None) is not None]
     if len(named) > 1:
         raise BadRequest(f"Name one catalog: {' and '.join(named)} exclude each other.")
-    if request.spec is not None:
-        data = request.spec.encode() if isinstance(request.spec, str) else dump(request.spec)
+    if spec is not None:
+        data = spec.encode() if isinstance(spec, str) else dump(spec)
         limit = settings.parse.inline_limit_bytes
         if len(data) > limit:
             raise TooLarge(
@@ -345,7 +353,8 @@ def _last(events: list[Any], limit: int) -> list[tuple[int, Any]]:
     return list(enumerate(events[start:], start))
 
 
-def _time(text: str | None, place: str) -> float | None:
+def read_time(text: str | None, place: str) -> float | None:
+    """Seconds since the epoch of an ISO 8601 time, None of None; raises BadRequest with its place."""
     if text is None:
         return None
     try:

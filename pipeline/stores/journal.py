@@ -66,12 +66,12 @@ class Journal:
         moved = 0
         with self._locked():
             for tenant in await state.inbox.tenants():
-                while (claim := await state.inbox.claim(tenant, self._limits.batch)) is not None:
+                waiting = await state.inbox.length(tenant)  # what comes in meanwhile is for the next drain
+                while waiting > 0 and (claim := await state.inbox.claim(tenant, self._limits.batch)) is not None:
                     count, last = self._keep(claim)
                     await state.inbox.acknowledge(claim, last)
                     moved += count
-                    if len(claim.entries) < self._limits.batch:  # what came in meanwhile is for the next drain
-                        break
+                    waiting -= len(claim.entries)
         return moved
 
     def compact(self) -> int:

@@ -206,8 +206,18 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     )
     for path, method, handler, docs in (
         ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, documents.PredictResponse, 415, 422, 503)),
-        ("/feedback", "POST", service.feedback, _docs(schemas.FeedbackRequest, documents.FeedbackResponse, 404, 409, 410, 415, 503)),
-        ("/events", "POST", service.events, _docs(outcomes.EventsRequest, documents.EventsResponse, 404, 415, 422, 503)),
+        (
+            "/feedback",
+            "POST",
+            service.feedback,
+            _docs(schemas.FeedbackRequest, documents.FeedbackResponse, 404, 409, 410, 415, 503),
+        ),
+        (
+            "/events",
+            "POST",
+            service.events,
+            _docs(outcomes.EventsRequest, documents.EventsResponse, 404, 415, 422, 503),
+        ),
         (
             "/log_event",
             "POST",

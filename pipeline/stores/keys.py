@@ -14,7 +14,7 @@
     inboxes                                        set: tenants that have one
     t:{tenant}:once:{user}:{key}                   what was said under an Idempotency-Key
     t:{tenant}:once:{id}                           what was said of a prediction: hash, then the operation chosen
-    t:{tenant}:marks:{id}                          hash: proposition -> what happened to it, of a suggestion
+    t:{tenant}:marks:{id}                          hash: proposition -> what happened to it; "" -> edition
     t:{tenant}:tally:{lineage}                     hash: event U+001F proposition -> how often
     t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what, see `counts.py`
     t:{tenant}:prompts:{lineage}                   list of Remembered, newest first

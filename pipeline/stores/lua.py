@@ -169,8 +169,8 @@ return {said, id, id and redis.call('GET', ARGV[1] .. id), id and redis.call('HG
 # Mark what happened to a proposition of a suggestion, once.
 # KEYS: 1 what was said under this Idempotency-Key, or ""; 2 marks; 3 inbox; 4 inboxes; 5 the impression; 6 tally;
 #       7 prompts of the lineage; 8 of the user, or ""; 9.. sorted sets of what followed what.
-# ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, before (its mark as it was
-#       read), marks (how many there were), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
+# ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, edition (of the marks as
+#       they were read), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
 #       two, amount, prompts_max, prompts_user_max; 3 entry of the prompt memory, or "".
 # Answers recorded | duplicate | conflict | full | gone | moved.
 MARK = (
@@ -181,8 +181,8 @@ local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
 if said then
   return string.sub(said, 1, 32) == string.sub(a.request, 1, 32) and 'duplicate' or 'conflict'
 end
+if (redis.call('HGET', KEYS[2], '') or '') ~= a.edition then return 'moved' end
 local before = redis.call('HGET', KEYS[2], a.proposition) or ''
-if before ~= a.before or redis.call('HLEN', KEYS[2]) ~= a.marks then return 'moved' end
 local known = before == a.after
 if not known then
   if redis.call('EXISTS', KEYS[5]) == 0 then return 'gone' end
@@ -191,6 +191,7 @@ if not known then
     deliver(KEYS[3], KEYS[4], a.tenant, ARGV[1])
   end
   redis.call('HSET', KEYS[2], a.proposition, a.after)
+  redis.call('HINCRBY', KEYS[2], '', 1)
   redis.call('EXPIRE', KEYS[2], a.join_s)
   redis.call('HINCRBY', KEYS[6], a.event .. '\\31' .. a.proposition, 1)
   redis.call('EXPIRE', KEYS[6], a.told[3])

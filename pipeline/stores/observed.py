@@ -74,6 +74,7 @@ class Found:
     suggestion_id: str
     impression: Impression | None
     marks: Mapping[str, str]  # operation of a proposition -> what happened to it, as `mark` kept it
+    edition: str  # of the marks
     said: str  # hash of what was said under the Idempotency-Key before, "" for nothing
     said_of: str  # the suggestion it was said of
 
@@ -167,11 +168,13 @@ class Observed:
             lua.FIND_SUGGESTION, [_exposure_key(exposure), last], [*prefixes, exposure.suggestion_id]
         )
         pairs = [part.decode() for part in marks]
+        kept = dict(zip(pairs[::2], pairs[1::2], strict=True))
         said = (said or b"").decode()
         return Found(
             suggestion_id=(id_ or b"").decode(),
             impression=None if data is None else unpack_impression(data),
-            marks=dict(zip(pairs[::2], pairs[1::2], strict=True)),
+            edition=kept.pop("", ""),
+            marks=kept,
             said=said[:_HASH],
             said_of=said[_HASH:],
         )
@@ -203,9 +206,8 @@ class Observed:
             "proposition": group.chosen,
             "operation": following(group.chosen),
             "event": exposure.event,
-            "before": found.marks.get(group.chosen, ""),
+            "edition": found.edition,
             "after": mark,
-            "marks": len(found.marks),
             "tenant": tenant,
             "last": last,
             "two": two,

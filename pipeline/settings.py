@@ -245,6 +245,27 @@ class Train(_Section):
         return self
 
 
+class Experiments(_Section):
+    name: str = pydantic.Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    challenger_percent: float = pydantic.Field(ge=0, le=100)
+    interleave_percent: float = pydantic.Field(ge=0, le=100)
+    shadow_percent: float = pydantic.Field(ge=0, le=100)
+    explore_percent: float = pydantic.Field(ge=0, le=100)
+    alpha: float = pydantic.Field(gt=0, lt=1)
+
+    @pydantic.model_validator(mode="after")
+    def _shares_fit(self) -> Experiments:
+        if self.challenger_percent + self.interleave_percent > 100:
+            raise ValueError("challenger_percent and interleave_percent are more than 100 together")
+        return self
+
+
+class Suggest(_Section):
+    catalog: str
+    limit_default: pydantic.PositiveInt
+    limit_max: pydantic.PositiveInt
+
+
 class Guardrails(_Section):
     destructive: Literal["intent", "allow"]
 
@@ -277,6 +298,8 @@ class Settings(BaseSettings):
     state: State
     journal: Journal
     train: Train
+    experiments: Experiments
+    suggest: Suggest
     guardrails: Guardrails
     log: Log
 

@@ -1,0 +1,97 @@
+"""`opensesame models` beside a service and through one; `opensesame train` follows a job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline import settings
+from pipeline.errors import OpenSesameError
+from pipeline.stores.registry import Registry
+from serve import cli, model_commands
+from tests.artefacts import saved_ranker
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("var")
+    registry = Registry(settings.under(settings.load("local"), folder).registry)
+    registry.register(saved_ranker("made-1"), metrics={"hit@1": 0.5, "mrr": 0.7}, gate={"passed": False, "why": "no"})
+    registry.register(saved_ranker("made-2", 2.0), metrics={"hit@1": 0.6})
+    return folder
+
+
+@pytest.mark.slow
+def test_models_are_listed_shown_promoted_rolled_back_and_compared(var: Path) -> None:
+    place = ["--var", str(var)]
+    assert "made-2" in run(cli.app, ["models", "list", *place]).stdout
+    shown = run(cli.app, ["models", "show", "1", *place]).stdout
+    assert "hit@1 = 0.5" in shown
+    assert '"why": "no"' in shown
+    for version in ("1", "2"):
+        assert f"champion {version}" in run(cli.app, ["models", "promote", version, *place]).stdout
+    assert "champion 1, previous 2" in run(cli.app, ["models", "rollback", *place]).stdout
+    listed = json.loads(run(cli.app, ["models", "list", "--json", *place]).stdout)
+    assert (listed["champion"], listed["previous"]) == ("1", "2")
+    told = json.loads(run(cli.app, ["models", "compare", "--json", *place]).stdout)
+    assert told == {"versions": ["1", "2"], "metrics": {"hit@1": [0.5, 0.6], "mrr": [0.7, None]}}
+    assert "+0.1000" in run(cli.app, ["models", "compare", *place]).stdout
+    wrong = run(cli.app, ["models", "promote", "9", *place])
+    assert wrong.exit_code == 1
+    assert "no model version '9'" in wrong.stderr
+
+
+class Played:
+    """A service: answers by method and path, in turn."""
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, bytes | None]] = []
+
+    def __call__(self, url: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
+        self.asked.append((method, path, data))
+        lines = self.answers[method]
+        return lines.pop(0) if len(lines) > 1 else lines[0]
+
+
+def commands(service: Played) -> typer.Typer:
+    app = typer.Typer()
+    model_commands.register(app, service, cli._errors)
+    return app
+
+
+def test_through_a_service_nothing_is_opened_here(tmp_path: Path) -> None:
+    service = Played(POST=[{"champion": "2", "previous": "1"}])
+    done = run(commands(service), ["models", "promote", "2", "--url", "http://x", "--var", str(tmp_path)])
+    assert "champion 2, previous 1" in done.stdout
+    assert service.asked == [("POST", "/models/2/promote", b"{}")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_commands, "_POLL_S", 0.0)
+    running, over = {"job_id": "j", "status": "running"}, {"job_id": "j", "status": "succeeded"}
+    service = Played(POST=[{"job_id": "j"}], GET=[running, running, over])
+    done = run(commands(service), ["train", "--url", "http://x", "--force"])
+    assert done.exit_code == 0
+    assert [json.loads(line)["job_id"] for line in done.stdout.splitlines()] == ["j", "j", "j"]
+    assert service.asked[0] == ("POST", "/train", b'{"force":true}')
+    failed = Played(POST=[{"job_id": "j"}], GET=[{"job_id": "j", "status": "failed", "detail": "no labels"}])
+    done = run(commands(failed), ["train", "--url", "http://x"])
+    assert done.exit_code == 1
+    assert "no labels" in done.stderr
+
+
+def test_comparing_needs_two() -> None:
+    service = Played(GET=[{"champion": "1", "challenger": None, "models": [{"version": "1"}]}])
+    done = run(commands(service), ["models", "compare", "--url", "http://x"])
+    assert done.exit_code == 1
+    with pytest.raises(OpenSesameError):
+        model_commands.compared(model_commands._Remote("http://x", service), "", "")

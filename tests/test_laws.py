@@ -77,6 +77,17 @@ def test_serve_and_train_never_import_each_other(roof: str):
         assert not named, f"{path} imports {other}"
 
 
+def test_mlflow_is_imported_in_one_place_and_only_when_it_is_needed():
+    for package in ("pipeline", "serve", "train"):
+        for path in _modules(package):
+            named = "mlflow" in {name.split(".")[0] for name in _imports(path)}
+            assert not named or path == ROOT / "pipeline" / "stores" / "registry.py"
+            assert "mlflow" not in _top_level_imports(path)
+    code = "import sys, serve.graph, serve.cli, train.retrain\nprint('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_only_settings_reads_the_environment():
     for package in ("pipeline", "serve", "train"):
         for path in _modules(package):

@@ -144,3 +144,84 @@ class SilentMetrics:
 
     def set(self, name: str, value: float, **tags: str) -> None:
         self.count(name, 0.0, **tags)
+
+
+class WaitingGroups:
+    """`pipeline.stores.state.State` as far as the journal drains it: one inbox, one batch at a time."""
+
+    def __init__(self, groups: Sequence[Any]) -> None:
+        from pipeline.stores.encoding import pack_group
+
+        self.inbox = self
+        # Ids of the stream are its times: another inbox later has others.
+        self._entries = [(f"{int(group.ts * 1000)}-{i}", pack_group(group)) for i, group in enumerate(groups)]
+
+    async def tenants(self) -> list[str]:
+        return ["local"] if self._entries else []
+
+    async def length(self, tenant: str) -> int:
+        return len(self._entries)
+
+    async def claim(self, tenant: str, most: int) -> Any:
+        from pipeline.stores.inbox import Claim
+
+        some = tuple(self._entries[:most])
+        return Claim(tenant, some[0][0], some[-1][0], some) if some else None
+
+    async def acknowledge(self, claim: Any, last: str = "") -> bool:
+        del self._entries[: len(claim.entries)]
+        return True
+
+    async def close(self) -> None:
+        pass
+
+
+class ShelfRegistry:
+    """`pipeline.stores.registry.Registry` in memory: versions, their texts and the champion."""
+
+    def __init__(self) -> None:
+        self.versions: list[Any] = []
+        self.texts: dict[str, str] = {}
+        self.champion = ""
+        self.figures: dict[str, bytes] = {}
+
+    def overview(self) -> Any:
+        from pipeline.stores.registry import Overview
+
+        return Overview(self.champion, "", "", tuple(reversed(self.versions)))
+
+    def text(self, version: str) -> str:
+        return self.texts[version]
+
+    def register(
+        self, text: str, *, metrics: Any = None, params: Any = None, gate: Any = None, figures: Any = None
+    ) -> Any:
+        import datetime
+        import json
+
+        from pipeline.stores.registry import Version
+
+        header = json.loads(text)
+        number = str(len(self.versions) + 1)
+        version = Version(
+            version=number,
+            number=number,
+            name=header["version"],
+            aliases=(),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            origin="trained",
+            sha256="",
+            fingerprint=header["fingerprint"],
+            run="",
+            metrics=dict(metrics or {}),
+            params={name: str(value) for name, value in (params or {}).items()},
+            gate=gate,
+        )
+        self.versions.append(version)
+        self.texts[number] = text
+        self.figures = dict(figures or {})
+        return version
+
+    def promote(self, version: str) -> Any:
+        self.champion = version
+        return self.overview()

@@ -47,6 +47,7 @@ class Limits(msgspec.Struct, frozen=True):
     """What is still let through; differences in shares of 1."""
 
     groups_min: int = 20  # later groups with a known answer, fewer tell nothing
+    changed_min: int = 5  # of them answered rightly by one of the two only
     loss: float = 0.005  # of hit@1 on later data, at the lower end of its interval
     slice_groups: int = 200  # of a tenant or spec before it is looked at by itself
     slice_loss: float = 0.03
@@ -97,6 +98,7 @@ class Answers:
     confidence: Array  # of the first place
     right: Array  # the first place is the answer, ties not counted against it: what calibration is about
     exposed: Array  # destructive operations among the first places that were not the answer
+    chance: Array  # [n_trials], of hitting the answer blindly
     heads: tuple[str, ...]
     tenants: tuple[str, ...]
     specs: tuple[str, ...]
@@ -113,10 +115,11 @@ class Answers:
             tuple(values[i] for i in keep)
             for values in (self.heads, self.tenants, self.specs, self.clusters, self.suites)
         )
-        hit, reciprocal, confidence, right, exposed = (
-            values[keep] for values in (self.hit, self.reciprocal, self.confidence, self.right, self.exposed)
+        hit, reciprocal, confidence, right, exposed, chance = (
+            values[keep]
+            for values in (self.hit, self.reciprocal, self.confidence, self.right, self.exposed, self.chance)
         )
-        return Answers(hit, reciprocal, confidence, right, exposed, heads, tenants, specs, clusters, suites)
+        return Answers(hit, reciprocal, confidence, right, exposed, chance, heads, tenants, specs, clusters, suites)
 
     @property
     def known(self) -> Array:
@@ -127,14 +130,17 @@ def answer(rankers: Sequence[Ranker], trials: Iterable[Trial], told: Callable[[]
     """What each of `rankers` says of `trials`, streamed: no matrix is kept."""
     rows: list[list[list[float]]] = []
     labels: list[tuple[str, str, str, str, str]] = []
+    chances: list[float] = []
     for number, trial in enumerate(trials):
         rows.append([_answer(ranker, trial) for ranker in rankers])
+        chances.append(1.0 / len(trial.x) if trial.answer >= 0 else 0.0)
         labels.append((trial.head, trial.tenant, trial.spec, trial.cluster or f"#{number}", trial.suite))
         told()
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(rankers), 5)
     heads, tenants, specs, clusters, suites = (tuple(row[i] for row in labels) for i in range(5))
+    chance = np.array(chances, dtype=np.float64)
     hit, reciprocal, confidence, right, exposed = (table[:, :, i] for i in range(5))
-    return Answers(hit, reciprocal, confidence, right, exposed, heads, tenants, specs, clusters, suites)
+    return Answers(hit, reciprocal, confidence, right, exposed, chance, heads, tenants, specs, clusters, suites)
 
 
 def _answer(ranker: Ranker, trial: Trial) -> list[float]:
@@ -183,15 +189,21 @@ def _later(known: Answers, limits: Limits) -> Condition:
         return Condition(name, False, why, len(known))
     gap, low, high = _difference(known.hit, known.clusters)
     before, after = known.hit.mean(axis=0).tolist()
-    figures = (
-        f"hit@1 {before:.3f} -> {after:.3f} ({_points(gap)}, 95 % {_points(low)} to {_points(high)}) on later data"
-    )
-    why = f"{figures}, {len(known)} groups"
+    changed = int((known.hit[:, 0] != known.hit[:, 1]).sum())
+    why = f"hit@1 {before:.3f} -> {after:.3f} ({_points(gap)}, 95 % {_points(low)} to {_points(high)}) on later data"
+    why += f", {len(known)} groups"
+    held = False
     if gap <= 0:
         why += "; it must be better"
     elif low <= -limits.loss:
         why += f"; it may be worse by more than {limits.loss * 100:.1f} points"
-    return Condition(name, gap > 0 and low > -limits.loss, why, len(known), before, after, low, high)
+    elif changed < limits.changed_min:
+        why += f"; only {changed} are answered otherwise, {limits.changed_min} are needed"
+    elif after < known.chance.mean():
+        why += f"; blind choice has {known.chance.mean():.3f}: these labels contradict what is known of every API"
+    else:
+        held = True
+    return Condition(name, held, why, len(known), before, after, low, high)
 
 
 def _slices(known: Answers, limits: Limits) -> list[Condition]:
@@ -213,7 +225,7 @@ def _slices(known: Answers, limits: Limits) -> list[Condition]:
 
 
 def _calibration(known: Answers, limits: Limits) -> Condition:
-    """Expected calibration error of the first place; what the groups are too few to tell is let through."""
+    """Expected calibration error of the first place; what chance explains is let through, it is large with few."""
     errors = [measures.expected_calibration_error(known.confidence[:, i], known.right[:, i]) for i in range(2)]
     rng = np.random.default_rng(0)
     gaps = []
@@ -225,7 +237,7 @@ def _calibration(known: Answers, limits: Limits) -> Condition:
         gaps.append(two - one)
     low, high = measures.edges(np.array(gaps))
     gap = errors[1] - errors[0]
-    held = gap <= limits.calibration_loss or (len(known) < limits.slice_groups and low <= limits.calibration_loss)
+    held = gap <= limits.calibration_loss or low <= 0
     why = f"calibration error {errors[0]:.3f} -> {errors[1]:.3f} ({gap:+.3f}, 95 % {low:+.3f} to {high:+.3f})"
     why += "" if held else f"; it must not grow by more than {limits.calibration_loss}"
     return Condition("calibration", held, why, len(known), errors[0], errors[1], low, high)

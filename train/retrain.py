@@ -47,7 +47,7 @@ from train.fit import Fitted, fit
 from train.heads import Params
 from train.progress import Progress
 
-_CALIBRATED_ON = 200  # real groups of a head before the anchor's are left out of its calibration
+_CALIBRATED_ON = 200  # groups of a head that calibrate it; where there are fewer real ones the anchor's fill up
 _PATIENCE = 30  # rounds without a better NDCG@10 on the valid part
 
 Tell = Callable[..., None]
@@ -188,7 +188,7 @@ def write_dataset(
     """Writes the journal's groups and the anchor's under `work`; returns how many real ones, by split and head.
 
     The anchor's count as much as `anchor_share` of the real ones together, and no less than one each. They also
-    calibrate where there are few real ones.
+    fill up what stops the fit and calibrates.
     """
     bar = _Bar(tell, "dataset", len(cut.sides))
     counts = replay.write(journal, cut, work, bar.more)
@@ -198,8 +198,13 @@ def write_dataset(
     weights = {head: max(1.0, limits.anchor_share * counts["train", head] / held[head]) for head in held}
     weighed = (dataclasses.replace(group, weight=weights[group.head]) for group in kept)
     dataset.write_part(weighed, work, "anchor", half=True)
-    few = {head for head in HEADS if counts["valid", head] < _CALIBRATED_ON}
-    dataset.write_part((g for g in anchor.groups("valid", "valid") if g.head in few), work, "anchor", half=True)
+    room = {head: _CALIBRATED_ON - counts["valid", head] for head in HEADS}
+    filling = []
+    for group in anchor.groups("valid", "valid"):
+        room[group.head] -= 1
+        if room[group.head] >= 0:
+            filling.append(group)
+    dataset.write_part(filling, work, "anchor", half=True)
     return counts
 
 

@@ -36,6 +36,7 @@ ANONYMOUS = "anonymous"  # a user that many people share: nothing is kept about 
 SEPARATOR = "\x1f"
 COUNTS_MAX = 512  # members of one set
 COUNTS_READ = 192  # of them that a prediction looks at
+LOSSES_MAX = 128  # of a lineage, that tell how far each expert is to be trusted
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -120,6 +121,7 @@ def learning(limits: settings.State) -> dict[str, Any]:
         "told": [limits.habit_decay, COUNTS_MAX, limits.habit_ttl_s],
         "prompts_max": limits.prompts_max,
         "prompts_user_max": limits.prompts_user_max,
+        "losses_max": LOSSES_MAX,
         "cap": limits.inbox_max,
         "once_s": max(limits.once_ttl_s, limits.join_window_s),
         "join_s": limits.join_window_s,

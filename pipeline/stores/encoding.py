@@ -22,8 +22,9 @@ def pack_impression(impression: Impression, limit_bytes: int) -> bytes:
         impression = msgspec.structs.replace(impression, features=b"")
         data = _pack(impression)
     if len(data) > limit_bytes and impression.others:
-        scores = impression.scores[: len(impression.shown)]
-        data = _pack(msgspec.structs.replace(impression, others=(), scores=scores))
+        kept = len(impression.shown)
+        parts = {name: getattr(impression, name)[:kept] for name in ("scores", "adapted", "losses")}
+        data = _pack(msgspec.structs.replace(impression, others=(), **parts))
     return data
 
 

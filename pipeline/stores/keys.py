@@ -18,6 +18,7 @@
     t:{tenant}:tally:{lineage}                     hash: event U+001F proposition -> how often
     t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what, see `counts.py`
     t:{tenant}:prompts:{lineage}                   list of Remembered, newest first
+    t:{tenant}:losses:{lineage}                    list: what the experts lost at each choice, newest first
     t:{tenant}:user:{user}:{lineage}:follow:{shape}, ...:prompts      the same of one user
     t:{tenant}:user:{user}:{lineage}:accepted      set: operations this user accepted
     t:{tenant}:user:{user}:{lineage}:open          sorted set: predictions that wait for the next call, by time

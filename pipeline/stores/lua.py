@@ -54,10 +54,10 @@ end
 # Keep a labelled query group, once, and move what is learnt.
 # KEYS: 1 what was said under this Idempotency-Key, or ""; 2 what was said of this prediction; 3 inbox; 4 inboxes;
 #       5 the impression; 6 the user's accepted operations, or ""; 7 prompts of the lineage; 8 of the user, or "";
-#       9.. sorted sets of what followed what.
+#       9 losses of the lineage; 10.. sorted sets of what followed what.
 # ARGV: 1 group; 2 msgpack map: request (hash .. prediction id), statement (hash), seen (hash that the same choice has
 #       when it was observed), chosen, accepted, tenant, cap, once_s, join_s, told, last, two, amount, prompts_max,
-#       prompts_user_max; 3 entry of the prompt memory, or "".
+#       prompts_user_max, losses_max; 3 entry of the prompt memory, or ""; 4 what the experts lost, or "".
 # Answers recorded | duplicate | conflict | full | gone. Hashes are 32 characters long.
 RECORD = (
     _FOLLOW
@@ -76,8 +76,9 @@ if not before then
   deliver(KEYS[3], KEYS[4], a.tenant, ARGV[1])
   redis.call('SET', KEYS[2], a.statement .. a.chosen, 'EX', a.join_s)
   if a.chosen ~= '' and a.amount > 0 then
-    for i = 9, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.chosen, a.amount) end
+    for i = 10, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.chosen, a.amount) end
   end
+  if ARGV[4] ~= '' then remember(KEYS[9], ARGV[4], a.losses_max, a.told[3]) end
   if ARGV[3] ~= '' then
     remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
     if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end
@@ -106,11 +107,11 @@ return {redis.call('GET', KEYS[1]), seen, open}
 
 # Keep observed calls, each once: close the predictions they answer, move what is learnt.
 # KEYS: 1 tail; 2 seen; 3 open predictions; 4 inbox; 5 inboxes; 6 prompts of the lineage; 7 of the user;
-#       8.. sorted sets of what followed what, of the lineage and of the user in turn.
+#       8 losses of the lineage; 9.. sorted sets of what followed what, of the lineage and of the user in turn.
 # ARGV: 1 tail as it was read, or ""; 2 new tail; 3 msgpack map: now, tenant, cap, once_s, join_s, told, prompts_max,
-#       prompts_user_max, seen_max, amount, impression (prefix), once (prefix), calls: {{id, operation or "",
-#       set (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its
-#       group in ARGV, number of its entry in ARGV or 0} ...}} ...}; 4.. groups and entries.
+#       prompts_user_max, losses_max, seen_max, amount, impression (prefix), once (prefix), calls: {{id, operation or
+#       "", set (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its
+#       group in ARGV, of its entry or 0, of what the experts lost or 0} ...}} ...}; 4.. groups, entries and losses.
 # Answers {kept | moved | full, number of calls kept, ids of the predictions closed}.
 WITNESS = (
     _FOLLOW
@@ -139,6 +140,7 @@ for _, call in ipairs(a.calls) do
           remember(KEYS[6], ARGV[closing[4]], a.prompts_max, a.told[3])
           remember(KEYS[7], ARGV[closing[4]], a.prompts_user_max, a.told[3])
         end
+        if closing[5] > 0 then remember(KEYS[8], ARGV[closing[5]], a.losses_max, a.told[3]) end
       end
       redis.call('ZREM', KEYS[3], closing[1])
     end
@@ -168,10 +170,11 @@ return {said, id, id and redis.call('GET', ARGV[1] .. id), id and redis.call('HG
 
 # Mark what happened to a proposition of a suggestion, once.
 # KEYS: 1 what was said under this Idempotency-Key, or ""; 2 marks; 3 inbox; 4 inboxes; 5 the impression; 6 tally;
-#       7 prompts of the lineage; 8 of the user, or ""; 9.. sorted sets of what followed what.
+#       7 prompts of the lineage; 8 of the user, or ""; 9 losses of the lineage; 10.. sorted sets of what followed what.
 # ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, edition (of the marks as
 #       they were read), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
-#       two, amount, prompts_max, prompts_user_max; 3 entry of the prompt memory, or "".
+#       two, amount, prompts_max, prompts_user_max, losses_max; 3 entry of the prompt memory, or ""; 4 what the experts
+#       lost, or "".
 # Answers recorded | duplicate | conflict | full | gone | moved.
 MARK = (
     _FOLLOW
@@ -196,8 +199,9 @@ if not known then
   redis.call('HINCRBY', KEYS[6], a.event .. '\\31' .. a.proposition, 1)
   redis.call('EXPIRE', KEYS[6], a.told[3])
   if a.amount > 0 then
-    for i = 9, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.operation, a.amount) end
+    for i = 10, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.operation, a.amount) end
   end
+  if ARGV[4] ~= '' then remember(KEYS[9], ARGV[4], a.losses_max, a.told[3]) end
   if ARGV[3] ~= '' then
     remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
     if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end

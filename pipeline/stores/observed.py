@@ -123,6 +123,7 @@ class Observed:
         """
         keys = [*_own_keys(tenant, user, lineage), key("t", tenant, "inbox"), INBOXES]
         keys += [key("t", tenant, "prompts", lineage), own(tenant, user, lineage, "prompts")]
+        keys.append(key("t", tenant, "losses", lineage))
         data: list[bytes] = []
         calls: list[Any] = []
         for one in sighted:
@@ -135,7 +136,12 @@ class Observed:
                 if entry is not None:
                     data.append(pack_remembered(entry))
                     entry_number = 3 + len(data)
-                closings.append([group.impression.id, statement + following(group.chosen), number, entry_number])
+                losses_number = 0
+                if lost := losses(group):
+                    data.append(lost)
+                    losses_number = 3 + len(data)
+                once = statement + following(group.chosen)
+                closings.append([group.impression.id, once, number, entry_number, losses_number])
             set_number, last, two = 0, "", ""
             if one.call.operation and one.history is not None:
                 last, two = contexts(one.history)
@@ -224,12 +230,14 @@ class Observed:
                 key("t", tenant, "tally", lineage),
                 key("t", tenant, "prompts", lineage),
                 own(tenant, user, lineage, "prompts"),
+                key("t", tenant, "losses", lineage),
                 *count_sets(tenant, user, lineage, impression.history[-1] if impression.history else ""),
             ],
             [
                 pack_group(group) if deliver else b"",
                 msgspec.msgpack.encode(told),
                 pack_remembered(entry) if entry else b"",
+                losses(group) if amount > 0 else b"",
             ],
         )
         if answer == b"full":
@@ -255,6 +263,15 @@ def remembered(group: QueryGroup) -> Remembered | None:
         owner=owner_hash(impression.tenant, impression.user),
         ts=group.ts,
     )
+
+
+def losses(group: QueryGroup) -> bytes:
+    """What the experts of `ranking/adapt.py` lost by what was chosen; empty when it was not scored, or all agreed."""
+    impression = group.impression
+    rows = impression.shown + impression.others
+    if not impression.losses or group.chosen not in rows:
+        return b""
+    return impression.losses[rows.index(group.chosen)]
 
 
 def inbox_full(limits: settings.State) -> Overloaded:

@@ -25,6 +25,7 @@ from pipeline.stores.connection import Connection
 from pipeline.stores.counts import (
     ANONYMOUS,
     COUNTS_READ,
+    LOSSES_MAX,
     Followed,
     contexts,
     count_sets,
@@ -37,7 +38,7 @@ from pipeline.stores.counts import (
 from pipeline.stores.encoding import pack_group, pack_impression, unpack_impression
 from pipeline.stores.inbox import INBOXES, Inbox
 from pipeline.stores.keys import key, may_be, shapes_of_call
-from pipeline.stores.observed import Observed, inbox_full, remembered
+from pipeline.stores.observed import Observed, inbox_full, losses, remembered
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -59,6 +60,7 @@ class Recall:
     # What was chosen for prompts, newest first; read when the query has one.
     prompts: Sequence[Remembered] = ()
     own_prompts: Sequence[Remembered] = ()
+    losses: Sequence[bytes] = ()  # what the experts of `ranking/adapt.py` lost in this lineage, newest first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class State:
 
         `habit` tells what followed the last call (without calls: what sessions began with), for all
         users of the tenant and once more for this one; `followed` and `own_followed` tell the same in full,
-        `prompts` and `own_prompts` what was chosen for which words. A source's URL is taken as it is written.
+        `prompts` and `own_prompts` what was chosen for which words, `losses` how well each expert foretold it.
+        A source's URL is taken as it is written.
         """
         source, lineage, tenant, user = query.source, _lineage(query), query.tenant, query.user
         is_known = user != ANONYMOUS
@@ -127,6 +130,7 @@ class State:
             pipe.hget(key("t", tenant, "name"), source.name)
             pipe.mget(key("spec", source.url), key("t", tenant, "spec", source.url))
             pipe.smembers(key("t", tenant, "user", user, lineage, "accepted"))
+            pipe.lrange(key("t", tenant, "losses", lineage), 0, LOSSES_MAX - 1)
             if query.prompt:
                 pipe.lrange(key("t", tenant, "prompts", lineage), 0, self._limits.prompts_max - 1)
                 if is_known:
@@ -139,7 +143,7 @@ class State:
                     )
             return await pipe.execute()
 
-        upload_data, spec_data, accepted, *rest = await self._quick.run(read)
+        upload_data, spec_data, accepted, lost, *rest = await self._quick.run(read)
         prompts: list[list[bytes]] = []
         if query.prompt:
             prompts, rest = rest[: 1 + is_known], rest[1 + is_known :]
@@ -163,6 +167,7 @@ class State:
             own_followed=own_followed,
             prompts=unpack_remembered(prompts[0]) if prompts else (),
             own_prompts=unpack_remembered(prompts[1]) if len(prompts) > 1 else (),
+            losses=lost,
         )
 
     async def remember(self, impression: Impression) -> None:
@@ -241,9 +246,15 @@ class State:
                 own(tenant, user, lineage, "accepted"),
                 key("t", tenant, "prompts", lineage),
                 own(tenant, user, lineage, "prompts"),
+                key("t", tenant, "losses", lineage),
                 *count_sets(tenant, user, lineage, impression.history[-1] if impression.history else ""),
             ],
-            [pack_group(group), msgspec.msgpack.encode(told), pack_remembered(entry) if entry else b""],
+            [
+                pack_group(group),
+                msgspec.msgpack.encode(told),
+                pack_remembered(entry) if entry else b"",
+                losses(group),
+            ],
         )
         outcome = answer.decode()
         if outcome == "full":

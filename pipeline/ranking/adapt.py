@@ -1,0 +1,239 @@
+"""What was learnt here since the ranker was trained: its scores, moved by what people then did.
+
+Several experts read the same counts of what followed what and the same prompt memory, and one of them trusts the
+ranker alone. Each gives every candidate a probability; they are mixed by how well each foretold the latest choices in
+this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
+hold and the ranker where they do not. Nothing is fitted and nothing is kept here: what is known comes from the state's
+recall, and the losses returned go with the impression, to be kept once it is known what was chosen.
+
+It acts on scores alone. A ranker whose features hold what is learnt online would count it twice. Called by
+`pipeline/predict.py`, and by `train/prequential.py` to draw how it learns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from pipeline.types import Remembered, Scores
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Followed(Protocol):
+    """Counts of what followed what, aged: see `stores/counts.py`."""
+
+    def after(self, *context: str) -> Mapping[str, float]: ...
+
+    def total(self, *context: str) -> float: ...
+
+
+class Known(Protocol):
+    """What of the state's recall is read here."""
+
+    @property
+    def followed(self) -> Followed: ...  # by everybody of the tenant
+    @property
+    def own_followed(self) -> Followed: ...  # by this user
+    @property
+    def prompts(self) -> Sequence[Remembered]: ...  # newest first
+    @property
+    def own_prompts(self) -> Sequence[Remembered]: ...
+    @property
+    def losses(self) -> Sequence[bytes]: ...  # of this lineage, newest first: those of what was chosen
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Adapted:
+    """A query group after adaptation."""
+
+    probability: Array  # [n] float32, of being the next call; they sum to at most 1
+    losses: tuple[
+        bytes, ...
+    ]  # what each expert loses, for each candidate should it be chosen; () when nothing is known
+
+
+class Expert(NamedTuple):
+    """How one expert makes its probabilities.
+
+    static: the ranker's. linear: those as imaginary observations below P(op | last), and that below P(op | last two).
+    product: the ranker's times what followed the last calls, to a power: high where both are.
+    """
+
+    kind: Literal["static", "linear", "product"]
+    power: float = 0.0
+    memory: bool = False  # with what was chosen for like prompts
+    own: bool = False  # with the user's own counts on top
+
+
+EXPERTS = (
+    Expert("static"),
+    Expert("linear"),
+    Expert("linear", memory=True),
+    Expert("linear", memory=True, own=True),
+    Expert("product", 0.2),
+    Expert("product", 0.45),
+    Expert("product", 0.9),
+    Expert("product", 0.45, memory=True),
+    Expert("product", 0.45, memory=True, own=True),
+)
+# Trust before anything was tried. A prompt says more than what followed: beside one, counts have to prove themselves.
+_PRIOR = np.array([[4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], [9, 0.05, 0.05, 0.05, 0.3, 0.2, 0.05, 0.15, 0.15]])
+
+_BACK_OFF, _BACK_OFF_TWO = 4.0, 3.0  # imaginary observations of the simpler distribution: ranking.md, untuned and fine
+_DOUBT, _LIKELY = 3.0, 30.0  # imaginary observations of a product, spread over so many operations
+_SHARPEN = 1.1  # power of the ranker's probability in a product, fitted on dev suites and written sessions
+_LIKE = 2.5  # observations that an equal prompt is worth
+_LIKE_POWER = 10.0  # of the same in a product, which takes its logarithm
+_LEAST = 1e-4  # probability of what a distribution does not know
+_TIE = 0.02  # confidences may tie; the raw order then tells, within two per cent
+
+_FADE = 0.97  # of a loss with each later one
+_SURPRISE_MAX = 6.9  # -log of a thousandth: nobody is ruined by one event, be it noise
+_SURPRISE, _MISS = 0.5, 1.0  # what an expert loses by its surprise at a choice, and by another first place
+_STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
+_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS)).encode()) & 0xFE  # losses of other experts are not read
+
+
+def adapt(
+    scores: Scores, operations: Sequence[str], history: Sequence[str], terms: Sequence[int], known: Known
+) -> Adapted:
+    """Probabilities of the candidates after what was learnt of this lineage and user.
+
+    `operations` are the candidates' keys, `history` those of the last calls' operations, oldest first; `terms` is
+    what `catalog/terms.py` makes of the prompt, () without one. Where nothing is known it is the ranker's confidence.
+    """
+    last = history[-1] if history else ""
+    before = (history[-2] if len(history) > 1 else "", last) if history else None
+    index = {operation: i for i, operation in enumerate(operations)}
+    everybody = _Counts(known.followed, (last,), before, index)
+    own = _Counts(known.own_followed, (last,), before, index)
+    memory = _alike(known, last, terms, index)
+    if not (everybody.total or own.total or memory.total):
+        return Adapted(scores.confidence, ())
+    views = _views(_spread(scores), everybody, own, memory)
+    probability = (trust(known.losses, bool(terms)) @ views).astype(np.float32)
+    return Adapted(probability, _losses(views, scores.raw, bool(terms)))
+
+
+def trust(losses: Sequence[bytes], prompted: bool) -> Array:
+    """How far each expert is trusted by its latest losses, with or without a prompt; [len(EXPERTS)] float64, sum 1."""
+    mine = [row for row in losses if len(row) == 1 + len(EXPERTS) and row[0] == _TAG + prompted]
+    log_weights = np.log(_PRIOR[int(prompted)])
+    if mine:
+        lost = np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(len(mine), -1)[:, 1:]
+        log_weights = log_weights - _STEP * (_FADE ** np.arange(len(mine)) @ lost)
+    weights = np.exp(log_weights - log_weights.max())
+    return weights / weights.sum()
+
+
+class _Counts:
+    """What followed the last call, and the last two, of the candidates of one query."""
+
+    def __init__(
+        self, followed: Followed, last: tuple[str], before: tuple[str, str] | None, index: Mapping[str, int]
+    ) -> None:
+        self._one = _column(followed.after(*last), index)
+        self.total = followed.total(*last)
+        self._two = _column(followed.after(*before), index) if before else None
+        self._total_two = followed.total(*before) if before else 0.0
+
+    def over(self, prior: Array) -> Array:
+        """P(op | last two), which backs off to P(op | last), which backs off to `prior`; [n]."""
+        p = (self._one + _BACK_OFF * prior) / (self.total + _BACK_OFF)
+        if self._two is not None and self._total_two:
+            p = (self._two + _BACK_OFF_TWO * p) / (self._total_two + _BACK_OFF_TWO)
+        return p
+
+    def tilt(self) -> Array:
+        """Logarithm of how much likelier than others what was seen makes each; [n], all equal when nothing was."""
+        one = (self._one + _DOUBT / _LIKELY) / (self.total + _DOUBT)
+        if self._two is None or not self._total_two:
+            return np.log(one)
+        return np.log((self._two + _DOUBT * one) / (self._total_two + _DOUBT))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Memory:
+    """What was chosen for prompts like this one after the same call."""
+
+    likeness: Array  # [n]
+    total: float  # also of what is no candidate
+
+
+def _views(static: Array, everybody: _Counts, own: _Counts, memory: _Memory) -> Array:
+    """What each expert makes of it; [len(EXPERTS), n] float64."""
+    linear = everybody.over(static)
+    tilt, own_tilt = everybody.tilt(), own.tilt()
+    like = np.log1p(_LIKE_POWER * memory.likeness)
+    sharp = _SHARPEN * np.log(np.maximum(static, _LEAST))
+    views = np.empty((len(EXPERTS), len(static)))
+    for row, expert in enumerate(EXPERTS):
+        if expert.kind == "static":
+            views[row] = static
+        elif expert.kind == "linear":
+            view = linear
+            if expert.memory and memory.total:
+                view = (_LIKE * memory.likeness + view) / (_LIKE * memory.total + 1.0)
+            views[row] = own.over(view) if expert.own else view
+        else:
+            z = sharp + expert.power * (tilt + own_tilt if expert.own else tilt)
+            z = z + like if expert.memory else z
+            e = np.exp(z - z.max())
+            views[row] = e / e.sum()
+    return views
+
+
+def _losses(views: Array, raw: Array, prompted: bool) -> tuple[bytes, ...]:
+    """For each candidate, what each expert loses should it be chosen."""
+    surprise = np.minimum(-np.log(np.maximum(views, 1e-9)), _SURPRISE_MAX)
+    losses = _SURPRISE * surprise + _MISS
+    rows = np.arange(len(views))
+    leaders = (views + 1e-9 * _ranks(raw)).argmax(axis=1)
+    losses[rows, leaders] -= _MISS
+    table = np.empty((views.shape[1], 1 + len(views)), dtype=np.uint8)
+    table[:, 0] = _TAG + prompted
+    table[:, 1:] = np.rint(losses.T / _STEP)
+    data, width = table.tobytes(), table.shape[1]
+    return tuple(data[start : start + width] for start in range(0, len(data), width))
+
+
+def _spread(scores: Scores) -> Array:
+    """The ranker's probabilities [n] float64, told apart by the raw order where confidence is equal."""
+    p = np.maximum(scores.confidence.astype(np.float64), 0.0) * (1.0 + _TIE * _ranks(scores.raw))
+    return p / max(p.sum(), 1.0)
+
+
+def _ranks(raw: Array) -> Array:
+    """Places in ascending order as a share of all; [n]."""
+    places = np.empty(len(raw))
+    places[np.argsort(raw, kind="stable")] = np.arange(len(raw))
+    return places / max(len(raw), 1)
+
+
+def _column(counts: Mapping[str, float], index: Mapping[str, int]) -> Array:
+    column = np.zeros(len(index))
+    for operation, count in counts.items():
+        if (i := index.get(operation)) is not None:
+            column[i] = count
+    return column
+
+
+def _alike(known: Known, last: str, terms: Sequence[int], index: Mapping[str, int]) -> _Memory:
+    """Jaccard likeness of prompts, squared, summed by what was chosen; a user's own prompts count once more."""
+    likeness, total = np.zeros(len(index)), 0.0
+    if terms:
+        asked, size = frozenset(terms), len(terms)
+        for entries in (known.prompts, known.own_prompts):
+            for entry in entries:
+                if entry.last == last and not asked.isdisjoint(entry.terms):
+                    shared = len(asked.intersection(entry.terms))
+                    like = entry.weight * (shared / (size + len(entry.terms) - shared)) ** 2
+                    total += like
+                    if (i := index.get(entry.chosen)) is not None:
+                        likeness[i] += like
+    return _Memory(likeness, total)

@@ -27,7 +27,7 @@ from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.catalog.terms import prompt_terms
 from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
-from pipeline.ranking import features
+from pipeline.ranking import adapt, features
 from pipeline.ranking.entry import entry, entry_scores
 from pipeline.ranking.propositions import without_operations
 from pipeline.ranking.table import Head
@@ -51,7 +51,7 @@ _SIGN_INS = 3  # operations that sign in, of those who know nothing else to begi
 _EXPLAINED = 10  # predictions whose features the ranker names; of more the reasons keep to plain evidence
 
 
-class Recall(Protocol):
+class Recall(adapt.Known, Protocol):
     """What the state knows before a query is grounded."""
 
     digest: str  # of the catalog the source names, "" when it is not known yet
@@ -96,7 +96,7 @@ class Stages(Protocol):
         ...
 
 
-class _Nothing:
+class _Nothing(adapt.Nothing):
     """The recall of a state that is away or was never there."""
 
     digest = ""
@@ -210,7 +210,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         try:
             recall = await memory.recall(query)
         except StateUnavailable:
-            degraded.append("state")
+            degraded += ["state", "adaptation"]
     if recall.digest and not query.source.digest:
         query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=recall.digest))
     grounded = await stages.ground(query, recall.habit)
@@ -236,12 +236,16 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     if grounded.entry is None:
         scores = await stages.score(matrix, _head(query, bool(grounded.previous)), allowed, explain)
     else:
-        scores = entry(grounded.entry, matrix, allowed, explain)
+        scores = entry(grounded.entry, matrix, allowed, explain)  # which reads the habit itself
     if not scores.is_current:
         degraded.append("registry")
+    adapted = adapt.unchanged(scores)
+    if grounded.entry is None:
+        operations = [candidate.operation for candidate in grounded.candidates]
+        adapted = adapt.adapt(scores, operations, grounded.previous, prompt_terms(query.prompt), recall)
     scored_at = time.perf_counter()
 
-    order = np.argsort(-scores.raw, kind="stable").tolist()
+    order = np.lexsort((-scores.raw, -adapted.scores)).tolist()
     showable = set(allowed)
     shown = [i for i in order if i in showable][: query.k]
     reasons = Reasons(query, grounded, matrix)
@@ -249,14 +253,14 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         Prediction(
             rank,
             _completed(grounded.candidates[i], i, proposal, reasons.tell(i, scores.because.get(i, ()))),
-            float(scores.confidence[i]),
-            float(scores.raw[i]),
+            float(adapted.probability[i]),
+            float(adapted.scores[i]),
         )
         for rank, i in enumerate(shown, 1)
     )
     prediction_id: str | None = None
     if memory is not None and "state" not in degraded:
-        impression = _impression(memory.new_id(), query, grounded, matrix, scores, shown, order)
+        impression = _impression(memory.new_id(), query, grounded, matrix, scores, adapted, shown, order)
         try:
             await memory.remember(impression)
             prediction_id = impression.id
@@ -304,6 +308,7 @@ def _impression(
     grounded: GroundedQuery,
     matrix: np.ndarray,
     scores: Scores,
+    adapted: adapt.Adapted,
     shown: list[int],
     order: list[int],
 ) -> Impression:
@@ -330,6 +335,8 @@ def _impression(
         head=scores.head,
         terms=prompt_terms(query.prompt),
         last_ts=query.calls[-1].ts if query.calls else None,
+        adapted=tuple(float(adapted.probability[i]) for i in rows) if adapted.losses else (),
+        losses=tuple(adapted.losses[i] for i in rows) if adapted.losses else (),
     )
 
 

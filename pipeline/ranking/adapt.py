@@ -35,16 +35,29 @@ class Followed(Protocol):
 class Known(Protocol):
     """What of the state's recall is read here."""
 
-    @property
-    def followed(self) -> Followed: ...  # by everybody of the tenant
-    @property
-    def own_followed(self) -> Followed: ...  # by this user
-    @property
-    def prompts(self) -> Sequence[Remembered]: ...  # newest first
-    @property
-    def own_prompts(self) -> Sequence[Remembered]: ...
-    @property
-    def losses(self) -> Sequence[bytes]: ...  # of this lineage, newest first: those of what was chosen
+    followed: Followed  # by everybody of the tenant
+    own_followed: Followed  # by this user
+    prompts: Sequence[Remembered]  # newest first
+    own_prompts: Sequence[Remembered]
+    losses: Sequence[bytes]  # of this lineage, newest first: those of what was chosen
+
+
+class _Unseen:
+    def after(self, *context: str) -> Mapping[str, float]:
+        return {}
+
+    def total(self, *context: str) -> float:
+        return 0.0
+
+
+class Nothing:
+    """What is known where nothing was learnt."""
+
+    followed: Followed = _Unseen()
+    own_followed: Followed = _Unseen()
+    prompts: Sequence[Remembered] = ()
+    own_prompts: Sequence[Remembered] = ()
+    losses: Sequence[bytes] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,9 +65,8 @@ class Adapted:
     """A query group after adaptation."""
 
     probability: Array  # [n] float32, of being the next call; they sum to at most 1
-    losses: tuple[
-        bytes, ...
-    ]  # what each expert loses, for each candidate should it be chosen; () when nothing is known
+    scores: Array  # [n] float32, higher is better: the ranker's own where nothing is known, else log-odds
+    losses: tuple[bytes, ...]  # for each candidate, what every expert loses should it be chosen; () when none knows
 
 
 class Expert(NamedTuple):
@@ -114,10 +126,20 @@ def adapt(
     own = _Counts(known.own_followed, (last,), before, index)
     memory = _alike(known, last, terms, index)
     if not (everybody.total or own.total or memory.total):
-        return Adapted(scores.confidence, ())
+        return unchanged(scores)
     views = _views(_spread(scores), everybody, own, memory)
-    probability = (trust(known.losses, bool(terms)) @ views).astype(np.float32)
-    return Adapted(probability, _losses(views, scores.raw, bool(terms)))
+    probability = trust(known.losses, bool(terms)) @ views
+    odds = np.clip(probability, 1e-9, 1 - 1e-9)
+    return Adapted(
+        probability.astype(np.float32),
+        np.log(odds / (1.0 - odds)).astype(np.float32),
+        _losses(views, scores.raw, bool(terms)),
+    )
+
+
+def unchanged(scores: Scores) -> Adapted:
+    """The ranker's scores as they are."""
+    return Adapted(scores.confidence, scores.raw, ())
 
 
 def trust(losses: Sequence[bytes], prompted: bool) -> Array:

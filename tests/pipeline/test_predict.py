@@ -15,7 +15,7 @@ from pipeline.catalog.parse import parse_spec
 from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
 from pipeline.local import LocalStages
 from pipeline.predict import assemble, predict, prepare
-from pipeline.ranking import features
+from pipeline.ranking import adapt, features
 from pipeline.types import Call, Proposal, Query, Source
 from tests.fakes import HashingEncoder
 
@@ -73,7 +73,8 @@ class _Memory:
     async def recall(self, query):
         if self.raises:
             raise self.raises
-        return type("Recall", (), {"digest": "", "accepted": frozenset(), "habit": {"GET /v1/refunds": 5.0}})()
+        known = {"digest": "", "accepted": frozenset(), "habit": {"GET /v1/refunds": 5.0}, "losses": ()}
+        return type("Recall", (adapt.Nothing,), known)()
 
     async def remember(self, impression):
         if self.refuses:

@@ -147,12 +147,46 @@ def catalogs(
                 _out.print(f"  {operation['endpoint']}  {operation['summary']}", highlight=False)
 
 
+@app.command()
+def forget(
+    user: Annotated[str, typer.Option(help="The user whose data goes, as user_id names them.")],
+    tenant: Annotated[str, typer.Option(help="The tenant they belong to.")] = "local",
+    config: Config = "local",
+    var: Annotated[Path, typer.Option(help="Folder of the state, as given to serve.")] = Path("var"),
+    json: Json = False,
+) -> None:
+    """Remove a user's data from the state and from the journal's files; a running service may go on."""
+    with _errors():
+        gone = asyncio.run(_forget(user, tenant, config, var))
+        if json:
+            print(orjson.dumps(gone).decode())
+        else:
+            _out.print("Gone: " + ", ".join(f"{count} {what}" for what, count in gone.items()), highlight=False)
+
+
 @app.command("check-config")
 def check_config(config: Annotated[str, typer.Argument(help="A name in configs/ or a path.")] = "local") -> None:
     """Load a configuration as `serve` would and print what holds; exit 1 and say why when it cannot be used."""
     with _errors():
         loaded = configuration.load(config)
         print(orjson.dumps(loaded.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+
+
+async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, int]:
+    from pipeline.stores.embedded import EmbeddedRedis
+    from pipeline.stores.journal import Journal
+    from pipeline.stores.state import State
+
+    loaded = configuration.load(config)
+    with contextlib.ExitStack() as stack:
+        url = loaded.state.url
+        if url == "embedded":
+            url = stack.enter_context(EmbeddedRedis(var, loaded.state.redis_server)).url
+        state = State(loaded.state, url)
+        try:
+            return await Journal.at(loaded.journal, var).forget(state, tenant, user)
+        finally:
+            await state.close()
 
 
 async def _predict_here(body: dict[str, Any], config: str) -> dict[str, Any]:

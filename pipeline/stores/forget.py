@@ -8,11 +8,10 @@ calls this. What belongs to nobody in particular stays: compiled catalogs, and t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from pipeline.errors import BadRequest
 from pipeline.stores import lua
@@ -40,9 +39,9 @@ async def forget_user(connection: Connection, tenant: str, user: str) -> dict[st
         keys += chunk
     async for chunk in _scan(connection, pattern("t", tenant, "user", user)):
         for name in chunk:
-            *_, lineage, what, shape = ("", "", *name.split(":"))
+            lineage, what, *shape = name.split(":")[4:]
             if what == "follow":  # the parts of a key are quoted already
-                common = ":".join((*key("t", tenant, "follow").split(":"), lineage, shape))
+                common = ":".join((key("t", tenant, "follow"), lineage, *shape))
                 await connection.script(lua.SUBTRACT, [name, common], [])
         keys += chunk
     gone["prompts"] = 0
@@ -56,7 +55,7 @@ async def forget_user(connection: Connection, tenant: str, user: str) -> dict[st
 async def _forget_impressions(connection: Connection, tenant: str, user: str) -> int:
     gone = 0
     async for chunk in _scan(connection, pattern("t", tenant, "impression")):
-        found = await connection.run(lambda redis, names=tuple(chunk): redis.mget(names))
+        found = await _ask(connection, "mget", chunk)
         for name, data in zip(chunk, found, strict=True):
             if data is not None and unpack_impression(data).user == user:
                 id_ = name.rsplit(":", 1)[1]
@@ -68,12 +67,12 @@ async def _forget_impressions(connection: Connection, tenant: str, user: str) ->
 async def _forget_groups(connection: Connection, tenant: str, user: str) -> int:
     inbox, start, gone = key("t", tenant, "inbox"), "-", 0
     while True:
-        entries = await connection.run(lambda redis, after=start: redis.xrange(inbox, after, "+", _CHUNK))
+        entries = await _ask(connection, "xrange", inbox, start, "+", _CHUNK)
         if not entries:
             return gone
         ids = [id_ for id_, fields in entries if _is_of(fields[b"group"], user)]
         if ids:
-            gone += int(await connection.run(lambda redis, ids=tuple(ids): redis.xdel(inbox, *ids)))
+            gone += int(await _ask(connection, "xdel", inbox, *ids))
         start = "(" + entries[-1][0].decode()
 
 
@@ -84,11 +83,11 @@ def _is_of(data: bytes, user: str) -> bool:
         return False  # it cannot be read by anybody
 
 
-async def _scan(connection: Connection, names: str) -> Any:
+async def _scan(connection: Connection, names: str) -> AsyncIterator[list[str]]:
     """Chunks of the keys that match a pattern."""
     cursor = 0
     while True:
-        cursor, found = await connection.run(lambda redis, at=cursor: redis.scan(at, names, 1000))
+        cursor, found = await _ask(connection, "scan", cursor, names, 1000)
         if found:
             yield [name.decode() for name in dict.fromkeys(found)]
         if not cursor:
@@ -97,8 +96,9 @@ async def _scan(connection: Connection, names: str) -> Any:
 
 async def _delete(connection: Connection, keys: Iterable[str]) -> int:
     names = list(dict.fromkeys(keys))
+    chunks = [names[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
+    return sum([int(await _ask(connection, "delete", *chunk)) for chunk in chunks])
 
-    async def delete(redis: Redis) -> int:
-        return sum([await redis.delete(*names[i : i + _CHUNK]) for i in range(0, len(names), _CHUNK)])
 
-    return int(await connection.run(delete))
+async def _ask(connection: Connection, command: str, *arguments: Any) -> Any:
+    return await connection.run(lambda redis: getattr(redis, command)(*arguments))

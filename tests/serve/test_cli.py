@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import settings
+from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.state import State, new_id
+from pipeline.types import Feedback, Impression
 from serve.cli import app
 from tests.conftest import NOTES
 
@@ -51,6 +57,32 @@ def test_wrong_input_ends_in_one_line_and_status_1(arguments: list[str], says: s
     assert done.exit_code == 1
     assert says in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.redis
+def test_forget_takes_a_user_out_of_the_state_that_serve_left(tmp_path: Path):
+    async def remember(user: str) -> str:
+        state = State(settings.load("local").state, embedded.url)
+        await state.remember(Impression(new_id(), "local", user, "notes", "sha256:1", time.time(), ("GET /notes",)))
+        joined = await state.join(Feedback("accept", user=user))
+        await state.close()
+        return joined.prediction_id
+
+    async def last(user: str) -> str:
+        state = State(settings.load("local").state, embedded.url)
+        joined = await state.join(Feedback("accept", user=user))
+        await state.close()
+        return joined.prediction_id
+
+    with EmbeddedRedis(tmp_path) as embedded:
+        assert asyncio.run(remember("ana"))
+        bobs = asyncio.run(remember("bob"))
+    done = run(app, ["forget", "--user", "ana", "--var", str(tmp_path), "--json"])
+    assert json.loads(done.stdout)["impressions"] == 1
+    with EmbeddedRedis(tmp_path) as embedded:
+        assert (asyncio.run(last("ana")), asyncio.run(last("bob"))) == ("", bobs)
+    refused = run(app, ["forget", "--user", "anonymous", "--var", str(tmp_path)])
+    assert (refused.exit_code, "name a user" in refused.output) == (1, True)
 
 
 @pytest.mark.parametrize("config", ["local", "local-vllm", "cluster"])

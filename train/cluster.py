@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STORE_BYTES = 1024**3
+_TRIES = 3
 
 
 @contextlib.contextmanager
@@ -30,19 +31,13 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
+    import ray.data
 
     try:
         if scratch is None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         else:
-            ray.init(
-                num_cpus=cpus,
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                _temp_dir=str(scratch / "ray"),
-            )
+            _start(cpus, scratch)
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
@@ -52,3 +47,24 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
         ray.shutdown()
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(cpus: int, scratch: Path) -> None:
+    """Starts Ray; on a busy machine it may find itself too slow, which it reports as a bare Exception."""
+    import ray
+
+    for left in reversed(range(_TRIES)):
+        try:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(scratch / "ray"),
+            )
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error) or not left:
+                raise
+            ray.shutdown()

@@ -36,7 +36,7 @@ class Grade(NamedTuple):
 
     label: int  # of the operation chosen, 0-3: LightGBM's relevance; every other one of the group has 0
     weight: float  # of the group in training and in the prompt memory: how far the outcome is to be trusted
-    count: float  # what it adds to what followed what
+    amount: float  # what it adds to what followed what
     meaning: str
 
 
@@ -141,7 +141,7 @@ async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
     # The call that was observed next and is then accepted too says nothing new, and nothing else.
     seen = _hash("observed", chosen) if chosen else ""
     statement = _hash(feedback.outcome, chosen)
-    status = await memory.record(feedback, group, request, statement, seen, SCALE[feedback.outcome].count)
+    status = await memory.record(feedback, group, request, statement, seen, SCALE[feedback.outcome].amount)
     if status == "gone":
         raise _gone(memory.join_window_s)
     if status == "conflict":
@@ -178,7 +178,9 @@ async def observe(
         sighted, tail = _settle(sight, ordered, join_window_s)
         if not sighted:
             return Witnessed(0, len(calls), ())
-        status, kept, closed = await watch.witness(tenant, user, lineage, sight, sighted, tail, SCALE["observed"].count)
+        status, kept, closed = await watch.witness(
+            tenant, user, lineage, sight, sighted, tail, SCALE["observed"].amount
+        )
         if status == "kept":
             return Witnessed(kept, len(calls) - kept, closed)
         await asyncio.sleep(random.uniform(0.0, 0.02))
@@ -223,7 +225,7 @@ async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receip
             group,
             request=request,
             mark=mark,
-            amount=_strongest(mark).count - _strongest(before).count,
+            amount=_strongest(mark).amount - _strongest(before).amount,
             deliver=exposure.event != "impression" or not found.marks,
         )
         match status:

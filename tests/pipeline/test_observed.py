@@ -267,7 +267,8 @@ async def test_counts_back_off_from_the_last_two_calls_to_the_last_and_have_tota
 async def test_a_habit_given_up_is_outweighed_after_a_dozen_observations(
     redis_url: str, server: redis.Redis, limits: settings.State
 ):
-    state = State(limits.model_copy(update={"habit_decay": settings.load("local").state.habit_decay}), redis_url)
+    decay = settings.load("local").state.habit_decay
+    state = State(limits.model_copy(update={"habit_decay": decay}), redis_url)
 
     async def choose(operation: str, times: int) -> Followed:
         for _ in range(times):
@@ -275,7 +276,7 @@ async def test_a_habit_given_up_is_outweighed_after_a_dozen_observations(
         return (await recall(state, "GET /notes")).own_followed
 
     known = await choose(GET, 40)
-    assert known.total(LIST) == pytest.approx(sum(0.97**i for i in range(40)))
+    assert known.total(LIST) == pytest.approx(sum(decay**i for i in range(40)))
     assert known.after(LIST)[GET] == pytest.approx(known.total(LIST))
     known = await choose(CREATE, 20)
     assert known.after(LIST)[CREATE] > known.after(LIST)[GET]

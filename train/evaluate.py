@@ -23,6 +23,8 @@ import typer
 from pipeline import settings as configuration
 from pipeline.errors import BadRequest, OpenSesameError
 from pipeline.ranking import measures
+from pipeline.ranking import ranker as rankers
+from pipeline.ranking.ranker import Ranker
 from train import slots
 from train.baselines import Baselines, Markov, expected_random
 from train.cases import Case, read_cases
@@ -112,6 +114,13 @@ def run(
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each case a prompt of another one.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="Also measure each source of the shortlist.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write everything measured here as JSON.")] = None,
+    prequential: Annotated[
+        bool,
+        typer.Option("--prequential", help="Tell the cases one after the other, and show how use makes it better."),
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Orders of --prequential.")] = 5,
+    flipped: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong feedback in --prequential.")] = 0.0,
+    drift: Annotated[int, typer.Option(min=0, help="Events of --prequential after which all habits change.")] = 0,
     png: Annotated[Path | None, typer.Option(help="Draw a chart here.")] = None,
     config: Annotated[str, typer.Option(help="A name in configs/ or a path.")] = "local",
 ) -> None:
@@ -122,6 +131,9 @@ def run(
         for file in (json, png):
             if file is not None:  # before the work, not after it
                 file.parent.mkdir(parents=True, exist_ok=True)
+        if prequential:
+            _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, png)
+            return
         report = _report(cases, specs, url, ranker, shuffle, recall, config)
         if json is not None:
             json.write_bytes(orjson.dumps(dataclasses.asdict(report), option=orjson.OPT_INDENT_2))
@@ -145,15 +157,8 @@ def _report(
     from rich.console import Console
     from rich.progress import Progress
 
-    from pipeline.ranking import ranker as rankers
-
     settings = configuration.load(config)
-    chosen = rankers.cold_start() if ranker == rankers.COLD_START else None
-    if ranker and chosen is None:
-        try:
-            chosen = rankers.Ranker.load_text(Path(ranker).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadRequest(f"The ranker {ranker} cannot be read: {error}.") from error
+    chosen = _ranker(ranker)
     predictor: LocalPredictor | ServerPredictor
     predictor = ServerPredictor(url, Specs(settings, folder)) if url else LocalPredictor(settings, folder, chosen)
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -170,6 +175,71 @@ def _report(
             )
             report = dataclasses.replace(report, sources=sources)
     return report
+
+
+def _tell(
+    files: Sequence[Path],
+    folder: Path,
+    url: str,
+    ranker: str,
+    config: str,
+    seeds: int,
+    flipped: float,
+    drift: int,
+    json: Path | None,
+    png: Path | None,
+) -> None:
+    """What `run --prequential` was asked for."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.ranking.ranker import serving
+    from train import prequential
+
+    if url:
+        raise BadRequest("--prequential is told in this process: leave --url away; `make lift` measures a service.")
+    settings = configuration.load(config)
+    chosen = _ranker(ranker) or serving(settings.ranker.artifact)
+    specs = Specs(settings, folder)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("streams", total=None)
+        asked = read_cases(files, specs)
+        specs.prepare(asked)
+        suites = prequential.curves(
+            asked,
+            prequential.Teller(settings, specs, chosen),
+            seeds,
+            flipped=flipped,
+            drift=drift,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console = Console(width=100)
+    console.print(f"ranker {chosen.version}", highlight=False)
+    for suite, streams in suites.items():
+        console.print(prequential.table(suite, streams))
+        console.print(prequential.summary(streams), highlight=False, soft_wrap=True)
+    if json is not None:
+        json.write_bytes(
+            orjson.dumps({s: prequential.figures(t) for s, t in suites.items()}, option=orjson.OPT_INDENT_2)
+        )
+    if png is not None:
+        prequential.draw(suites, png)
+
+
+def _ranker(name: str) -> Ranker | None:
+    """The ranker asked for; None for the configured one.
+
+    Raises:
+        BadRequest: it cannot be read.
+    """
+    if not name:
+        return None
+    if name == rankers.COLD_START:
+        return rankers.cold_start()
+    try:
+        return rankers.Ranker.load_text(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The ranker {name} cannot be read: {error}.") from error
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     ts, shown_ts                           when it was labelled, when it was shown
     outcome, chosen, weight, best          what happened; the operation, which may be none of the rows; highest label
     operations, labels, scores             of each row, those shown first, in the order of their ranks
+    adapted                                what was learnt online made of the scores: probabilities; none when nothing was
     shown                                  how many were shown: row i < shown stood at rank i + 1
     features, columns, fingerprint         float16 [rows, columns] in C order; 0 columns when dropped; of which table
     model_version, head, arm, propensity   who ordered it, and how likely it was to be shown so
@@ -50,6 +51,7 @@ def schema() -> pa.Schema:
             ("operations", pa.list_(pa.string())),
             ("labels", pa.list_(pa.int8())),
             ("scores", pa.list_(pa.float32())),
+            ("adapted", pa.list_(pa.float32())),
             ("shown", pa.int16()),
             ("features", pa.large_binary()),
             ("columns", pa.int16()),
@@ -90,6 +92,7 @@ def table(groups: Sequence[QueryGroup]) -> pa.Table:
                 "operations": operations,
                 "labels": group.labels,
                 "scores": shown.scores,
+                "adapted": shown.adapted,
                 "shown": len(shown.shown),
                 "features": shown.features,
                 "columns": columns,

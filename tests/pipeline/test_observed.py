@@ -87,7 +87,7 @@ def test_the_scale_orders_outcomes_by_how_much_they_tell():
     assert list(SCALE) == ["observed", "override", "accept", "conversion", "click", "impression", "reject"]
     assert strength == sorted(strength, reverse=True)
     assert all(0 <= grade.label <= 3 and 0 < grade.weight <= 1 for grade in SCALE.values())
-    assert SCALE["impression"].count == SCALE["reject"].count == 0
+    assert SCALE["impression"].amount == SCALE["reject"].amount == 0
 
 
 # --- observed calls

@@ -1,6 +1,6 @@
 """Deployment `Models`: watches the registry, mirrors its champion to the replicas, answers the operator.
 
-One replica, off the request path, and the only serving process that loads MLflow. A niced thread looks at the
+One replica, off the request path, and the only serving process that loads MLflow. A thread looks at the
 aliases each second, whoever moved them, and copies what they name into Redis; nothing else waits for it. What
 must not serve is refused here already: the mirror keeps the last good one. Errors of ours go back as values.
 """
@@ -8,6 +8,7 @@ must not serve is refused here already: the mirror keeps the last good one. Erro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -57,8 +58,16 @@ class Watch:
         self._thread.join(10.0)
 
     def _live(self) -> None:
-        os.nice(self._settings.models.niceness)  # of this thread (Linux): loading MLflow takes seconds of a core
+        opening = threading.Thread(target=self._open, name="registry-open", daemon=True)
+        opening.start()
+        opening.join()
         asyncio.run(self._keep())
+
+    def _open(self) -> None:
+        """Load MLflow and make its tables, which takes seconds of a core: niced (on Linux, this thread alone)."""
+        os.nice(self._settings.models.niceness)
+        with contextlib.suppress(RegistryUnavailable):  # the watch will meet it again, and say so
+            self._registry.open()
 
     async def _keep(self) -> None:
         mirror = Mirror(self._settings.state, self._settings.state.url)

@@ -51,8 +51,8 @@ class Mirror:
     """The mirror behind one Redis URL. Opens nothing before its first use."""
 
     def __init__(self, limits: settings.State, url: str) -> None:
-        self._quick = Connection(url, limits, limits.timeout_s)
-        self._bulk = Connection(url, limits, limits.bulk_timeout_s)
+        # Nobody waits for these reads: a busy machine must not look like a Redis that is away.
+        self._redis = Connection(url, limits, limits.bulk_timeout_s)
 
     async def look(self) -> Look:
         """Who champion and challenger are; one round trip of some hundred bytes."""
@@ -64,29 +64,28 @@ class Mirror:
             pipe.get(_BEAT)
             return await pipe.execute()
 
-        champion, challenger, beat = await self._quick.run(read)
+        champion, challenger, beat = await self._redis.run(read)
         return Look(_identity(champion), _identity(challenger), int(beat or 0))
 
     async def read(self, role: Role) -> tuple[Identity, str] | None:
         """Who it is and its text, of one moment; None when there is none."""
-        *fields, text = await self._bulk.run(lambda redis: redis.hmget(_key(role), (*_FIELDS, "text")))
+        *fields, text = await self._redis.run(lambda redis: redis.hmget(_key(role), (*_FIELDS, "text")))
         known = _identity(fields)
         return None if known is None or text is None else (known, text.decode("utf-8", "replace"))
 
     async def write(self, role: Role, who: Identity, text: str) -> None:
         fields: dict[Any, Any] = {**dataclasses.asdict(who), "text": text}
-        await self._bulk.run(lambda redis: redis.hset(_key(role), mapping=fields))
+        await self._redis.run(lambda redis: redis.hset(_key(role), mapping=fields))
 
     async def clear(self, role: Role) -> None:
-        await self._quick.run(lambda redis: redis.delete(_key(role)))
+        await self._redis.run(lambda redis: redis.delete(_key(role)))
 
     async def beat(self) -> None:
         """Say that the registry answers."""
-        await self._quick.run(lambda redis: redis.incr(_BEAT))
+        await self._redis.run(lambda redis: redis.incr(_BEAT))
 
     async def close(self) -> None:
-        await self._quick.close()
-        await self._bulk.close()
+        await self._redis.close()
 
 
 def _key(role: Role) -> str:

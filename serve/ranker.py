@@ -25,6 +25,10 @@ class RankerDeployment:
         scores = self._champion.ranker.score(matrix, head, shown, explain)
         return scores if self._champion.is_current else dataclasses.replace(scores, is_current=False)
 
+    def close(self) -> None:
+        """Follow no more; for a process that goes on without it."""
+        self._champion.close()
+
     async def state(self) -> dict[str, str | bool]:
         champion = self._champion
         return {"status": "ok", "model_version": champion.ranker.version, "is_current": champion.is_current}

@@ -69,11 +69,12 @@ class make_app:
     async def __aenter__(self) -> App:
         loaded, metrics, embedder, switched = self.settings, SilentMetrics(), HashingEmbedder(), Switched()
         self.catalogs = CatalogsDeployment.func_or_class(loaded, LocalHandle(embedder))
+        self.ranker = RankerDeployment.func_or_class(loaded)
         stages = RemoteStages(
             loaded,
             LocalHandle(self.catalogs),
             LocalHandle(embedder),
-            LocalHandle(RankerDeployment.func_or_class(loaded)),
+            LocalHandle(self.ranker),
             LocalHandle(switched) if loaded.generator.enabled else None,
             metrics,
             LocalHandle(self.models) if self.models else None,
@@ -88,4 +89,5 @@ class make_app:
     async def __aexit__(self, *_: object) -> None:
         await self.app.client.aclose()
         await self.app.state.close()
+        self.ranker.close()
         await self.catalogs.library.close()

@@ -4,7 +4,7 @@
     ts, shown_ts                           when it was labelled, when it was shown
     outcome, chosen, weight, best          what happened; the operation, which may be none of the rows; highest label
     operations, labels, scores             of each row, those shown first, in the order of their ranks
-    adapted                                what was learnt online made of the scores: probabilities; none when nothing was
+    adapted                                what was learnt online made of the scores; empty when nothing was
     shown                                  how many were shown: row i < shown stood at rank i + 1
     features, columns, fingerprint         float16 [rows, columns] in C order; 0 columns when dropped; of which table
     model_version, head, arm, propensity   who ordered it, and how likely it was to be shown so

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
 _EVERY_S = 1.0
+_STEP = 256  # between two tellings of what is counted one by one
+
+Tell = Callable[..., None]  # Progress.tell
 
 
 class Progress:
@@ -54,3 +58,18 @@ class Progress:
         line = {"step": step, "done": done, "total": total, "seconds": round(now - self._began, 1), **more}
         sys.stderr.write(orjson.dumps(line).decode() + "\n")
         sys.stderr.flush()
+
+
+class Count:
+    """Tells a step's progress by counting to `total`."""
+
+    def __init__(self, tell: Tell, step: str, total: int) -> None:
+        self._tell, self._step, self._total, self._count = tell, step, total, 0
+
+    def more(self, count: int = 1) -> None:
+        before, self._count = self._count, self._count + count
+        if before // _STEP != self._count // _STEP:
+            self._tell(self._step, min(self._count, self._total), self._total)
+
+    def done(self) -> None:
+        self._tell(self._step, self._total, self._total)

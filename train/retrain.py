@@ -45,12 +45,10 @@ from train.anchor import Anchor
 from train.cluster import connected
 from train.fit import Fitted, fit
 from train.heads import Params
-from train.progress import Progress
+from train.progress import Count, Progress, Tell
 
 _CALIBRATED_ON = 200  # groups of a head that calibrate it; where there are fewer real ones the anchor's fill up
 _PATIENCE = 30  # rounds without a better NDCG@10 on the valid part
-
-Tell = Callable[..., None]
 
 
 class Journal(replay.Journal, Protocol):
@@ -148,16 +146,18 @@ def retrain(
                 return Outcome("waiting", few, groups=len(names), seconds=time.monotonic() - began)
 
             # Fit: each head with enough groups goes on from where the packaged one stands; the others stay.
-            tell("fit", 0, 1, heads=heads)
             start = _start(settings)
-            params = _params(counts, heads, limits)
-            fitted = fitting(work, params, workers, heads, {head: start.heads[head] for head in heads})
-            tell("fit", 1, 1, rounds=fitted.rounds)
+            fitted: dict[str, Spec] = {}
+            for done, head in enumerate(heads):
+                tell("fit", done, len(heads), head=head)
+                params = _params(counts["train", head], limits)
+                fitted |= fitting(work, params, workers, [head], {head: start.heads[head]}).heads
+            tell("fit", len(heads), len(heads))
         text = challenger_text(work, start, fitted)
 
         # Evaluate: both rankers on what came later, and on the golden suites.
         challenger, champion = Ranker.load_text(text), _champion(registry, settings)
-        bar = _Bar(tell, "evaluate", cut.counts["later"])
+        bar = Count(tell, "evaluate", cut.counts["later"])
         later = gate.answer([champion, challenger], replay.trials(journal, cut), bar.more)
         golden = gate.answer([champion, challenger], anchor.golden())
         bar.done()
@@ -169,7 +169,8 @@ def retrain(
         version = registry.register(
             text,
             metrics=measures_of(later, golden),
-            params=_told(params, cut, counts, names, heads, workers, start.version, champion.version),
+            params=_told(cut, counts, names, heads, workers, start.version, champion.version)
+            | {f"fit_{name}": value for name, value in dataclasses.asdict(params).items()},
             gate=msgspec.to_builtins(report),
             figures=figures.draw(later, challenger, anchor.golden()),
         )
@@ -190,7 +191,7 @@ def write_dataset(
     The anchor's count as much as `anchor_share` of the real ones together, and no less than one each. They also
     fill up what stops the fit and calibrates.
     """
-    bar = _Bar(tell, "dataset", len(cut.sides))
+    bar = Count(tell, "dataset", len(cut.sides))
     counts = replay.write(journal, cut, work, bar.more)
     bar.done()
     kept = list(anchor.groups("train", "anchor"))
@@ -198,7 +199,7 @@ def write_dataset(
     weights = {head: max(1.0, limits.anchor_share * counts["train", head] / held[head]) for head in held}
     weighed = (dataclasses.replace(group, weight=weights[group.head]) for group in kept)
     dataset.write_part(weighed, work, "anchor", half=True)
-    room = {head: _CALIBRATED_ON - counts["valid", head] for head in HEADS}
+    room: dict[str, int] = {head: _CALIBRATED_ON - counts["valid", head] for head in HEADS}
     filling = []
     for group in anchor.groups("valid", "valid"):
         room[group.head] -= 1
@@ -208,12 +209,12 @@ def write_dataset(
     return counts
 
 
-def challenger_text(work: Path, start: Artifact, fitted: Fitted) -> str:
+def challenger_text(work: Path, start: Artifact, fitted: Mapping[str, Spec]) -> str:
     """The artefact: what was fitted calibrated on the valid part, the other heads as they were."""
-    heads: dict[str, Spec] = {**start.heads, **fitted.heads}
+    heads: dict[str, Spec] = {**start.heads, **fitted}
     calibration = dict(start.calibration)
-    ranker = uncalibrated("", fitted.heads)
-    for head in fitted.heads:
+    ranker = uncalibrated("", fitted)
+    for head in fitted:
         valid = dataset.read(work, "valid", head)
         calibration[head] = calibrate.fit(
             [
@@ -309,8 +310,8 @@ def _start(settings: Settings) -> Artifact:
     return artifact
 
 
-def _params(counts: Counter[tuple[str, str]], heads: list[Head], limits: configuration.Train) -> Params:
-    real = sum(counts["train", head] for head in heads) / len(heads)
+def _params(real: int, limits: configuration.Train) -> Params:
+    """How a head with so many real groups is fitted."""
     mass = max(float(limits.anchor_groups), limits.anchor_share * real)
     return Params(rounds=limits.rounds, min_rounds=1, patience=_PATIENCE, anchor=mass)
 
@@ -325,7 +326,6 @@ def _champion(registry: Registry, settings: Settings) -> Ranker:
 
 
 def _told(
-    params: Params,
     cut: replay.Split,
     counts: Counter[tuple[str, str]],
     names: list[replay.Named],
@@ -339,27 +339,12 @@ def _told(
     learnt = {f"groups_{side}_{head}": count for (side, head), count in sorted(counts.items())}
     told = {"until": max(name.ts for name in names), "since": cut.since, "later_from": cut.later_from}
     more = {"start": start, "champion": champion, "heads": ",".join(heads), "workers": workers}
-    return {**told, **split, **learnt, **more, **{f"fit_{k}": v for k, v in dataclasses.asdict(params).items()}}
+    return {**told, **split, **learnt, **more}
 
 
 def _matrix(rows: Iterable[Iterable[float | None]]) -> Any:
     table = [[float("nan") if value is None else value for value in row] for row in rows]
     return np.array(table, dtype=np.float32).reshape(-1, len(NAMES))
-
-
-class _Bar:
-    """Tells a step's progress by counting."""
-
-    def __init__(self, tell: Tell, step: str, total: int) -> None:
-        self._tell, self._step, self._total, self._count = tell, step, total, 0
-
-    def more(self, count: int = 1) -> None:
-        before, self._count = self._count, self._count + count
-        if before // 256 != self._count // 256:
-            self._tell(self._step, min(self._count, self._total), self._total)
-
-    def done(self) -> None:
-        self._tell(self._step, self._total, self._total)
 
 
 def main(

@@ -1,0 +1,44 @@
+"""The command itself, on a private Ray, an embedded Redis and an embedded registry: what `POST /train` runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest.retraining import _fill
+from pipeline import settings as configuration
+from pipeline.stores.registry import Registry
+
+
+@pytest.mark.cluster
+@pytest.mark.redis
+@pytest.mark.slow
+def test_the_command_trains_on_ray_and_registers_with_a_report(tmp_path: Path) -> None:
+    _fill(tmp_path, 400, None)
+    command = [sys.executable, "-P", "-m", "train.retrain", "--var", str(tmp_path), "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        )
+
+    done = run("--force")
+    assert done.returncode == 0, done.stderr[-3000:]
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome["status"] in ("promoted", "refused")
+    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert list(dict.fromkeys(line["step"] for line in told)) == ["drain", "dataset", "fit", "evaluate", "register"]
+    section = configuration.load().registry.model_copy(update={"folder": str(tmp_path / "mlflow")})
+    version = Registry(section).show(outcome["version"])
+    assert version.gate is not None
+    assert version.gate["passed"] == (outcome["status"] == "promoted")
+    assert {"later/hit@1", "synthetic/hit@1", "examples/hit@1"} <= version.metrics.keys()
+    assert version.params["heads"] == "prompt_only,prompt_history,history_only"
+    again = run()
+    assert json.loads(again.stdout.splitlines()[-1])["status"] == "waiting"

@@ -241,6 +241,8 @@ class Scores:
     # Row -> the features that raise it most above the group's mean: (column, part of the raw score), strongest first.
     because: dict[int, tuple[tuple[int, float], ...]] = dataclasses.field(default_factory=dict)
     is_current: bool = True  # the champion scored, as far as the registry has been heard of lately
+    arm: str = "champion"  # who scored: champion | challenger
+    rivals: tuple[str, ...] = ()  # versions of champion and challenger where it was scored; () without a challenger
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ class Answer:
     proposal: Proposal | None
     degraded: tuple[str, ...]
     timings_s: dict[str, float]
+    arm: str = "champion"  # who ordered it: champion | challenger | interleaved
 
 
 class Impression(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -282,7 +285,11 @@ class Impression(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: tuple[float, ...] = ()  # of shown and others
     model_version: str = ""
     arm: str = "champion"
-    propensity: float = 1.0
+    propensity: float = 1.0  # how likely rank 1 was to be what it is: `ranking/experiments.py`
+    explored: bool = False  # rank 1 changed places with a lower one by chance
+    experiment: str = ""  # what it counts for: `experiments.py`; "" for nothing
+    teams: str = ""  # of an interleaved one: who picked each of `shown`, "a" for the champion, "b" for the challenger
+    shadow: tuple[str, ...] = ()  # what the challenger would have shown, of those it ordered unseen
     history: tuple[str, ...] = ()  # operation keys of the last three matched calls
     has_prompt: bool = False
     head: str = ""  # of the ranker that scored

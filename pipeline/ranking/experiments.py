@@ -93,13 +93,6 @@ def team_draft(first: Sequence[int], second: Sequence[int], k: int, chance: rand
     return Draft(shown, "".join(teams), 1.0 if same_start or not (first and second) else 0.5)
 
 
-def winner(shown: Sequence[str], teams: str, chosen: str) -> Literal["a", "b", ""]:
-    """The team that picked what was chosen; "" when neither did."""
-    if chosen not in shown or len(teams) != len(shown):
-        return ""
-    return "a" if teams[shown.index(chosen)] == "a" else "b"
-
-
 def explore(
     shown: list[int], raisable: Container[int], percent: float, chance: random.Random
 ) -> tuple[list[int], float]:

@@ -16,6 +16,8 @@
     t:{tenant}:once:{id}                           what was said of a prediction: hash, then the operation chosen
     t:{tenant}:marks:{id}                          hash: proposition -> what happened to it; "" -> edition
     t:{tenant}:tally:{lineage}                     hash: event U+001F proposition -> how often
+    t:{tenant}:experiments                         sorted set: experiments by when something was last shown in them
+    t:{tenant}:arms:{experiment}                   hash: arm U+001F what -> how often, see `arms.py`
     t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what, see `counts.py`
     t:{tenant}:prompts:{lineage}                   list of Remembered, newest first
     t:{tenant}:losses:{lineage}                    list: what the experts lost at each choice, newest first

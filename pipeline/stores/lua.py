@@ -14,7 +14,8 @@ local id = ARGV[2] ~= '' and ARGV[2] or KEYS[2] ~= '' and redis.call('GET', KEYS
 return {said, id, id and redis.call('GET', ARGV[1] .. id)}
 """
 
-# What every script shares that moves what is learnt; `told` is {decay, most members, seconds counts are kept}.
+# What every script shares that moves what is learnt; `told` is {decay, most members, seconds counts are kept}, `arms`
+# what an experiment counts: {hash, seconds it is kept, field, amount ...}, or {}.
 # An observation in a context (see counts.py) ages what is known of the context, then adds itself.
 _FOLLOW = """
 local function follow(set, told, last, two, following, amount)
@@ -45,6 +46,11 @@ local function remember(list, entry, most, seconds)
   redis.call('EXPIRE', list, seconds)
 end
 
+local function count(moves)
+  for i = 3, #moves, 2 do redis.call('HINCRBY', moves[1], moves[i], moves[i + 1]) end
+  if #moves > 0 then redis.call('EXPIRE', moves[1], moves[2]) end
+end
+
 local function deliver(inbox, inboxes, tenant, group)
   redis.call('XADD', inbox, '*', 'group', group)
   redis.call('SADD', inboxes, tenant)
@@ -57,7 +63,7 @@ end
 #       9 losses of the lineage; 10.. sorted sets of what followed what.
 # ARGV: 1 group; 2 msgpack map: request (hash .. prediction id), statement (hash), seen (hash that the same choice has
 #       when it was observed), chosen, accepted, tenant, cap, once_s, join_s, told, last, two, amount, prompts_max,
-#       prompts_user_max, losses_max; 3 entry of the prompt memory, or ""; 4 what the experts lost, or "".
+#       prompts_user_max, losses_max, arms; 3 entry of the prompt memory, or ""; 4 what the experts lost, or "".
 # Answers recorded | duplicate | conflict | full | gone. Hashes are 32 characters long.
 RECORD = (
     _FOLLOW
@@ -83,6 +89,7 @@ if not before then
     remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
     if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end
   end
+  count(a.arms)
 end
 if KEYS[6] ~= '' and a.accepted ~= '' and redis.call('SCARD', KEYS[6]) < a.told[2] then
   redis.call('SADD', KEYS[6], a.accepted)
@@ -111,7 +118,8 @@ return {redis.call('GET', KEYS[1]), seen, open}
 # ARGV: 1 tail as it was read, or ""; 2 new tail; 3 msgpack map: now, tenant, cap, once_s, join_s, told, prompts_max,
 #       prompts_user_max, losses_max, seen_max, amount, impression (prefix), once (prefix), calls: {{id, operation or
 #       "", set (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its
-#       group in ARGV, of its entry or 0, of what the experts lost or 0} ...}} ...}; 4.. groups, entries and losses.
+#       group in ARGV, of its entry or 0, of what the experts lost or 0, arms} ...}} ...};
+#       4.. groups, entries and losses.
 # Answers {kept | moved | full, number of calls kept, ids of the predictions closed}.
 WITNESS = (
     _FOLLOW
@@ -141,6 +149,7 @@ for _, call in ipairs(a.calls) do
           remember(KEYS[7], ARGV[closing[4]], a.prompts_user_max, a.told[3])
         end
         if closing[5] > 0 then remember(KEYS[8], ARGV[closing[5]], a.losses_max, a.told[3]) end
+        count(closing[6])
       end
       redis.call('ZREM', KEYS[3], closing[1])
     end
@@ -173,8 +182,8 @@ return {said, id, id and redis.call('GET', ARGV[1] .. id), id and redis.call('HG
 #       7 prompts of the lineage; 8 of the user, or ""; 9 losses of the lineage; 10.. sorted sets of what followed what.
 # ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, edition (of the marks as
 #       they were read), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
-#       two, amount, prompts_max, prompts_user_max, losses_max; 3 entry of the prompt memory, or ""; 4 what the experts
-#       lost, or "".
+#       two, amount, prompts_max, prompts_user_max, losses_max, arms; 3 entry of the prompt memory, or "";
+#       4 what the experts lost, or "".
 # Answers recorded | duplicate | conflict | full | gone | moved.
 MARK = (
     _FOLLOW
@@ -206,6 +215,7 @@ if not known then
     remember(KEYS[7], ARGV[3], a.prompts_max, a.told[3])
     if KEYS[8] ~= '' then remember(KEYS[8], ARGV[3], a.prompts_user_max, a.told[3]) end
   end
+  count(a.arms)
 end
 if KEYS[1] ~= '' then redis.call('SET', KEYS[1], a.request, 'EX', a.once_s) end
 return known and 'duplicate' or 'recorded'

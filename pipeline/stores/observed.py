@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline import settings
 from pipeline.errors import Overloaded
-from pipeline.stores import lua
+from pipeline.stores import arms, lua
 from pipeline.stores.connection import Connection
 from pipeline.stores.counts import (
     ANONYMOUS,
@@ -141,7 +141,8 @@ class Observed:
                     data.append(lost)
                     losses_number = 3 + len(data)
                 once = statement + following(group.chosen)
-                closings.append([group.impression.id, once, number, entry_number, losses_number])
+                counted = arms.moves(group.impression, arms.of_outcome(group), self._limits)
+                closings.append([group.impression.id, once, number, entry_number, losses_number, counted])
             set_number, last, two = 0, "", ""
             if one.call.operation and one.history is not None:
                 last, two = contexts(one.history)
@@ -218,6 +219,9 @@ class Observed:
             "last": last,
             "two": two,
             "amount": amount,
+            "arms": arms.moves(
+                impression, arms.of_exposure(group, exposure.event, found.marks.get(group.chosen, "")), self._limits
+            ),
         }
         answer = await self._quick.script(
             lua.MARK,

@@ -19,7 +19,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from pipeline import settings
-from pipeline.stores import lua
+from pipeline.stores import arms, lua
 from pipeline.stores.catalogs import CatalogStore, decode_spec, decode_upload
 from pipeline.stores.connection import Connection
 from pipeline.stores.counts import (
@@ -83,6 +83,7 @@ class State:
         self._bulk = Connection(url, limits, limits.bulk_timeout_s)
         self.catalogs = CatalogStore(self._quick, self._bulk, limits)
         self.observed = Observed(self._quick, limits)
+        self.arms = arms.Arms(self._quick)
         self.inbox = Inbox(self._quick, self._bulk)
 
     @property
@@ -187,9 +188,17 @@ class State:
                 pipe.zadd(waiting, {impression.id: impression.ts})
                 pipe.zremrangebyrank(waiting, 0, -_OPEN_MAX - 1)
                 pipe.expire(waiting, window_s)
+            if impression.experiment:
+                arms.show(pipe, impression, self._limits)
             await pipe.execute()
 
         await self._quick.run(write)
+
+    async def amend(self, impression: Impression) -> None:
+        """Keep more about an impression that is there; nothing happens when it no longer is."""
+        data = pack_impression(impression, self._limits.impression_limit_bytes)
+        name = key("t", impression.tenant, "impression", impression.id)
+        await self._quick.run(lambda redis: redis.set(name, data, xx=True, keepttl=True))
 
     async def join(self, feedback: Feedback) -> Joined:
         """What feedback speaks of: the impression it names, else its user's last one."""
@@ -234,6 +243,7 @@ class State:
             "last": last,
             "two": two,
             "amount": amount,
+            "arms": arms.moves(impression, arms.of_outcome(group), self._limits),
         }
         answer = await self._quick.script(
             lua.RECORD,

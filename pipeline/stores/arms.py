@@ -1,0 +1,114 @@
+"""What an experiment counts, by arm: shown, answered, accepted, observed, clicked, won.
+
+One hash an experiment; `of_outcome` and `of_exposure` say what a labelled group counts, and the scripts of `lua.py`
+move it in the transaction that keeps the group, so that nothing counts twice. An experiment is named by its setting
+and the versions of champion and challenger: with another challenger all begins at nothing. What the counts mean is
+the business of `ranking/experiments.py`.
+
+    predictions                          shown, moved by `State.remember`
+    answered, accepted                   of those users said something about; took the proposed call
+    observed, hits                       of those whose next call was seen; it stood at rank 1
+    impressions, clicks, conversions     propositions seen, and what followed; who clicks has seen it
+    wins_champion, wins_challenger       interleaved ones, by whose pick was chosen
+    observed, both, only_champion, only_challenger     (arm `shadow`) whose rank 1 was the observed call
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio.client import Pipeline
+
+from pipeline import settings
+from pipeline.stores.connection import Connection
+from pipeline.stores.counts import SEPARATOR
+from pipeline.stores.keys import key
+from pipeline.types import Impression, QueryGroup
+
+Counted = dict[tuple[str, str], int]  # (arm, what) -> how often
+
+_KEPT = 50  # experiments of a tenant, the latest ones
+
+
+def of_outcome(group: QueryGroup) -> Counted:
+    """What a group counts that says what a user did with a prediction."""
+    impression, chosen = group.impression, group.chosen
+    if not impression.experiment or not impression.shown:
+        return {}
+    counted: Counted = {}
+    if group.outcome == "observed":
+        hit = chosen == impression.shown[0]
+        counted |= {(impression.arm, "observed"): 1, (impression.arm, "hits"): int(hit)}
+        if impression.shadow and not impression.explored:
+            shadow_hit = chosen == impression.shadow[0]
+            counted["shadow", "observed"] = 1
+            if hit or shadow_hit:
+                whose = "both" if hit and shadow_hit else "only_champion" if hit else "only_challenger"
+                counted["shadow", whose] = 1
+    else:
+        counted |= {(impression.arm, "answered"): 1, (impression.arm, "accepted"): int(group.outcome == "accept")}
+    return counted | _win(impression, chosen)
+
+
+def of_exposure(group: QueryGroup, event: str, before: str) -> Counted:
+    """What an event of a proposition counts; `before` is what happened to it already, as it is marked."""
+    impression = group.impression
+    if not impression.experiment:
+        return {}
+    counted: Counted = {(impression.arm, "impressions"): int(not before)}
+    if event != "impression":
+        counted[impression.arm, f"{event}s"] = 1
+    if event == "click" or (event == "conversion" and "click" not in before):
+        counted |= _win(impression, group.chosen)
+    return counted
+
+
+def moves(impression: Impression, counted: Counted, limits: settings.State) -> list[Any]:
+    """The counts as the scripts of `lua.py` take them."""
+    told = [part for (arm, what), amount in counted.items() if amount for part in (arm + SEPARATOR + what, amount)]
+    return [_hash(impression), limits.habit_ttl_s, *told] if told else []
+
+
+def show(pipe: Pipeline, impression: Impression, limits: settings.State) -> None:
+    """Count an impression that is being kept."""
+    name, known = _hash(impression), key("t", impression.tenant, "experiments")
+    pipe.hincrby(name, impression.arm + SEPARATOR + "predictions", 1)
+    pipe.expire(name, limits.habit_ttl_s)
+    pipe.zadd(known, {impression.experiment: impression.ts})
+    pipe.zremrangebyrank(known, 0, -_KEPT - 1)
+    pipe.expire(known, limits.habit_ttl_s)
+
+
+class Arms:
+    """The counts behind one connection. Every method may raise StateUnavailable."""
+
+    def __init__(self, quick: Connection) -> None:
+        self._quick = quick
+
+    async def experiments(self, tenant: str) -> list[tuple[str, float]]:
+        """Experiments and when something was last shown in them, the latest first."""
+        name = key("t", tenant, "experiments")
+        found = await self._quick.run(lambda redis: redis.zrange(name, 0, -1, desc=True, withscores=True))
+        return [(experiment.decode(), ts) for experiment, ts in found]
+
+    async def read(self, tenant: str, experiment: str) -> Mapping[str, Mapping[str, int]]:
+        """Arm -> what -> how often."""
+        found = await self._quick.run(lambda redis: redis.hgetall(key("t", tenant, "arms", experiment)))
+        counts: dict[str, dict[str, int]] = {}
+        for field, amount in found.items():
+            arm, what = field.decode().split(SEPARATOR)
+            counts.setdefault(arm, {})[what] = int(amount)
+        return counts
+
+
+def _win(impression: Impression, chosen: str) -> Counted:
+    """Credit of an interleaved impression: to who picked what was chosen."""
+    if not impression.teams or chosen not in impression.shown:
+        return {}
+    team = impression.teams[impression.shown.index(chosen)]
+    return {(impression.arm, "wins_champion" if team == "a" else "wins_challenger"): 1}
+
+
+def _hash(impression: Impression) -> str:
+    return key("t", impression.tenant, "arms", impression.experiment)

@@ -151,8 +151,8 @@ class Teller:
         users = {name: f"user {rng.randrange(_USERS)}" for name in dict.fromkeys(sequence(c) for c in events)}
         truth = [swapped[c.next] if drift and number >= drift else c.next for number, c in enumerate(events)]
         learnt = Learnt(self._settings)
-        histories = [self._history(case) for case in events]
-        oracle = _hindsight(histories, truth)
+        histories = [history_of(case, self._specs) for case in events]
+        oracle = hindsight(histories, truth)
         hits, said = np.zeros((len(events), len(METHODS)), dtype=bool), np.zeros((len(events), 2))
         flat: dict[str, Counter[str]] = defaultdict(Counter)
         for number, (case, answer, history) in enumerate(zip(events, truth, histories, strict=True)):
@@ -195,12 +195,6 @@ class Teller:
         if not offered:
             self._seen[key] = told
         return told
-
-    def _history(self, case: Case) -> tuple[str, ...]:
-        """Keys of the operations of the last two calls that are one."""
-        catalog, matcher = self._specs.parsed(case.spec)
-        matches = (matcher.match(*_split(event.endpoint), event.params) for event in case.events)
-        return tuple(catalog.operations[match.index].key for match in matches if match is not None)[-2:]
 
 
 def sequence(case: Case) -> str:
@@ -354,7 +348,7 @@ def _rank(scores: Array, ties: Array, row: int) -> int:
     return int(np.count_nonzero(ahead))
 
 
-def _hindsight(histories: Sequence[tuple[str, ...]], answers: Sequence[str]) -> list[str]:
+def hindsight(histories: Sequence[tuple[str, ...]], answers: Sequence[str]) -> list[str]:
     """For each event what followed its last two calls most often in the whole stream."""
     followed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for history, answer in zip(histories, answers, strict=True):
@@ -362,6 +356,8 @@ def _hindsight(histories: Sequence[tuple[str, ...]], answers: Sequence[str]) -> 
     return [followed[history].most_common(1)[0][0] for history in histories]
 
 
-def _split(endpoint: str) -> tuple[str, str]:
-    method, _, path = endpoint.partition(" ")
-    return method, path
+def history_of(case: Case, specs: Specs) -> tuple[str, ...]:
+    """Keys of the operations of the last two calls that are one."""
+    catalog, matcher = specs.parsed(case.spec)
+    matches = (matcher.match(*event.endpoint.split(" ", 1), event.params) for event in case.events)
+    return tuple(catalog.operations[match.index].key for match in matches if match is not None)[-2:]

@@ -1,0 +1,145 @@
+"""What experts make of counts, prompts and losses; no Redis, no ranker."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.ranking import adapt
+from pipeline.ranking.adapt import EXPERTS, Nothing, trust
+from pipeline.types import Remembered, Scores
+
+A, B, C, D = OPERATIONS = ("GET /a", "GET /b", "POST /c", "GET /d")
+RAW = np.array([3.0, 2.0, 1.0, -9.0], dtype=np.float32)
+SCORES = Scores(RAW, np.array([0.6, 0.25, 0.1, 0.0], dtype=np.float32), "1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Followed:
+    """Counts by context."""
+
+    counts: Mapping[tuple[str, ...], Mapping[str, float]]
+
+    def after(self, *context: str) -> Mapping[str, float]:
+        return self.counts.get(context, {})
+
+    def total(self, *context: str) -> float:
+        return sum(self.after(*context).values())
+
+
+class Known(Nothing):
+    def __init__(
+        self,
+        followed: Mapping[tuple[str, ...], Mapping[str, float]] | None = None,
+        own: Mapping[tuple[str, ...], Mapping[str, float]] | None = None,
+        prompts: Sequence[Remembered] = (),
+        losses: Sequence[bytes] = (),
+    ) -> None:
+        self.followed, self.own_followed = Followed(followed or {}), Followed(own or {})
+        self.prompts, self.losses = prompts, losses
+
+
+def adapted(known: adapt.Known, history: Sequence[str] = (A,), terms: Sequence[int] = ()) -> adapt.Adapted:
+    return adapt.adapt(SCORES, OPERATIONS, history, terms, known)
+
+
+def first(result: adapt.Adapted) -> str:
+    return OPERATIONS[int(result.scores.argmax())]
+
+
+def told(known: Known, chosen: str, times: int, history: Sequence[str] = (A,)) -> Known:
+    """The same, after `chosen` was the answer so often, losses and all."""
+    losses: list[bytes] = []
+    for _ in range(times):
+        known.losses = losses
+        losses = [adapted(known, history).losses[OPERATIONS.index(chosen)], *losses]
+    known.losses = losses
+    return known
+
+
+def test_where_nothing_is_known_the_ranker_is_right():
+    result = adapted(Known({(B,): {C: 9.0}}))
+    assert result.scores is SCORES.raw
+    assert result.probability is SCORES.confidence
+    assert result.losses == ()
+
+
+def test_what_followed_rises_even_where_the_ranker_knew_nothing_of_it():
+    known = Known({(A,): {D: 12.0}})
+    assert adapted(known).probability[3] > 0.1
+    assert first(adapted(told(known, D, 3))) == D
+
+
+def test_the_two_calls_before_tell_more_than_the_last():
+    known = Known({(A,): {C: 10.0, D: 10.0}, (B, A): {D: 10.0}})
+    assert first(told(known, D, 5, (B, A)) and adapted(known, (B, A))) == D
+    assert adapted(known, (B, A)).probability[3] > adapted(known, (C, A)).probability[3]
+
+
+def test_a_prompt_holds_against_habit_until_the_habit_has_proved_itself():
+    known = Known({(A,): {C: 12.0}})
+    with_prompt, without = adapted(known, terms=(1, 2)), adapted(known)
+    assert with_prompt.probability[0] > without.probability[0]
+
+
+def test_an_expert_that_foretold_is_trusted_and_one_that_did_not_is_not():
+    known = told(Known({(A,): {D: 12.0}}), D, 20)
+    weights = trust(known.losses, False)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] < 0.01
+    wrong = told(Known({(A,): {D: 12.0}}), A, 20)
+    followers = [row for row, expert in enumerate(EXPERTS) if expert.kind == "linear"]
+    assert trust(wrong.losses, False)[followers].sum() < 0.01
+    assert first(adapted(wrong)) == A
+
+
+def test_losses_with_a_prompt_say_nothing_of_queries_without_and_those_of_other_experts_nothing_at_all():
+    known = told(Known({(A,): {D: 12.0}}), D, 20)
+    prior = trust((), True)
+    np.testing.assert_array_equal(trust(known.losses, True), prior)
+    np.testing.assert_array_equal(
+        trust([b"", b"\x00" * 99, *[bytes([row[0] ^ 2]) + row[1:] for row in known.losses]], True), prior
+    )
+
+
+def test_an_old_loss_weighs_less_than_a_new_one():
+    good = told(Known({(A,): {D: 12.0}}), D, 10).losses
+    bad = told(Known({(A,): {D: 12.0}}), A, 10).losses
+    assert trust([*good, *bad], False)[0] < trust([*bad, *good], False)[0]
+
+
+def test_what_was_chosen_for_the_same_words_rises():
+    entry = Remembered((1, 2, 3), A, D)
+    other = Remembered((7, 8, 9), A, C)
+    known = Known(prompts=[entry, entry, entry, other])
+    same, unlike = adapted(known, terms=(1, 2, 3)), adapted(known, terms=(4, 5, 6))
+    assert same.probability[3] > 10 * SCORES.confidence[3]
+    assert unlike.scores is SCORES.raw
+    assert adapted(known, (B,), (1, 2, 3)).scores is SCORES.raw  # after another call they mean another thing
+
+
+def test_a_users_own_habit_goes_on_top_of_everybodys():
+    known = Known({(A,): {B: 20.0, C: 4.0}}, own={(A,): {C: 4.0}})
+    everybody = Known({(A,): {B: 20.0, C: 4.0}})
+    assert adapted(known).probability[2] > adapted(everybody).probability[2]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from([*OPERATIONS, "GET /gone"]), st.floats(0, 1e6)),
+    st.dictionaries(st.sampled_from([*OPERATIONS, "GET /gone"]), st.floats(0, 1e6)),
+    st.lists(st.binary(max_size=12), max_size=5),
+    st.lists(st.integers(0, 5), max_size=4),
+)
+def test_probabilities_are_such_whatever_was_counted(one, two, losses, terms):
+    known = Known({(A,): one, (B, A): two}, own={(A,): two}, prompts=[Remembered((1, 2), A, D)], losses=losses)
+    result = adapted(known, (B, A), tuple(sorted(set(terms))))
+    assert np.isfinite(result.scores).all()
+    assert (result.probability >= 0).all()
+    assert result.probability.sum() <= 1 + 1e-5
+    assert all(len(row) == 1 + len(EXPERTS) for row in result.losses)

@@ -1,0 +1,116 @@
+"""Streams of cases: their order, what is learnt from them, and that it is what Redis would have learnt."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import settings
+from pipeline.ranking import ranker as rankers
+from train import prequential
+from train.cases import Case, read_cases
+from train.evaluate import run
+from train.predictors import Specs
+from train.prequential import (
+    ADAPTED,
+    METHODS,
+    STATIC,
+    Counts,
+    Teller,
+    curves,
+    in_order,
+    sequence,
+    windows,
+    worst_prefix,
+)
+
+SETTINGS = settings.load()
+
+
+@pytest.fixture(scope="module")
+def specs(examples_folder: Path) -> Specs:
+    return Specs(SETTINGS, examples_folder, meaning=False)
+
+
+@pytest.fixture(scope="module")
+def cases(specs: Specs, examples_folder: Path) -> list[Case]:
+    return read_cases([examples_folder / "billing.sessions.jsonl"], specs)
+
+
+@pytest.fixture(scope="module")
+def teller(specs: Specs) -> Teller:
+    return Teller(SETTINGS, specs, rankers.cold_start())
+
+
+def test_a_stream_tells_whole_sequences_and_each_case_once(cases: list[Case]):
+    events = in_order(cases, random.Random(1), "mixed")
+    assert len({case.case for case in events}) == len(events) == len({case.case for case in cases})
+    names = [sequence(case) for case in events]
+    assert len(list(dict.fromkeys(names))) == sum(a != b for a, b in zip(names, [None, *names], strict=False))
+    positions = {}
+    for case in events:
+        position = int(case.case.rpartition("#")[2])
+        assert positions.get(sequence(case), -1) < position
+        positions[sequence(case)] = position
+    assert all(case.prompt for case in in_order(cases, random.Random(1), "prompt"))
+    assert not any(case.prompt for case in in_order(cases, random.Random(1), "history"))
+
+
+def test_the_same_sessions_again_and_again_are_foretold_better_than_by_the_ranker_alone(
+    cases: list[Case], teller: Teller
+):
+    again = [
+        Case(**{f: getattr(case, f) for f in case.__struct_fields__} | {"case": case.case.replace("#", f"x{n}#")})
+        for n in range(4)
+        for case in cases
+    ]
+    found = curves(again, teller, seeds=2)
+    [streams] = found.values()
+    *_, (_, _, last) = windows(streams)
+    by_method = dict(zip(METHODS, last, strict=True))
+    assert by_method[ADAPTED] > by_method[STATIC]
+    assert worst_prefix(streams) >= -0.01
+    assert streams[0].hits.shape == streams[1].hits.shape
+
+
+def test_a_stream_is_the_same_for_the_same_seed(cases: list[Case], teller: Teller):
+    one, two = (teller.tell(cases, 3, flipped=0.2).hits.tolist() for _ in range(2))
+    assert one == two
+    assert teller.tell(cases, 4).hits.tolist() != one
+
+
+def test_counts_age_with_each_observation_of_their_context():
+    counts = Counts(0.5)
+    for operation in ("GET /b", "GET /b", "GET /c"):
+        counts.add(("GET /a",), operation)
+    assert counts.after("GET /a") == {"GET /b": 0.75, "GET /c": 1.0}
+    assert counts.total("GET /a") == 1.75
+    assert counts.after("", "GET /a") == counts.after("GET /a")
+    assert counts.after("GET /z", "GET /a") == {}
+
+
+def test_the_command_tells_the_curve_and_draws_it(examples_folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("train.predictors.Encoder", lambda _: None)
+    import typer
+
+    app = typer.Typer()
+    app.command()(run)
+    arguments = [str(examples_folder / "billing.sessions.jsonl"), "--specs", str(examples_folder), "--prequential"]
+    arguments += [
+        "--seeds",
+        "2",
+        "--ranker",
+        "cold-start",
+        "--png",
+        str(tmp_path / "c.png"),
+        "--json",
+        str(tmp_path / "c.json"),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "worst prefix" in result.output
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert prequential.ORACLE in (tmp_path / "c.json").read_text()

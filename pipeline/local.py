@@ -75,5 +75,7 @@ class LocalStages:
     async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
         return None
 
-    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+    async def score(
+        self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
+    ) -> Scores:
         return self._ranker.score(matrix, head, shown, explain)

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from pipeline import guardrails
+from pipeline import arms, guardrails
 from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.catalog import verbs
@@ -66,6 +66,8 @@ class Memory(Protocol):
 
     async def remember(self, impression: Impression) -> None: ...
 
+    async def amend(self, impression: Impression) -> None: ...
+
     def new_id(self) -> str: ...
 
 
@@ -88,10 +90,13 @@ class Stages(Protocol):
         """
         ...
 
-    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
+    async def score(
+        self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
+    ) -> Scores:
         """Raw and calibrated scores of a matrix [n_candidates, n_features] float32.
 
-        For the `explain` best of the rows `shown` also which features raised them.
+        For the `explain` best of the rows `shown` also which features raised them. `arm` is who scores: where there
+        is no challenger it is the champion.
         """
         ...
 
@@ -232,22 +237,24 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         for i, candidate in enumerate(grounded.candidates)
         if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
     ]
-    explain = min(query.k, _EXPLAINED)
+    explain, head, rival = min(query.k, _EXPLAINED), _head(query, bool(grounded.previous)), None
+    prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()
     if grounded.entry is None:
-        scores = await stages.score(matrix, _head(query, bool(grounded.previous)), allowed, explain)
+        arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"
+        scores, rival = await arms.scored(arm, lambda who: stages.score(matrix, head, allowed, explain, who))
     else:
         scores = entry(grounded.entry, matrix, allowed, explain)  # which reads the habit itself
     if not scores.is_current:
         degraded.append("registry")
-    adapted = adapt.unchanged(scores)
-    if grounded.entry is None:
-        operations = [candidate.operation for candidate in grounded.candidates]
-        adapted = adapt.adapt(scores, operations, grounded.previous, prompt_terms(query.prompt), recall)
+    adapted, order = _ordered(scores, query, grounded, recall)
     scored_at = time.perf_counter()
 
-    order = np.lexsort((-scores.raw, -adapted.scores)).tolist()
     showable = set(allowed)
-    shown = [i for i in order if i in showable][: query.k]
+    best = [i for i in order if i in showable]
+    theirs = None if rival is None else [i for i in _ordered(rival, query, grounded, recall)[1] if i in showable]
+    harmless = {i for i in allowed if not grounded.candidates[i].destructive}
+    how = arms.arranged(query, settings.experiments, scores, best, theirs, harmless, prediction_id or "")
+    shown = how.shown
     reasons = Reasons(query, grounded, matrix)
     predictions = tuple(
         Prediction(
@@ -258,14 +265,26 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         )
         for rank, i in enumerate(shown, 1)
     )
-    prediction_id: str | None = None
-    if memory is not None and "state" not in degraded:
-        impression = _impression(memory.new_id(), query, grounded, matrix, scores, adapted, shown, order)
+    if memory is not None and prediction_id:
+        impression = _impression(prediction_id, query, grounded, matrix, scores, adapted, how, order)
         try:
             await memory.remember(impression)
-            prediction_id = impression.id
         except StateUnavailable:
             degraded.append("state")
+            prediction_id = None
+        else:
+
+            def challengers(scores: Scores) -> tuple[str, ...]:
+                order = (i for i in _ordered(scores, query, grounded, recall)[1] if i in showable)
+                return tuple(grounded.candidates[i].operation for i in order)[: query.k]
+
+            arms.shadow(
+                settings.experiments,
+                impression,
+                lambda who: stages.score(matrix, head, allowed, 0, who),
+                challengers,
+                memory,
+            )
     return Answer(
         prediction_id=prediction_id,
         predictions=predictions,
@@ -279,6 +298,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
             "score": scored_at - proposed_at,
             "total": time.perf_counter() - started,
         },
+        arm=how.arm,
     )
 
 
@@ -309,9 +329,10 @@ def _impression(
     matrix: np.ndarray,
     scores: Scores,
     adapted: adapt.Adapted,
-    shown: list[int],
+    how: arms.Arranged,
     order: list[int],
 ) -> Impression:
+    shown = how.shown
     taken = set(shown)
     others = [i for i in order if i not in taken][:_IMPRESSION_OTHERS]
     rows = shown + others
@@ -330,6 +351,11 @@ def _impression(
         fingerprint=features.FINGERPRINT,
         scores=tuple(float(scores.raw[i]) for i in rows),
         model_version=scores.version,
+        arm=how.arm,
+        propensity=how.propensity,
+        explored=how.explored,
+        experiment=how.experiment,
+        teams=how.teams,
         history=grounded.previous,
         has_prompt=bool(query.prompt),
         head=scores.head,
@@ -338,6 +364,15 @@ def _impression(
         adapted=tuple(float(adapted.probability[i]) for i in rows) if adapted.losses else (),
         losses=tuple(adapted.losses[i] for i in rows) if adapted.losses else (),
     )
+
+
+def _ordered(scores: Scores, query: Query, grounded: GroundedQuery, recall: Recall) -> tuple[adapt.Adapted, list[int]]:
+    """The scores after what was learnt here, and all candidates by them, best first."""
+    adapted = adapt.unchanged(scores)
+    if grounded.entry is None:
+        operations = [candidate.operation for candidate in grounded.candidates]
+        adapted = adapt.adapt(scores, operations, grounded.previous, prompt_terms(query.prompt), recall)
+    return adapted, np.lexsort((-scores.raw, -adapted.scores)).tolist()
 
 
 def _check_kind(query: Query, compiled: Compiled) -> None:

@@ -20,10 +20,24 @@ class RankerDeployment:
     def __init__(self, settings: Settings) -> None:
         self._champion = Champion(settings)
 
-    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
-        """Raw and calibrated scores of matrix [n_candidates, n_features] float32; why, of the best of `shown`."""
-        scores = self._champion.ranker.score(matrix, head, shown, explain)
-        return scores if self._champion.is_current else dataclasses.replace(scores, is_current=False)
+    async def score(
+        self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
+    ) -> Scores:
+        """Raw and calibrated scores of matrix [n_candidates, n_features] float32; why, of the best of `shown`.
+
+        By the challenger when `arm` says so and there is one, else by the champion.
+        """
+        champion, challenger = self._champion.ranker, self._champion.challenger
+        if challenger is None:
+            scores = champion.score(matrix, head, shown, explain)
+            return scores if self._champion.is_current else dataclasses.replace(scores, is_current=False)
+        ranker = challenger if arm == "challenger" else champion
+        return dataclasses.replace(
+            ranker.score(matrix, head, shown, explain),
+            is_current=self._champion.is_current,
+            arm="challenger" if arm == "challenger" else "champion",
+            rivals=(champion.version, challenger.version),
+        )
 
     def close(self) -> None:
         """Follow no more; for a process that goes on without it."""

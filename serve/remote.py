@@ -119,8 +119,10 @@ class RemoteStages:
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
         return proposal
 
-    async def score(self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0) -> Scores:
-        return await self._retried(lambda: self._ranker.score.remote(matrix, head, shown, explain), _SCORE_S)
+    async def score(
+        self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
+    ) -> Scores:
+        return await self._retried(lambda: self._ranker.score.remote(matrix, head, shown, explain, arm), _SCORE_S)
 
     async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any:
         """Call `method` of the Catalogs replica that `key` belongs to."""

@@ -238,7 +238,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "cold_start": not grounded.previous,
         "degraded": list(answer.degraded),
         "unmatched": list(grounded.unmatched),
-        "experiment": {"arm": "champion"},
+        "experiment": {"arm": answer.arm},
     }
     if proposal is not None:
         metadata["generator"] = {

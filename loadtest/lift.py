@@ -55,7 +55,10 @@ class User:
             RuntimeError: the service refused.
         """
         for _ in range(20):
-            answer = self._client.request(method, path, **arguments)
+            try:
+                answer = self._client.request(method, path, **arguments)
+            except httpx2.HTTPError as error:
+                raise RuntimeError(f"{method} {path}: no answer ({type(error).__name__})") from None
             if answer.status_code not in (429, 503):
                 break
             time.sleep(0.5)
@@ -245,6 +248,25 @@ def main(
     for file in (png, json):
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        parts, degraded = _measure(url, cases, specs, seed, probes, orders, retrain, config)
+    except RuntimeError as error:
+        _err.print(f"error: {error}", style="red", highlight=False)
+        raise typer.Exit(1) from None
+    for title, rows in parts.items():
+        _out.print(show(title, rows))
+    if degraded:
+        _out.print("degraded: " + ", ".join(f"{name} {count}" for name, count in degraded.items()))
+    if png is not None:
+        draw(parts, png)
+    if json is not None:
+        json.write_bytes(orjson.dumps(parts, option=orjson.OPT_INDENT_2))
+
+
+def _measure(
+    url: str, cases: Path | None, specs: Path | None, seed: int, probes: int, orders: int, retrain: bool, config: str
+) -> tuple[dict[str, list[dict[str, Any]]], Counter[str]]:
+    """The rows of each part, and what the answers lacked."""
     with tempfile.TemporaryDirectory(prefix="osl-") as folder, ExitStack() as stack:
         if not url:
             port, dashboard = free_ports(2)
@@ -260,15 +282,10 @@ def main(
         if cases is not None:
             known = Specs(configuration.load(config), specs or cases.parent, meaning=False)
             asked = read_cases([cases], known)
+            if not asked:
+                raise typer.BadParameter(f"there are no cases in {cases}", param_hint="--cases")
             parts[f"{asked[0].suite}, told as recorded"] = replay(user, asked, known, range(seed, seed + orders), 200)
-    for title, rows in parts.items():
-        _out.print(show(title, rows))
-    if user.degraded:
-        _out.print("degraded: " + ", ".join(f"{name} {count}" for name, count in user.degraded.items()))
-    if png is not None:
-        draw(parts, png)
-    if json is not None:
-        json.write_bytes(orjson.dumps(parts, option=orjson.OPT_INDENT_2))
+    return parts, user.degraded
 
 
 if __name__ == "__main__":

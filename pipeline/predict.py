@@ -121,7 +121,7 @@ def prepare(
     `prompt_vector` is float32 [n_dims], unit length, None without a prompt or an embedder.
 
     Raises:
-        BadRequest: an event names a proposition, and the catalog holds operations.
+        BadRequest: an event names a proposition, or propositions are wanted, and the catalog holds operations.
     """
     started = time.perf_counter()
     _check_kind(query, compiled)
@@ -378,6 +378,8 @@ def _ordered(scores: Scores, query: Query, grounded: GroundedQuery, recall: Reca
 def _check_kind(query: Query, compiled: Compiled) -> None:
     if compiled.catalog.holds_propositions:
         return
+    if query.wants_propositions:
+        raise BadRequest("This catalog holds operations, not propositions: ask POST /predict, or name another one.")
     for call in query.calls:
         if call.method == SHOW:
             raise BadRequest(

@@ -138,6 +138,7 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     temperature: float = 0.0
     max_cost_usd: float | None = None
     context: dict[str, str] = {}
+    wants_propositions: bool = False  # a catalog of operations is refused
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -26,12 +26,14 @@ from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import documents, outcomes, schemas
+from serve import console, documents, outcomes, schemas
+from serve.compare import Comparison
 from serve.envelope import TITLES, Envelope, problem, problem_document
 from serve.metrics import Metrics
 from serve.operator import Operator
 from serve.remote import RemoteStages
 from serve.scrape import scrape
+from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
 
 _TENANT = "local"  # the one tenant there is when server.auth is none
 _NAME_MAX = 128
@@ -198,6 +200,8 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     """The HTTP application: every route at `/` and, the same, under `/v1`."""
     service = Service(settings, backend, state, metrics)
     operator = Operator(backend, service._json)
+    suggestions = Suggestions(settings, backend, state, metrics, service._json, service._user, _TENANT)
+    comparison = Comparison(settings.experiments, state.arms, _TENANT)
     nothing, training = schemas.OperatorRequest, schemas.TrainRequest
     app = fastapi.FastAPI(
         title="OpenSesame",
@@ -206,6 +210,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     )
     for path, method, handler, docs in (
         ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, documents.PredictResponse, 415, 422, 503)),
+        ("/suggest", "POST", suggestions.suggest, _docs(SuggestRequest, SuggestResponse, 404, 415, 503)),
         (
             "/feedback",
             "POST",
@@ -229,6 +234,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         ("/catalogs/{name}", "GET", service.get_catalog, _docs(None, None, 404, 503)),
         ("/catalogs/{name}", "DELETE", service.delete_catalog, _docs(None, None, 404, 503)),
         ("/models", "GET", operator.list_models, _docs(None, None, 503)),
+        ("/models/compare", "GET", comparison.compare_models, _docs(None, None, 404, 503)),
         ("/models/rollback", "POST", operator.roll_back_model, _docs(nothing, None, 409, 415, 503)),
         ("/models/{version}", "GET", operator.show_model, _docs(None, None, 404, 503)),
         ("/models/{version}/promote", "POST", operator.promote_model, _docs(nothing, None, 404, 409, 415, 503)),
@@ -265,6 +271,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ClientDisconnect, left)
+    app.router.routes.extend(console.routes(settings.server.default_catalog))
     app.openapi = _with_schemas(app, app.openapi)  # type: ignore[method-assign]
     return Envelope(app, settings, metrics)
 
@@ -332,6 +339,8 @@ _BODIES = (
     schemas.TrainRequest,
     outcomes.EventsRequest,
     outcomes.LogEventRequest,
+    SuggestRequest,
+    SuggestResponse,
     documents.PredictResponse,
     documents.FeedbackResponse,
     documents.EventsResponse,

@@ -19,7 +19,16 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "opensesame_errors": ("counter", "Problem documents sent, by slug.", ("slug",)),
     "opensesame_predict_ms": ("histogram", "Time of a stage of POST /predict, in milliseconds.", ("stage",)),
     "opensesame_degraded": ("counter", "Predictions answered without a part, by part.", ("part",)),
+    # CTR is outcome `click` by `impression`, acceptance of suggestions `conversion` by `impression`, acceptance of
+    # predictions `accept` by `accept` + `override` + `reject`.
     "opensesame_feedback": ("counter", "Feedback recorded, by outcome.", ("outcome",)),
+    # Coverage is `full` by all: as many propositions as were asked for, or as many as there are.
+    "opensesame_suggestions": (
+        "counter",
+        "Answers of POST /suggest, by how far they hold what was asked for (full, partial, none).",
+        ("filled", "device", "context_type"),
+    ),
+    "opensesame_propositions_shown": ("counter", "Propositions in answers of POST /suggest.", ()),
     "opensesame_prompt_vectors": (
         "counter",
         "Prompts looked up in the ingress's vector cache, by result.",

@@ -292,7 +292,7 @@ def split_endpoint(endpoint: str, place: str) -> tuple[str, str, dict[str, str]]
 def read_call(event: Event, place: str) -> Call:
     """The call an event tells of; raises BadRequest with its place."""
     method, path, params = split_endpoint(event.endpoint, f"{place}.endpoint")
-    _check_depth(event.params, f"{place}.params")
+    check_depth(event.params, f"{place}.params")
     response = event.response
     return Call(
         method=method,
@@ -311,7 +311,7 @@ def _older_call(event: OlderEvent, place: str) -> Call:
         raise BadRequest(f"{place}: api_call and method name different methods.")
     endpoint = text if has_method else f"{event.method or 'GET'} {text}"
     method, path, params = split_endpoint(endpoint, f"{place}.api_call")
-    _check_depth(event.parameters, f"{place}.parameters")
+    check_depth(event.parameters, f"{place}.parameters")
     return Call(
         method=method,
         path=path,
@@ -368,7 +368,8 @@ def read_time(text: str | None, place: str) -> float | None:
         ) from None
 
 
-def _check_depth(value: Any, place: str) -> None:
+def check_depth(value: Any, place: str) -> None:
+    """Return when the value is nested no deeper than is read; raises BadRequest with its place."""
     level = [value]
     for _ in range(_DEPTH_MAX):
         level = [
@@ -383,7 +384,7 @@ def _check_depth(value: Any, place: str) -> None:
 
 
 def _sample(value: Any, place: str) -> Any:
-    _check_depth(value, place)
+    check_depth(value, place)
     return _shorten(value)
 
 

@@ -1,0 +1,197 @@
+"""POST /suggest: the same pipeline over a catalog of propositions, on a wire of its own.
+
+A suggestion is a prediction whose operations are propositions: it is ranked, remembered and learnt from like any
+other, and its id is what POST /log_event and POST /feedback name. Of the context the words are read, as a prompt.
+Read as strictly as the bodies of `serve/schemas.py`; registered by `serve.ingress`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any, Literal
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.errors import BadRequest
+from pipeline.predict import Memory, Stages, predict
+from pipeline.settings import Settings
+from pipeline.types import Answer, Query, Source
+from serve import schemas
+from serve.metrics import Metrics
+
+Device = Literal["web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"]
+ContextType = Literal[
+    "search", "browse", "home", "category", "detail", "cart", "checkout", "account", "support", "message", "other"
+]
+
+_URL_OR_ID = re.compile(r"\S*://\S*|[0-9a-f-]{16,}|[\w.+-]+@\S+", re.IGNORECASE)
+_LETTERS = re.compile(r"[^\W\d_]{2}")
+# Fields that say who, where or when, and nothing of what is wanted.
+_SILENT = re.compile(r"(^|_)(ids?|uuid|token|session|email|phone|ip|url|uri|ts|time|timestamp|date|locale|agent)$")
+
+
+class SuggestRequest(schemas.Wire):
+    """What is asked of POST /suggest."""
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "example": {
+                "user_id": "ana",
+                "context": "insurance for a trip to Norway",
+                "context_type": "search",
+                "device": "mobile",
+                "limit": 3,
+            }
+        },
+    )
+
+    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    context: str | dict[str, Any] | None = pydantic.Field(
+        None, description="What the user looks for or at: a text, or an object whose words are read."
+    )
+    context_type: ContextType = "search"
+    device: Device = "web"
+    limit: int | None = pydantic.Field(None, description="How many propositions at most; 5 when it is left out.")
+    catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = pydantic.Field(
+        None, description="Name of an uploaded list of propositions; the configured one when it is left out."
+    )
+
+
+class SuggestedProposition(pydantic.BaseModel):
+    id: str
+    title: str
+    confidence: float
+    reason: str
+
+
+class SuggestResponse(pydantic.BaseModel):
+    propositions: list[SuggestedProposition]
+    served_by: str
+    latency_ms: float
+    suggestion_id: str | None = pydantic.Field(description="Null while the state is away: then nothing can be learnt.")
+    metadata: dict[str, Any]
+
+
+class Suggestions:
+    """The handler; `read` gives the body of a JSON request, `user` the user of its header."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stages: Stages,
+        memory: Memory,
+        metrics: Metrics,
+        read: Callable[[Request], Awaitable[bytes]],
+        user: Callable[[Request], str],
+        tenant: str,
+    ) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._memory = memory
+        self._metrics = metrics
+        self._read = read
+        self._user = user
+        self._tenant = tenant
+
+    async def suggest(self, request: Request) -> Response:
+        """The propositions of a catalog that suit a user and what he is looking at, best first."""
+        began = time.perf_counter()
+        body = schemas.read_json(await self._read(request), SuggestRequest)
+        query = to_query(body, self._settings, tenant=self._tenant, header_user=self._user(request))
+        answer = await predict(query, self._stages, self._memory, self._settings)
+        shown = len(answer.predictions)
+        wanted = min(query.k, answer.grounded.operations)
+        filled = "full" if shown >= wanted else "partial" if shown else "none"
+        self._metrics.count("opensesame_suggestions", filled=filled, device=body.device, context_type=body.context_type)
+        self._metrics.count("opensesame_propositions_shown", shown)
+        for part in answer.degraded:
+            self._metrics.count("opensesame_degraded", part=part)
+        return Response(schemas.dump(answer_json(answer, began)), media_type="application/json")
+
+
+def to_query(request: SuggestRequest, settings: Settings, *, tenant: str, header_user: str = "") -> Query:
+    """The query a request asks for; raises BadRequest for a limit out of range, a long context or two users."""
+    limits = settings.suggest
+    limit = limits.limit_default if request.limit is None else request.limit
+    if not 1 <= limit <= limits.limit_max:
+        raise BadRequest(f"limit must be between 1 and {limits.limit_max}; it is {limit}.")
+    if request.user_id is not None and header_user and header_user != request.user_id:
+        raise BadRequest("user_id and the header X-User-ID name different users.")
+    name = request.catalog or limits.catalog
+    if not name:
+        raise BadRequest("Name a catalog of propositions: catalog.")
+    return Query(
+        source=Source(name=name),
+        prompt=prompt_of(request.context, settings.predict.prompt_max),
+        k=limit,
+        user=request.user_id or header_user or "anonymous",
+        tenant=tenant,
+        deadline_s=settings.predict.deadline_default_s,
+        context={"device": request.device, "context_type": request.context_type},
+        wants_propositions=True,
+    )
+
+
+def prompt_of(context: str | dict[str, Any] | None, limit: int) -> str:
+    """What a context says in words, at most `limit` characters.
+
+    A text is taken as it is. Of an object: its texts in their order, and the names of what is true; not its numbers,
+    addresses and ids, and no field that by its name says who, where or when.
+
+    Raises:
+        BadRequest: a text is longer than `limit`, or an object is nested too deep.
+    """
+    if context is None:
+        return ""
+    if isinstance(context, str):
+        if len(context) > limit:
+            raise BadRequest(f"context has {len(context)} characters; at most {limit} are read.")
+        return context
+    schemas.check_depth(context, "context")
+    return ". ".join(dict.fromkeys(_texts(context)))[:limit]
+
+
+def answer_json(answer: Answer, began: float) -> dict[str, Any]:
+    """The answer as POST /suggest sends it; `began` is when the request came, by `time.perf_counter`."""
+    return {
+        "propositions": [
+            {
+                "id": p.candidate.operation_id,
+                "title": p.candidate.summary,
+                "confidence": round(p.confidence, 4),
+                "reason": p.candidate.reason,
+            }
+            for p in answer.predictions
+        ],
+        "served_by": "generator+ranker" if answer.proposal else "ranker",
+        "latency_ms": round((time.perf_counter() - began) * 1000, 2),
+        "suggestion_id": answer.prediction_id,
+        "metadata": {
+            "catalog": answer.grounded.digest,
+            "propositions": answer.grounded.operations,
+            "model_version": answer.model_version,
+            "degraded": list(answer.degraded),
+            "experiment": {"arm": answer.arm},
+        },
+    }
+
+
+def _texts(value: Any, name: str = "") -> Iterator[str]:
+    match value:
+        case dict():
+            for key, child in value.items():
+                if not _SILENT.search(re.sub(r"(?<=[a-z])(?=[A-Z])|[-\s]", "_", key).lower()):
+                    yield from _texts(child, key)
+        case list():
+            for child in value:
+                yield from _texts(child, name)
+        case True:
+            yield re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", name).strip().lower()
+        case str() if _LETTERS.search(_URL_OR_ID.sub(" ", value)):
+            yield " ".join(_URL_OR_ID.sub(" ", value).split())

@@ -25,6 +25,7 @@ from pipeline.errors import OpenSesameError, UnknownModel
 
 _out = Console(soft_wrap=True)
 _POLL_S = 1.0
+_SERVICE = "http://127.0.0.1:8000"  # where counts by arm are asked for when no --url is given
 
 Config = Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")]
 Var = Annotated[Path, typer.Option(help="Folder of the state, as given to serve.")]
@@ -33,6 +34,32 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 Ask = Callable[..., Any]  # (url, method, path, data, kind) -> JSON of the answer
 Errors = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+def _tell_arms(told: dict[str, Any], json: bool) -> None:
+    """What GET /models/compare says, as tables."""
+    if json:
+        _print(told)
+        return
+    if told["experiment"] is None:
+        _out.print("No experiment has counted anything yet: see `experiments` in the configuration.")
+        return
+    _out.print(
+        f"experiment {told['name']}: champion {told['champion']}, challenger {told['challenger']}", highlight=False
+    )
+    table = Table("arm", "predictions", "acceptance", "hit@1", "ctr", "conversion")
+    for arm in told["arms"]:
+        rates = (arm[name] for name in ("acceptance", "hit@1", "ctr", "conversion"))
+        shown = ("" if rate is None else f"{rate:.4f}" for rate in rates)
+        table.add_row(arm["arm"], str(arm["counts"].get("predictions", "")), *shown)
+    _out.print(table)
+    table = Table("measure", "difference", f"at {1 - told['alpha']:.0%}, however often looked at", "verdict")
+    drafts = told["interleaving"]
+    drafted = {**drafts, "measure": "share of drafts won", "difference": drafts["challenger_share"]}
+    for row in (*told["differences"], drafted):
+        found = "" if row["difference"] is None else f"{row['difference']:+.4f}"
+        table.add_row(row["measure"], found, f"{row['low']:+.4f} .. {row['high']:+.4f}", row["verdict"])
+    _out.print(table)
 
 
 class _Models(Protocol):
@@ -111,10 +138,16 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
         config: Config = "local",
         var: Var = Path("var"),
         url: Url = "",
+        arms: Annotated[
+            bool, typer.Option("--arms", help="What users did with both, from the service at --url.")
+        ] = False,
         json: Json = False,
     ) -> None:
-        """The figures of two versions side by side."""
+        """The figures of two versions side by side; with --arms what users did with champion and challenger."""
         with errors():
+            if arms:
+                _tell_arms(ask(url or _SERVICE, "GET", "/models/compare"), json)
+                return
             told = compared(at(url, config, var), one, other)
             if json:
                 _print(told)

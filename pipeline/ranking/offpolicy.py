@@ -7,7 +7,7 @@ agree, and the effective sample size says how many those are. `experiments.explo
 
 Formulas: SNIPS (Swaminathan and Joachims 2015, "The self-normalized estimator for counterfactual learning"); doubly
 robust (Dudik, Langford and Li 2011, "Doubly robust policy evaluation and learning"); effective sample size (Kish 1965).
-Pure numpy; called on the journal by `train/offpolicy.py`.
+Pure numpy, for whoever reads the journal: it has the propensity of each impression, its scores and what was chosen.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Champion:
         if time.monotonic() < self._refused.get(who, 0.0):
             return
         found = await mirror.read(role)
-        if found is None:
+        if found is None or self.closed:
             return
         who, text = found  # another one by now, perhaps
         began = time.perf_counter()

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from serve.registered import aliases_json, fetch, overview_json, promote, versio
 from serve.remote import as_values
 
 _log = logging.getLogger("opensesame.models")
+_AGAIN_S = 30.0  # until a refused version is tried once more: its artefact may have been restored
 
 
 class Watch:
@@ -41,7 +43,7 @@ class Watch:
         self._registry = registry
         self._metrics = metrics
         self._mirrored: dict[Role, str] = {}  # role -> number of the version in the mirror, "" for none
-        self._refused: set[tuple[Role, str]] = set()
+        self._refused: dict[tuple[Role, str], float] = {}  # -> when it is tried again
         self._said = ""  # the last trouble logged
         self._wake = threading.Event()
         self._closed = False
@@ -110,15 +112,19 @@ class Watch:
                     await mirror.clear(role)
                 self._mirrored[role] = number
                 continue
+            if time.monotonic() < self._refused.get((role, number), 0.0):
+                is_whole = False
+                continue
             try:
                 who, text = fetch(self._registry, number, self._settings.ranker.score_limit_s)
             except RankerArtifactError as error:
                 is_whole = False
                 self._be("refused", f"{role} {number}: {error}")
                 if (role, number) not in self._refused:
-                    self._refused.add((role, number))
                     self._metrics.count("opensesame_ranker_refused", reason=error.reason)
+                self._refused[role, number] = time.monotonic() + _AGAIN_S
                 continue
+            self._refused.pop((role, number), None)
             await mirror.write(role, who, text)
             self._mirrored[role] = number
             _log.info("%s is ranker %s", role, who.version)

@@ -18,7 +18,7 @@ from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES
 
 _ROWS = 96  # candidates of a large catalog's shortlist
 _EXPLAINED = 5
-_TRIES = 5  # the best of them counts: other work on the machine is not the ranker's fault
+_TRIES = 5  # the best of them counts
 
 
 def admit(text: str, *, version: str, sha256: str, fingerprint: str, score_limit_s: float) -> Ranker:
@@ -44,7 +44,7 @@ def admit(text: str, *, version: str, sha256: str, fingerprint: str, score_limit
         best_s = _best_time(ranker, head)
         if best_s > score_limit_s:
             raise RankerArtifactError(
-                f"Ranker {version} needs {best_s * 1000:.1f} ms for {_ROWS} candidates, the limit is "
+                f"Ranker {version} needs {best_s * 1000:.1f} ms of CPU for {_ROWS} candidates, the limit is "
                 f"{score_limit_s * 1000:.1f} ms.",
                 "slow",
             )
@@ -54,9 +54,9 @@ def admit(text: str, *, version: str, sha256: str, fingerprint: str, score_limit
 def _best_time(ranker: Ranker, head: str) -> float:
     matrix, best_s = _sample(), float("inf")
     for _ in range(_TRIES):
-        began = time.perf_counter()
+        began = time.thread_time()  # of the CPU: other work on the machine is not the ranker's fault
         ranker.score(matrix, head, range(_ROWS), _EXPLAINED)
-        best_s = min(best_s, time.perf_counter() - began)
+        best_s = min(best_s, time.thread_time() - began)
     return best_s
 
 

@@ -17,6 +17,7 @@ from pipeline.ranking.ranker import packaged
 from pipeline.settings import Settings
 from pipeline.stores.mirror import Mirror
 from pipeline.stores.registry import Registry
+from serve import models
 from serve.jobs import entrypoint, last_progress, variables
 from serve.models import ModelsDeployment
 from tests.artefacts import saved_ranker
@@ -179,8 +180,14 @@ async def test_the_operator_is_told_what_is_wrong(client: httpx2.AsyncClient, re
 @pytest.mark.slow
 @pytest.mark.redis
 async def test_a_spoilt_artefact_is_neither_promoted_nor_mirrored(
-    client: httpx2.AsyncClient, deployment: Any, registry: Registry, mirror: Mirror, loaded: Settings
+    client: httpx2.AsyncClient,
+    deployment: Any,
+    registry: Registry,
+    mirror: Mirror,
+    loaded: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(models, "_AGAIN_S", 0.5)
     one, two = _versions(registry)
     registry.promote(one)
     await mirrored(mirror, one)

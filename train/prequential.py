@@ -359,5 +359,6 @@ def hindsight(histories: Sequence[tuple[str, ...]], answers: Sequence[str]) -> l
 def history_of(case: Case, specs: Specs) -> tuple[str, ...]:
     """Keys of the operations of the last two calls that are one."""
     catalog, matcher = specs.parsed(case.spec)
-    matches = (matcher.match(*event.endpoint.split(" ", 1), event.params) for event in case.events)
+    calls = ((event.endpoint.partition(" "), event.params) for event in case.events)
+    matches = (matcher.match(method, path, params) for (method, _, path), params in calls)
     return tuple(catalog.operations[match.index].key for match in matches if match is not None)[-2:]

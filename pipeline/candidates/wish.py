@@ -16,111 +16,28 @@ from typing import Any
 
 from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
+from pipeline.candidates.vocabulary import (
+    BIRTH,
+    BOUND_WORDS,
+    BOUNDS,
+    COUNTS,
+    CUE_NOISE,
+    DATE_WORDS,
+    DAY,
+    FIRST_DAY,
+    FREE_TEXT,
+    LAST_DAY,
+    LIMITS,
+    NAMED,
+    PERSON,
+    PLAIN_ENUMS,
+    TEXT,
+    TIMES,
+    TYPED,
+    UNITS,
+)
 from pipeline.types import Operation, Parameter
 
-_FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "kw", "term", "terms", "phrase", "contains"))
-_TEXT = frozenset(("title", "name", "body", "message", "content", "text", "description", "summary", "subject", "note"))
-_NAMED = frozenset(("named", "called", "titled", "name", "title", "saying", "says", "message", "text", "subject"))
-_CUE_NOISE = frozenset(
-    (
-        "number",
-        "no",
-        "id",
-        "ids",
-        "called",
-        "named",
-        "is",
-        "was",
-        "are",
-        "were",
-        "the",
-        "nr",
-        "code",
-        "key",
-        "with",
-        "of",
-        "a",
-        "an",
-        "my",
-    )
-)
-_FIRST_DAY = frozenset(
-    (
-        "since",
-        "from",
-        "after",
-        "start",
-        "starts",
-        "begin",
-        "min",
-        "gte",
-        "gt",
-        "starting",
-        "between",
-        "checkin",
-        "arrival",
-        "pickup",
-        "in",
-    )
-)
-_LAST_DAY = frozenset(
-    (
-        "until",
-        "to",
-        "before",
-        "end",
-        "ends",
-        "max",
-        "lte",
-        "lt",
-        "till",
-        "through",
-        "and",
-        "ending",
-        "checkout",
-        "out",
-        "dropoff",
-        "departure",
-    )
-)
-_DAY = frozenset(
-    ("date", "day", "at", "on", "time", "when", "due", "created", "updated", "checkin", "checkout", "in", "out")
-)
-_BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
-_LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
-_COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
-_DATE_WORDS = _FIRST_DAY | _LAST_DAY | _DAY
-_PERSON = {
-    "firstname": "first_name",
-    "givenname": "first_name",
-    "lastname": "last_name",
-    "familyname": "last_name",
-    "surname": "last_name",
-}
-# Kind of span -> words of a parameter's name that take it.
-_TYPED = {
-    "email": frozenset(("email", "mail")),
-    "url": frozenset(("url", "uri", "link", "href", "website", "homepage")),
-    "uuid": frozenset(("uuid", "guid")),
-    "zip": frozenset(("zip", "zipcode", "postcode", "postal")),
-    "phone": frozenset(("phone", "telephone", "mobile")),
-    "money": frozenset(("amount", "price", "total", "cost")),
-    "latitude": frozenset(("latitude", "lat")),
-    "longitude": frozenset(("longitude", "lng", "lon", "long")),
-}
-_PLAIN_ENUMS = frozenset(
-    re.findall(
-        r"\w+",
-        "all any none true false yes no on off default other name id date time type user item list new get set key "
-        "value read write a the and or for of in to with",
-    )
-)
-_BOUNDS = frozenset(("max", "min", "maximum", "minimum", "budget"))
-_MOST = ("max", "maximum", "under", "below", "most", "within", "less", "cheaper", "than")
-_LEAST = ("min", "minimum", "over", "above", "least", "more")
-_BOUND_WORDS = {"max": _MOST, "maximum": _MOST, "min": _LEAST, "minimum": _LEAST}
-_UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory"}
-_TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 _YEAR = re.compile(r"19\d\d|20\d\d")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
@@ -155,7 +72,7 @@ class Wish:
         for span in self.spans:
             long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
             if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
-                cue = next((word for word in span.before if word not in _CUE_NOISE), "")
+                cue = next((word for word in span.before if word not in CUE_NOISE), "")
                 found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
         return found
 
@@ -172,7 +89,7 @@ class Wish:
         if not self.words or not isinstance(item, dict):
             return False
         texts = (value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str))
-        return any(3 <= len(text) <= 80 and text not in _PLAIN_ENUMS and text in self._lower for text in texts)
+        return any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts)
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -187,7 +104,7 @@ class Wish:
         """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
         if not self._by_kind:
             return None
-        values = self._mentions.get(name.entity) if name.full not in _PERSON else None
+        values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
@@ -213,24 +130,24 @@ class Wish:
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or ("date" in self._by_kind and _takes_day(name, parameter)):
             return self._date(words, parameter)
-        for kind, takers in _TYPED.items():
+        for kind, takers in TYPED.items():
             if words & takers or parameter.format == kind:
                 found = self._by_kind.get(kind)
                 if kind == "money" and found:
                     return _money(found[0].value, parameter)
                 return _first_new(found, given) if found else None
-        if name.full in _PERSON:
-            found = self._by_kind.get(_PERSON[name.full])
+        if name.full in PERSON:
+            found = self._by_kind.get(PERSON[name.full])
             return found[0].value if found else None
         if (year := self._year(name, parameter)) is not None:
             return year
         if parameter.type in ("integer", "number") and (count := self._counted(name)) is not None:
             return count
-        if "string" in (parameter.type, parameter.items) and words & _FREE_TEXT and name.kind != "id":
+        if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or _shapes(parameter):
             return self._loose_id(name, parameter, given)
-        if parameter.type in ("string", "any") and name.full in _TEXT and len(self._by_kind.get("quoted", ())) == 1:
+        if parameter.type in ("string", "any") and name.full in TEXT and len(self._by_kind.get("quoted", ())) == 1:
             return self._by_kind["quoted"][0].value
         return None
 
@@ -244,23 +161,23 @@ class Wish:
         if not self.spans:
             return None
         words = frozenset(name.words)
-        if "date" in self._by_kind and words & (_FIRST_DAY | _LAST_DAY) and _is_date(parameter):
+        if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and _is_date(parameter):
             return self._date(words, parameter, is_needed=False)
         for kind in ("email", "zip", "phone", "latitude", "longitude"):
-            if kind in self._by_kind and words & _TYPED[kind] and len(name.words) == 1:
+            if kind in self._by_kind and words & TYPED[kind] and len(name.words) == 1:
                 return self._by_kind[kind][0].value
         if (year := self._year(name, parameter)) is not None:
             return year
-        if "money" in self._by_kind and words & _TYPED["money"] and (name.words[-1] in self.words or words & _BOUNDS):
+        if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
             return _money(self._by_kind["money"][0].value, parameter)
         if parameter.type in ("integer", "number"):
-            cues = _COUNTS if name.full in _LIMITS else frozenset((name.words[-1],))
-            numbers = [span for span in self._by_kind.get("number", ()) if not _TIMES.intersection(span.after[:1])]
+            cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
+            numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
             return found if found is not None else self._counted(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
-        if words & _FREE_TEXT and name.kind != "id":
+        if words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, sent)
         if parameter.type == "array":
             return None
@@ -288,12 +205,12 @@ class Wish:
         if "number" not in self._by_kind:
             return None
         noun = names.singular(name.words[-1])
-        noun = _UNITS.get(noun, noun)
-        if not all(self.words.intersection(_BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
+        noun = UNITS.get(noun, noun)
+        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
             return None
         for span in self._by_kind.get("number", ()):
             after = names.singular(span.after[0]) if span.after else ""
-            if after and _UNITS.get(after, after) == noun:
+            if after and UNITS.get(after, after) == noun:
                 return span.value
         return None
 
@@ -306,7 +223,7 @@ class Wish:
         for literal in parameter.enum:
             text = str(literal).lower()
             words = names.split(str(literal)) or (text,)
-            if len(text) < 3 or text in _PLAIN_ENUMS or not self.words.issuperset(words):
+            if len(text) < 3 or text in PLAIN_ENUMS or not self.words.issuperset(words):
                 continue
             if " ".join(words) in _spaced(self._lower):
                 found.append((literal, words))
@@ -317,14 +234,14 @@ class Wish:
 
     def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
         found = self._by_kind.get("date", ())
-        if _BIRTH.intersection(words):
+        if BIRTH.intersection(words):
             return min((_as_date(span.value, parameter) for span in found), default=None)
         if len(found) > 1:
             found = [span for span in found if "born" not in span.before]
-        first, last = bool(_FIRST_DAY.intersection(words)), bool(_LAST_DAY.intersection(words))
+        first, last = bool(FIRST_DAY.intersection(words)), bool(LAST_DAY.intersection(words))
         for span in found:
             cue = span.before[:1]
-            if (first and _FIRST_DAY.intersection(cue)) or (last and _LAST_DAY.intersection(cue)):
+            if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
                 return _as_date(span.value, parameter)
         return _as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
 
@@ -402,7 +319,7 @@ def _spaced(lower: str) -> str:
 def _takes_day(name: Name, parameter: Parameter) -> bool:
     """Whether the name alone says that it takes a day: `start_date`, `dropoff_at`; `from` only where more says so."""
     last = name.words[-1]
-    return last in _DATE_WORDS and (len(name.words) > 1 or last in _DAY or _is_date(parameter))
+    return last in DATE_WORDS and (len(name.words) > 1 or last in DAY or _is_date(parameter))
 
 
 def _is_date(parameter: Parameter) -> bool:
@@ -435,7 +352,7 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
             continue
         if span.kind == "number" and len(span.value) < _LONG_NUMBER and _is_counted(span):
             continue
-        cues = [word for word in span.before if word not in _CUE_NOISE]
+        cues = [word for word in span.before if word not in CUE_NOISE]
         joined = bool(previous) and span.before[:1] in (("and",), ("or",))
         if span.before[:1] in (("am",), ("are",)):
             cues = ["user"]  # "I am mei_davis_8935"
@@ -456,7 +373,7 @@ def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
     """Entity -> quoted words beside it: `label "bug"`, `the "bug" label`, `a repository named "x"`."""
     quoted: dict[str, list[str]] = {}
     for span in found:
-        cues = [word for word in span.before if word not in _NAMED and word not in _CUE_NOISE]
+        cues = [word for word in span.before if word not in NAMED and word not in CUE_NOISE]
         for cue in (*cues[:1], *span.after[:1]):
             quoted.setdefault(names.singular(cue), []).append(span.value)
     return quoted

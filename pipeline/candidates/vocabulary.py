@@ -1,0 +1,112 @@
+"""Words by which a wish is read: what parameters are called, and what people say of days, amounts, persons and kinds.
+
+Lower case, plural endings taken off where `wish.py` does so before it looks.
+"""
+
+from __future__ import annotations
+
+import re
+
+FREE_TEXT = frozenset(("q", "query", "search", "keyword", "keywords", "kw", "term", "terms", "phrase", "contains"))
+TEXT = frozenset(("title", "name", "body", "message", "content", "text", "description", "summary", "subject", "note"))
+NAMED = frozenset(("named", "called", "titled", "name", "title", "saying", "says", "message", "text", "subject"))
+CUE_NOISE = frozenset(
+    (
+        "number",
+        "no",
+        "id",
+        "ids",
+        "called",
+        "named",
+        "is",
+        "was",
+        "are",
+        "were",
+        "the",
+        "nr",
+        "code",
+        "key",
+        "with",
+        "of",
+        "a",
+        "an",
+        "my",
+    )
+)
+FIRST_DAY = frozenset(
+    (
+        "since",
+        "from",
+        "after",
+        "start",
+        "starts",
+        "begin",
+        "min",
+        "gte",
+        "gt",
+        "starting",
+        "between",
+        "checkin",
+        "arrival",
+        "pickup",
+        "in",
+    )
+)
+LAST_DAY = frozenset(
+    (
+        "until",
+        "to",
+        "before",
+        "end",
+        "ends",
+        "max",
+        "lte",
+        "lt",
+        "till",
+        "through",
+        "and",
+        "ending",
+        "checkout",
+        "out",
+        "dropoff",
+        "departure",
+    )
+)
+DAY = frozenset(
+    ("date", "day", "at", "on", "time", "when", "due", "created", "updated", "checkin", "checkout", "in", "out")
+)
+BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
+LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
+COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
+DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
+PERSON = {
+    "firstname": "first_name",
+    "givenname": "first_name",
+    "lastname": "last_name",
+    "familyname": "last_name",
+    "surname": "last_name",
+}
+# Kind of span -> words of a parameter's name that take it.
+TYPED = {
+    "email": frozenset(("email", "mail")),
+    "url": frozenset(("url", "uri", "link", "href", "website", "homepage")),
+    "uuid": frozenset(("uuid", "guid")),
+    "zip": frozenset(("zip", "zipcode", "postcode", "postal")),
+    "phone": frozenset(("phone", "telephone", "mobile")),
+    "money": frozenset(("amount", "price", "total", "cost")),
+    "latitude": frozenset(("latitude", "lat")),
+    "longitude": frozenset(("longitude", "lng", "lon", "long")),
+}
+PLAIN_ENUMS = frozenset(
+    re.findall(
+        r"\w+",
+        "all any none true false yes no on off default other name id date time type user item list new get set key "
+        "value read write a the and or for of in to with",
+    )
+)
+BOUNDS = frozenset(("max", "min", "maximum", "minimum", "budget"))
+MOST = ("max", "maximum", "under", "below", "most", "within", "less", "cheaper", "than")
+LEAST = ("min", "minimum", "over", "above", "least", "more")
+BOUND_WORDS = {"max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
+UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory"}
+TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))

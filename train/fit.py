@@ -27,9 +27,9 @@ from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Blend, Spec
 from pipeline.ranking.table import HEADS, Head
 from train import dataset, warm
-from train.heads import Params, fit_logit, fit_trees
+from train.heads import Params, fit_logit, fit_trees, with_prior
 
-TREE_HEADS = ("prompt_history", "history_only")
+TREE_HEADS: tuple[Head, ...] = HEADS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def _loop(config: dict[str, Any]) -> None:
     before = None if start is None else warm.logit_of(start)
     whole = dataset.from_table(_shard("whole"))
     if before is None:
-        logit = fit_logit(whole, params)
+        logit = with_prior(fit_logit(whole, params), config["head"], params.prior / (1.0 - params.share))
     else:
         logit = warm.move_logit(before, whole, dataset.from_table(_shard("anchor")), params)
     del whole

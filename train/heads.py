@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.ranking.prior import HAND_WEIGHTS
 from pipeline.ranking.ranker import Logit, Trees
-from pipeline.ranking.table import FEATURES, NAMES
+from pipeline.ranking.table import FEATURES, NAMES, Head
 from train import dataset
 
 
@@ -32,7 +33,8 @@ class Params:
     l2: float = 10.0
     truncation: int = 10
     monotone: bool = True
-    share: float = 0.5  # of the trees in a blended head
+    share: float = 0.9  # of the trees in a blended head
+    prior: float = 0.4  # of the declared order, in raw score: it steadies both where an API is unlike the others
     anchor: float = 3000.0  # groups that a logit's start counts as where it goes on learning
     logit_rate: float = 0.03
     logit_steps: int = 160
@@ -129,13 +131,14 @@ def fit_logit(groups: dataset.Groups, params: Params) -> Logit:
     target = (groups.y > 0).astype(np.float32)
     owner = np.repeat(np.arange(len(groups)), groups.sizes)
 
+    counts = (groups.weights / groups.weights.sum())[owner].astype(np.float32)
     weights = np.zeros(len(used))
     first, second = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, params.logit_steps + 1):
         raw = z @ weights.astype(np.float32)
         e = np.exp(raw - np.maximum.reduceat(raw, starts)[owner])
         p = e / np.add.reduceat(e, starts)[owner]
-        gradient = (z.T @ (p - target)).astype(np.float64) / len(groups) + params.logit_l2 * weights
+        gradient = (z.T @ ((p - target) * counts)).astype(np.float64) + params.logit_l2 * weights
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
         move = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
@@ -149,4 +152,21 @@ def fit_logit(groups: dataset.Groups, params: Params) -> Logit:
         center=tuple(round(float(center[used[i]]), 6) for i in kept),
         scale=tuple(round(float(spread[used[i]]), 6) for i in kept),
         weights=tuple(round(float(weights[i]), 6) for i in kept),
+    )
+
+
+def with_prior(logit: Logit, head: Head, weight: float) -> Logit:
+    """`logit` plus `weight` times the declared linear order of `head`: a sum of weighted features again."""
+    column = {name: i for i, name in enumerate(logit.features)}
+    weights, more = list(logit.weights), []
+    for name, hand in HAND_WEIGHTS[head].items():
+        if name in column:
+            weights[column[name]] += weight * hand * logit.scale[column[name]]
+        else:
+            more.append((name, weight * hand))
+    return Logit(
+        features=(*logit.features, *(name for name, _ in more)),
+        center=(*logit.center, *(0.0 for _ in more)),
+        scale=(*logit.scale, *(1.0 for _ in more)),
+        weights=tuple(round(w, 6) for w in (*weights, *(w for _, w in more))),
     )

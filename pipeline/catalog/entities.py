@@ -82,6 +82,10 @@ class Entities:
         span = slice(self._column_starts[key], self._column_starts[key + 1])
         return self._column_rows[span], self._column_grades[span]
 
+    def ending_in(self, word: str) -> list[tuple[Key, int]]:
+        """Keys whose last stem is `word`, with their numbers."""
+        return self._by_last.get(word, [])
+
     def of_parameter(self, name: str) -> int | None:
         """The key an argument of this name gives a value for, where it is one of this catalog."""
         found = identifier(name[:100], in_path=True)

@@ -31,18 +31,21 @@ class Goals:
     parent: np.ndarray
 
 
-def find_goals(relations: Relations, session: Session, wish: Wish) -> Goals:
-    """Producers for the prompt's goals, producers for those, and the operations whose paths lead to a goal."""
+def find_goals(relations: Relations, session: Session, wish: Wish, state: np.ndarray) -> Goals:
+    """Producers for the prompt's goals, producers for those, and the operations whose paths lead to a goal.
+
+    `state` is float32 [n_keys]: how surely session or prompt give a value of each entity.
+    """
     weight = ((wish.match + wish.residue) / 2) ** 3
     called = session.history[session.history >= 0]
     weight[called] *= _CALLED
     weight = _share(weight)
     goals = _best(weight, _GOALS)
 
-    ready, _ = relations.ready(session.state)
+    ready, _ = relations.ready(state)
     able = (_NOT_READY + (1 - _NOT_READY) * ready) * np.where(relations.verb == 0, 1.0, _WRITE).astype(np.float32)
-    producer = _produce(relations, session, goals, weight) * able
-    producer_2 = _produce(relations, session, _best(producer, _PRODUCERS), _share(producer)) * able
+    producer = _produce(relations, state, goals, weight) * able
+    producer_2 = _produce(relations, state, _best(producer, _PRODUCERS), _share(producer)) * able
 
     reach = np.zeros(relations.nodes + 1, dtype=np.float32)  # the last one is for paths without segments
     for goal in goals.tolist():
@@ -52,12 +55,12 @@ def find_goals(relations: Relations, session: Session, wish: Wish) -> Goals:
     return Goals(producer.astype(np.float32), producer_2.astype(np.float32), parent)
 
 
-def _produce(relations: Relations, session: Session, goals: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _produce(relations: Relations, state: np.ndarray, goals: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Best over goals of weight x the share of the goal's unmet needs that each operation supplies."""
     e = relations.entities
     best = np.zeros(relations.size, dtype=np.float32)
     for goal in goals.tolist():
-        unmet = [key for key in e.needs(goal).tolist() if session.state[key] < _HAD]
+        unmet = [key for key in e.needs(goal).tolist() if state[key] < _HAD]
         if not unmet:
             continue
         share = float(weight[goal]) / len(unmet)

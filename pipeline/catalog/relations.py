@@ -153,6 +153,13 @@ class Relations:
         total = np.bincount(e.need_rows, weights=state[e.need_keys] >= 1.0, minlength=self.size)
         return (total / np.maximum(e.need_counts, 1)).astype(np.float32)
 
+    def taking(self, state: np.ndarray) -> np.ndarray:
+        """Share of the keys with a value in `state` that each operation needs (0 where there is no such key)."""
+        e = self.entities
+        held = state >= 0.3
+        total = np.bincount(e.need_rows, weights=held[e.need_keys], minlength=self.size)
+        return (total / max(int(held.sum()), 1)).astype(np.float32)
+
     def fresh(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The best grade at which each operation supplies a key the session lacks, and one it has."""
         e = self.entities

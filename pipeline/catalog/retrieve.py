@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.catalog import session as sessions
 from pipeline.catalog.goals import Goals, find_goals
+from pipeline.catalog.mentions import Told, mentions, told
 from pipeline.catalog.relations import PAIR, PAIRS, Relations
 from pipeline.catalog.session import Session
 from pipeline.catalog.wish import Wish, products, read_wish
@@ -36,6 +37,9 @@ _NEIGHBOUR = {
 }  # fmt: skip
 _NEIGHBOUR_WEIGHTS = np.array([_NEIGHBOUR.get(name, 0.0) for name in PAIRS], dtype=np.float32)
 _LIKE_NAMED = 0.5
+_LIKE_MEANT = 1.5  # centred cosine of the cards
+# Of operations alike near: those much of the API lies below, reads, and those that could be called now.
+_HUB, _READ, _UNBOUND = 0.6, 0.3, -0.1
 
 
 class Compiled(Protocol):
@@ -71,6 +75,12 @@ class Evidence:
     named: np.ndarray | None  # [n] it is about the kind of thing that the prompt names
     verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
     typed: np.ndarray | None  # [4] is there a value of each kind (entities.TYPED) in the prompt
+    told_ready: np.ndarray | None  # [n] how surely session or prompt have what it needs; 1 if it needs nothing
+    told_unmet: np.ndarray | None  # [n] needs that neither has, less the prompt's loose identifiers
+    told_used: np.ndarray | None  # [n] share of the entities identified by the prompt that it needs
+    goal_called: float  # the best match among the recent calls
+    last_match: float  # the match of the last call
+    values_left: float  # share of the prompt's values that no call carries
     flags: np.ndarray | None  # [3] the prompt has a proper noun or a quote; an identifier; asks for many
 
     # Its meaning, None without vectors of both.
@@ -130,25 +140,36 @@ def gather(
     session = sessions.read(relations, words, query.calls, matches)
     vectors = compiled.vectors
     wish = read_wish(query.prompt, words, session, vectors, prompt_vector) if query.prompt.strip() else None
-    goals = find_goals(relations, session, wish) if wish else None
-    near = _neighbours(relations, words, session)
+    given = told(query.prompt, relations.entities) if wish else None
+    goals = None
+    if wish is not None and given is not None:
+        goals = find_goals(relations, session, wish, np.maximum(session.state, given.state))
+    near = _neighbours(relations, words, vectors, session)
 
     chosen, sources = _union(compiled, wish, goals, near, session, habit, limits)
-    return _evidence(relations, words, vectors, session, wish, goals, chosen, sources)
+    return _evidence(relations, words, vectors, session, wish, given, goals, chosen, sources, _values_left(query))
 
 
-def _neighbours(relations: Relations, words: Words, session: Session) -> np.ndarray | None:
+def _neighbours(relations: Relations, words: Words, vectors: np.ndarray | None, session: Session) -> np.ndarray | None:
     """How near each operation is to the last calls; float32 [n_operations], None without any."""
     best: np.ndarray | None = None
-    for operation, age in zip(session.recent.tolist(), session.ages.tolist(), strict=True):
-        if age >= _NEIGHBOURS_OF and best is not None:
-            break
-        near = np.einsum("p,pn->n", _NEIGHBOUR_WEIGHTS, relations.row(operation)) + _LIKE_NAMED * words.similar(
-            operation
-        )
+    last = [
+        (operation, age)
+        for operation, age in zip(session.recent.tolist(), session.ages.tolist(), strict=True)
+        if age < _NEIGHBOURS_OF
+    ] or [(h, a) for h, a in zip(session.recent[:1].tolist(), session.ages[:1].tolist(), strict=True)]
+    if not last:
+        return None
+    alike = None if vectors is None else _centred(vectors, [operation for operation, _ in last], None)
+    for place, (operation, age) in enumerate(last):
+        near = np.einsum("p,pn->n", _NEIGHBOUR_WEIGHTS, relations.row(operation))
+        near += _LIKE_NAMED * words.similar(operation)
+        if alike is not None:
+            near += _LIKE_MEANT * alike[place]
         near *= _DECAY**age
         best = near if best is None else np.maximum(best, near)
-    return best
+    assert best is not None
+    return best + _HUB * relations.hub + _READ * (relations.verb == 0) + _UNBOUND * relations.ready(session.state)[1]
 
 
 def _union(
@@ -221,9 +242,11 @@ def _evidence(
     vectors: np.ndarray | None,
     session: Session,
     wish: Wish | None,
+    given: Told | None,
     goals: Goals | None,
     chosen: np.ndarray,
     sources: tuple[tuple[str, ...], ...],
+    values_left: float,
 ) -> Evidence:
     recent = session.recent.tolist()
     pairs = like_named = recent_cosine = overlap_rank = None
@@ -241,8 +264,15 @@ def _evidence(
     ready_before, _ = relations.ready(session.state_before)
     newly = ready[chosen] > ready_before[chosen] + 0.2
     known = {}
-    if wish is not None:
+    if wish is not None and given is not None:
+        told_ready, told_unbound = relations.ready(np.maximum(session.state, given.state))
         known = {
+            "told_ready": told_ready[chosen],
+            "told_unmet": np.maximum(told_unbound - given.loose, 0.0)[chosen],
+            "told_used": relations.taking(given.state)[chosen],
+            "goal_called": float(wish.match[session.recent].max(initial=0.0)),
+            "last_match": float(wish.match[session.recent[0]]) if recent else 0.0,
+            "values_left": values_left,
             "words": wish.words[:6, chosen],
             "cover": wish.words[6:, chosen],
             "match": wish.match[chosen],
@@ -296,7 +326,18 @@ def _evidence(
 _NO_WISH = {
     "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None, "named": None,
     "verbs": None, "typed": None, "flags": None, "cosine": None, "cosine_range": (0.0, 1.0), "residual_cosine": None,
+    "told_ready": None, "told_unmet": None, "told_used": None, "goal_called": 0.0, "last_match": 0.0,
+    "values_left": 0.0,
 }  # fmt: skip
+
+
+def _values_left(query: Query) -> float:
+    """Share of the values named in the prompt that no call carries yet."""
+    values = {m.value for m in mentions(query.prompt)} if query.prompt else set()
+    if not values or not query.calls:
+        return float(bool(values))
+    carried = "\0".join(f"{call.path}\0{call.params}" for call in query.calls[-20:])
+    return sum(value not in carried for value in values) / len(values)
 
 
 def _gap(match: np.ndarray) -> np.ndarray:
@@ -311,12 +352,15 @@ def _gap(match: np.ndarray) -> np.ndarray:
     return gap
 
 
-def _centred(vectors: np.ndarray, recent: list[int], chosen: np.ndarray) -> np.ndarray:
-    """Cosines of recent operations and candidates after the catalog's common direction is taken out; [h, n]."""
+def _centred(vectors: np.ndarray, recent: list[int], chosen: np.ndarray | None) -> np.ndarray:
+    """Cosines of recent operations and candidates (None: all) after the catalog's common direction is taken out.
+
+    Float32 [h, n]. The vectors have unit length, so one pass over them gives the dot products and the lengths.
+    """
     step = max(1, len(vectors) // 256)
     mean = vectors[::step].mean(axis=0, dtype=np.float32)
-    ours = vectors[chosen].astype(np.float32) - mean
     theirs = vectors[recent].astype(np.float32) - mean
-    ours /= np.maximum(np.linalg.norm(ours, axis=1, keepdims=True), 1e-6)
     theirs /= np.maximum(np.linalg.norm(theirs, axis=1, keepdims=True), 1e-6)
-    return products(theirs, ours)
+    dots = products(np.vstack([theirs, mean[None]]), vectors if chosen is None else vectors[chosen])
+    lengths = np.sqrt(np.maximum(1.0 - 2.0 * dots[-1] + float(mean @ mean), 1e-6))
+    return ((dots[:-1] - (theirs @ mean)[:, None]) / lengths).astype(np.float32)

@@ -34,6 +34,7 @@ _N_GROUND = len(GROUND_NAMES)
 _WRITES = np.array([False, True, True, True, True])
 _DECAY = 0.8  # of what an older call says, per call
 _DECAYED_ROWS = np.array([PAIRS.index(name) for name in DECAYED])
+_DAMPING = 11.0  # of ranks when two orders are joined, as in the union of the sources
 _OVERLAP_SCALE = 0.125  # overlap counts segments; a path of eight is long
 
 
@@ -63,13 +64,19 @@ def ground_block(evidence: Any) -> np.ndarray:
 
 
 def prior_order(block: np.ndarray, head: Head) -> np.ndarray:
-    """The rows of a block, best first by the hand-set order; int [n_candidates].
+    """The rows of a block in the shortlist's order, best first for who cuts at its end; int [n_candidates].
 
-    What is cut to size (options of the generator, argument schemas) is cut at the end of this order.
+    Without a prompt the order stays: the answer is among the first 30 more often than in the hand-set order (GitHub .60
+    against .50). With one, both orders together by reciprocal rank (TMDB's first calls .98; .88 and 1.0 alone).
     """
+    places = np.arange(len(block))
+    if head == "history_only":
+        return places
     matrix = np.full((len(block), len(FEATURES)), np.nan, dtype=np.float32)
     matrix[:, :_N_GROUND] = block
-    return np.argsort(-hand_score(matrix, head), kind="stable")
+    hand = np.empty_like(places)
+    hand[np.argsort(-hand_score(matrix, head), kind="stable")] = places
+    return np.argsort(-(1.0 / (_DAMPING + places) + 1.0 / (_DAMPING + hand)), kind="stable")
 
 
 def compute(grounded: GroundedQuery, query: Query, proposal: Proposal | None) -> np.ndarray:
@@ -140,6 +147,10 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
     columns["free_text"] = e.free * ((0.3 if e.searched else 1.0) if named else 0.0)
     columns["named_kind"] = e.named * (e.free > 0) * (0.3 if e.searched else 1.0)
     columns["typed_fields"] = (2.0 * e.typed - 1.0) @ e.demands
+    columns["told_ready"] = e.told_ready
+    columns["told_unmet"] = np.minimum(e.told_unmet, 4) / 4.0
+    columns["told_used"] = e.told_used
+    columns["told_goal"] = e.match * e.told_ready * np.where(e.told_unmet > 0, 0.5, 1.0)
     columns["identifier_unready"] = np.where(e.needs > 0, 1.0 - e.ready, 0.0) if identified else 0.0
 
 
@@ -161,6 +172,10 @@ def _history_columns(columns: _Columns, e: Any) -> None:
         likeness = e.recent_cosine
     if e.match is not None:
         columns["novel"] = e.match - 0.5 * likeness.max(axis=0)
+        columns["goal_called"] = e.goal_called
+        columns["last_match"] = e.last_match
+        again = np.isin(e.candidates, e.history) | (e.free > 0)
+        columns["values_left"] = np.where(again, e.values_left, 0.0)
     classes = np.array([e.history_class[np.flatnonzero(e.history == h)[0]] for h in e.recent.tolist()])
     usual = LIFECYCLE[classes][:, e.kind] * pairs[:, PAIRS.index("same_resource")]
     columns["last_lifecycle"] = usual[0]

@@ -85,6 +85,14 @@ FEATURES: tuple[Feature, ...] = (
     Feature("named_kind", "it takes a search text, about the kind of thing the prompt names", "typed", 1, "prompt"),
     Feature("typed_fields", "required mail, zip, name, date: in the prompt less not in it", "typed", 1, "prompt"),
     Feature("identifier_unready", "the prompt holds an identifier and it lacks one", "typed", 0, "prompt"),
+    Feature("told_ready", "how surely session or prompt give its needs; 1 if it needs nothing", "told", 1, "prompt"),
+    Feature("told_unmet", "needs that neither gives, less the prompt's loose identifiers", "told", -1, "prompt"),
+    Feature("told_used", "share of the entities the prompt identifies that it needs", "told", 1, "prompt"),
+    Feature("told_goal", "match, as far as session and prompt give what it needs", "told", 1, "prompt"),
+    Feature("goal_called", "the best match among the recent calls", "told", 0, "history+prompt"),
+    Feature("last_match", "the match of the last call", "told", 0, "history+prompt"),
+    Feature("values_left", "share of the prompt's values no call carries, if it was called or takes text", "told", 0,
+            "history+prompt"),
     *(
         Feature(f"last_{name}", f"against the last call: {meaning}", "last", 0 if name in _FREE else 1, "history")
         for name, meaning in _PAIR_MEANINGS.items()

@@ -9,7 +9,8 @@ from pipeline import settings
 from pipeline.local import LocalStages
 from pipeline.predict import predict
 from pipeline.ranking.table import COLUMN, NAMES
-from pipeline.reasons import SAYINGS, Reasons, View, say
+from pipeline.reasons import Reasons, View
+from pipeline.sayings import SAYINGS, say
 from pipeline.types import Call, Candidate, GroundedQuery, Query, Source
 
 SETTINGS = settings.load()
@@ -53,7 +54,7 @@ BARE = Candidate(operation="GET /v1/things", summary="Things")
 GENEROUS = [
     dict.fromkeys(NAMES, 1.0)
     | {"unbound": 0.0, "verb_contradicts": 0.0, "is_last": 0.0, "identifier_unready": 0.0}
-    | {"unused_write": 0.0, "deprecated": 0.0},
+    | {"unused_write": 0.0, "deprecated": 0.0, "told_unmet": 0.0},
     dict.fromkeys(NAMES, 0.0),
     dict.fromkeys(NAMES, 1.0),
 ]

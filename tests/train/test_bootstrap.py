@@ -83,7 +83,9 @@ def test_a_large_training_group_keeps_the_answer_hard_ones_and_random_ones(work:
 
 def test_groups_are_written_whole_and_the_same_by_any_number_of_processes(work: Path, tmp_path: Path) -> None:
     counts = [
-        bootstrap.bootstrap(work / "corpus", work / "vectors", tmp_path / str(n), SETTINGS.shortlist, 7, workers=n)
+        bootstrap.bootstrap(
+            {work / "corpus": 1.0}, work / "vectors", tmp_path / str(n), SETTINGS.shortlist, 7, workers=n
+        )
         for n in (1, 2)
     ]
     assert counts[0] == counts[1] > 100

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.ranking.ranker import Ranker
-from train import corpus, default_model
+from pipeline.ranking.ranker import Ranker, packaged_path
+from tests.conftest import EVAL
+from train import corpus, dataset, default_model
 
 FAMILIES = corpus.EVALUATION_FAMILIES.pattern
 
@@ -24,4 +26,26 @@ def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path,
     assert ranker.version in card
     assert FAMILIES in card
     assert "12 OpenAPI documents of 12 providers" in card
-    assert {p.name for p in out.iterdir()} == {"ranker.json", "ranker.md"}
+    assert {p.name for p in out.iterdir()} == {"ranker.json", "ranker.md", "specs.txt", "anchor.parquet"}
+
+
+def test_the_packaged_ranker_saw_no_spec_of_the_evaluation_and_over_a_thousand_others() -> None:
+    rows = [line.split("\t") for line in packaged_path().with_name("specs.txt").read_text().splitlines()]
+    assert {split for split, _ in rows} == set(dataset.SPLITS)
+    assert not [name for _, name in rows if corpus.EVALUATION_FAMILIES.search(name)]
+    assert len({name for _, name in rows if not name.startswith("specs/")}) >= 1000
+
+
+def test_written_sessions_are_on_no_spec_of_the_evaluation() -> None:
+    folder = Path(default_model.__file__).with_name("sessions")
+    names = {json.loads(line)["spec"] for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()}
+    assert len(names) > 150
+    assert not [name for name in names if corpus.EVALUATION_FAMILIES.search(name)]
+
+
+@pytest.mark.skipif(not EVAL.is_dir(), reason="needs the evaluation folder")
+def test_no_invented_spec_shares_its_paths_with_one_of_the_evaluation() -> None:
+    barred = {s for file in (EVAL / "specs").glob("*.json") for s in corpus.shapes_of(json.loads(file.read_bytes()))}
+    for file in Path(default_model.__file__).with_name("sessions").glob("specs/*.json"):
+        shapes = set(corpus.shapes_of(json.loads(file.read_bytes())))
+        assert len(shapes & barred) <= 0.3 * len(shapes), file.name

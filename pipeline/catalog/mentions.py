@@ -1,0 +1,119 @@
+"""Values that a prompt names, and which entities of a catalog they identify.
+
+"Refund charge ch_123 of customer 456" names a charge and a customer: what needs those can be called at once.
+A value is recognised by its shape and attached to the entity whose word stands beside it; one without such
+a word is loose and may be whatever is still needed. Read by `retrieve.py` and `goals.py`; arguments are
+filled elsewhere, with stricter rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+
+from pipeline.catalog.entities import Entities
+from pipeline.catalog.stem import split_words, stem, stems
+
+_PROMPT_MAX = 2048  # characters that are read
+_MENTIONS_MAX = 24
+_BEFORE, _AFTER = 36, 16  # characters around a value that say of what kind it is
+_WORDS_BEFORE = 6
+_SURE, _HALF = 0.95, 0.6  # all words of the entity's name stand there; only the last one does
+_LOOSE_CODE = 0.5  # a word in capitals may be a code (EUR, FRA) or an abbreviation
+_AND = frozenset({"and", "or", "to"})
+_LABELS = frozenset({"id", "number", "no", "key", "code", "ref", "refer", "name", "slug", "uuid"})
+
+# Every repeat is bounded: a prompt may be written to make a search slow.
+_DATE = re.compile(
+    r"\b\d{4}-\d\d-\d\d(?:T[\d:.]{5,15}Z?)?|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{1,2}:\d\d\b"
+    r"|\b\d{1,2}(?:st|nd|rd|th)\b|[$€£]\s?\d[\d.,]{0,12}|\b\d[\d,]{0,9}\.\d+\b|\b\d+ ?%"
+)
+_VALUE = re.compile(
+    r"(?P<url>https?://[^\s\"'<>]{3,300})"
+    r"|(?P<mail>[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,32}){1,4})"
+    r"|(?P<code>#?(?<![\w.])(?=[\w:.-]{0,60}\d)(?=[\w:.-]{0,60}[A-Za-z_:-])\w[\w:-]{1,60}(?:\.\w{2,20}){0,2}\w)"
+    r"|(?P<pair>(?<![\w/.])[A-Za-z][\w.-]{1,40}/[A-Za-z][\w.-]{1,40}(?![\w/]))"
+    r"|(?P<number>#?\b\d{1,18}\b)"
+    r"|(?P<capitals>\b[A-Z]{3,5}\b)"
+    r"|[\"“«`](?P<quoted>[^\"”»`\n]{1,80})[\"”»`]"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mention:
+    """A value as the prompt writes it, its shape, and the words beside it as stems."""
+
+    value: str
+    shape: str  # url | mail | code | pair | number | capitals | quoted
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Told:
+    """What a prompt gives of a catalog's entities."""
+
+    state: np.ndarray  # [n_keys] float32: how surely the prompt gives a value of each key
+    loose: float  # values that look like identifiers and are attached to no key
+
+
+@functools.lru_cache(maxsize=1024)
+def mentions(prompt: str) -> tuple[Mention, ...]:
+    """The values of a prompt in their order."""
+    text = _DATE.sub(lambda m: " " * len(m[0]), prompt[:_PROMPT_MAX])
+    found: list[Mention] = []
+    last_end = 0
+    for match in _VALUE.finditer(text):
+        start, end = match.span()
+        shape = str(match.lastgroup)
+        before = re.split(r"[.;!?]\s", text[max(last_end, start - _BEFORE) : start])[-1]
+        after = re.split(r"[.,;!?]", text[end : end + _AFTER])[0]
+        words = [stem(word) for word in split_words(before)][-_WORDS_BEFORE:]
+        found.append(Mention(match[shape].lstrip("#").rstrip(".:-"), shape, tuple(words), stems(after)[:1]))
+        last_end = end
+        if len(found) >= _MENTIONS_MAX:
+            break
+    return tuple(found)
+
+
+def told(prompt: str, entities: Entities) -> Told:
+    """Which entities of the catalog the prompt identifies."""
+    state = np.zeros(entities.size, dtype=np.float32)
+    loose, attached = 0.0, False
+    for mention in mentions(prompt):
+        sure = mention.shape in ("code", "mail", "url", "pair")
+        if attached and set(mention.before) <= _AND and mention.shape != "mail":
+            continue  # "orders 17 and 18"
+        attached = _attach(state, entities, mention, near=not sure)
+        if attached:
+            continue
+        if mention.shape == "code" or (mention.shape == "number" and len(mention.value) >= 5):
+            loose += 1.0
+        elif mention.shape == "pair":
+            loose += 2.0
+        elif mention.shape in ("capitals", "quoted"):
+            loose += _LOOSE_CODE
+    return Told(state, min(loose, 6.0))
+
+
+def _attach(state: np.ndarray, entities: Entities, mention: Mention, near: bool) -> bool:
+    """Raises the keys that the words beside the value speak of; whether there was one.
+
+    A bare number counts only right behind such a word ("order 12", "order number 12"): "2 adults" identifies nothing.
+    """
+    words = [w for w in mention.before if w not in _LABELS]
+    if mention.shape == "mail":
+        words.append("email")
+    if near:
+        words = words[-1:]
+    for place in range(len(words) - 1, -1, -1):
+        keys = entities.ending_in(words[place])
+        for key, number in keys:
+            whole = set(key) <= {*words[: place + 1], *mention.after}
+            state[number] = max(state[number], _SURE if whole else _HALF)
+        if keys:
+            return True
+    return False

@@ -1,0 +1,62 @@
+"""What a prompt identifies: values by their shape, attached to the entity whose word stands beside them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.catalog.entities import Entities
+from pipeline.catalog.mentions import mentions, told
+from pipeline.types import Catalog, Operation, Parameter
+
+
+def operation(method: str, path: str, *names: str) -> Operation:
+    inside = tuple(Parameter(name=n, location="path", required=True, type="string") for n in names)
+    return Operation(method=method, path=path, operation_id="", summary="", verb="read", parameters=inside)
+
+
+@pytest.fixture(scope="module")
+def entities() -> Entities:
+    operations = (
+        operation("GET", "/charges/{charge_id}", "charge_id"),
+        operation("GET", "/customers/{customer_id}", "customer_id"),
+        operation("GET", "/orders/{order_id}", "order_id"),
+    )
+    return Entities(Catalog(digest="sha256:0", title="", version="", operations=operations))
+
+
+def known(entities: Entities, prompt: str) -> set[str]:
+    state = told(prompt, entities).state
+    return {" ".join(key) for key, number in entities.ids.items() if state[number] > 0}
+
+
+def test_a_value_belongs_to_the_entity_named_beside_it(entities: Entities) -> None:
+    assert known(entities, "refund charge ch_123 of customer 456") == {"charg", "custom"}
+    assert known(entities, "where is order number 17?") == {"order"}
+
+
+def test_a_bare_number_identifies_only_right_behind_the_entity(entities: Entities) -> None:
+    assert known(entities, "2 adults for the order") == set()
+    assert known(entities, "the customer wants 50 dollars back") == set()
+
+
+def test_the_second_of_two_values_belongs_where_the_first_does(entities: Entities) -> None:
+    told_ = told("compare orders A-17 and A-18", entities)
+    assert told_.loose == 0.0
+    assert told_.state.max() > 0.9
+
+
+def test_a_value_without_such_a_word_is_loose(entities: Entities) -> None:
+    assert told("what became of 17-10553-20871?", entities).loose == 1.0
+    assert told("what became of it?", entities).loose == 0.0
+
+
+@pytest.mark.parametrize("text", ["on 2024-05-01 at 10:30", "for $12.50", "the 3rd time", "20 % off"])
+def test_dates_times_and_amounts_identify_nothing(entities: Entities, text: str) -> None:
+    assert told(f"cancel it {text}", entities).loose == 0.0
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read(text: str) -> None:
+    assert all(m.value for m in mentions(text) if m.shape != "quoted")

@@ -1,0 +1,263 @@
+"""Promotions under load: two replicas of Ranker, constant requests, and rankers that come, go back and are spoilt."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from pipeline import settings
+from pipeline.ranking.calibrate import Calibration
+from pipeline.ranking.ranker import Artifact, dump, packaged_path
+from pipeline.ranking.table import FINGERPRINT, HEADS
+from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.mirror import identity
+from pipeline.stores.registry import Registry
+from serve.cli import app
+from tests.e2e.conftest import Service, free_port
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+PROMOTIONS = 20
+CLIENTS = 4
+PACE_S = 0.04  # between two requests of a client: a constant load below what two cores can do
+BODY = {"events": [{"endpoint": "GET /v1/charges/ch_123"}], "prompt": "refund the duplicate charge", "k": 3}
+
+
+def full_size(version: str, temperature: float) -> str:
+    """The packaged ranker under another name, with confidences of its own: as large and as slow to load."""
+    saved = msgspec.json.decode(packaged_path().read_bytes(), type=Artifact)
+
+    def matrix(head: str) -> np.ndarray:
+        rows = saved.golden[head].matrix
+        return np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=np.float32)
+
+    calibration = {head: Calibration(temperature, (0.0, 1.0), (0.0, 1.0), 0.0) for head in HEADS}
+    samples = {head: matrix(head) for head in HEADS}
+    return dump(version=version, created="", data="", heads=saved.heads, calibration=calibration, samples=samples)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("models")
+    made = Service(folder, {"ray": {"dashboard_port": free_port()}, "ranker": {"replicas": {"min": 2, "max": 2}}})
+    made.var = folder / "var"
+    try:
+        made.start()
+        until = time.monotonic() + 120
+        while made.client.get("/health").json()["components"]["models"]["status"] != "ok":
+            assert time.monotonic() < until, made.log.read_text()[-2000:]
+            time.sleep(0.2)
+        yield made
+    finally:
+        left = made.stop()
+    assert not left
+
+
+@pytest.fixture(scope="module")
+def registry(running: Service) -> Registry:
+    base = settings.load("local")
+    return Registry(settings.under(base, running.var).registry)
+
+
+@pytest.fixture(scope="module")
+def versions(registry: Registry) -> tuple[str, str]:
+    made = (registry.register(full_size("one", 1.0)), registry.register(full_size("two", 3.0)))
+    return made[0].version, made[1].version
+
+
+class Load:
+    """Constant requests from some clients; keeps when each was answered, how fast, by which version, and what."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._stopped = threading.Event()
+        self.answers: list[tuple[float, float, str, float]] = []  # began, seconds, version, best confidence
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        import httpx2
+
+        with httpx2.Client(base_url=self._service.url, timeout=30, trust_env=False) as client:
+            while not self._stopped.is_set():
+                began = time.monotonic()
+                try:
+                    answer = client.post("/predict", json=BODY)
+                    if answer.status_code != 200:
+                        self.failures.append(answer.text)
+                        continue
+                    told = answer.json()
+                    version, best = told["metadata"]["model_version"], told["predictions"][0]["confidence"]
+                    self.answers.append((began, time.monotonic() - began, version, best))
+                except httpx2.HTTPError as error:
+                    self.failures.append(repr(error))
+                self._stopped.wait(max(0.0, PACE_S - (time.monotonic() - began)))
+
+    def settle(self, version: str, since: float) -> float:
+        """Seconds after `since` at which the last answer of another version was asked for, once none comes any more."""
+        while time.monotonic() - since < 60:
+            late = [began for began, _, v, _ in self.answers if began > since and v != version]
+            last = max(late, default=since)
+            newer = [began for began, _, v, _ in self.answers if began > last and v == version]
+            if len(newer) >= 40 and max(newer) - last > 1.0:  # both replicas have answered many times
+                return last - since
+            time.sleep(0.05)
+        pytest.fail(f"version {version} does not serve alone 60 s after its promotion")
+
+    def p99_ms(self, since: float, until: float) -> float:
+        return float(np.percentile([s for began, s, _, _ in self.answers if since <= began < until], 99)) * 1000
+
+
+def wait_for(service: Service, version: str) -> None:
+    with Load(service) as load:
+        load.settle(version, time.monotonic())
+
+
+def counted(service: Service, reason: str) -> bool:
+    """A replica has counted a refused ranker."""
+    lines = service.client.get("/metrics").text.splitlines()
+    return any(line.startswith("ray_opensesame_ranker_refused") and f'reason="{reason}"' in line for line in lines)
+
+
+def test_promotions_under_load_fail_nobody_and_reach_every_replica(
+    running: Service, versions: tuple[str, str], record_property: Any
+) -> None:
+    taken, rolled = [], 0.0
+    with Load(running) as load:
+        time.sleep(3)  # warm
+        quiet_from = time.monotonic()
+        time.sleep(20)
+        quiet_to = time.monotonic()
+        for i in range(PROMOTIONS):
+            version = versions[i % 2]
+            moved = time.monotonic()
+            answer = running.client.post(f"/models/{version}/promote", json={})
+            assert answer.json()["champion"] == version, answer.text
+            taken.append(load.settle(version, moved))
+        busy_to = time.monotonic()
+        moved = time.monotonic()
+        assert running.client.post("/models/rollback", json={}).json()["champion"] == versions[0]
+        rolled = load.settle(versions[0], moved)
+    assert load.failures == []
+    seen = [a for a in load.answers if a[0] > quiet_to + max(taken)]
+    assert {a[2] for a in seen} == set(versions)
+    confidences = {v: {a[3] for a in seen if a[2] == v} for v in versions}
+    assert all(len(values) == 1 for values in confidences.values()), confidences  # nobody met half of one
+    assert confidences[versions[0]] != confidences[versions[1]]
+    quiet, busy = load.p99_ms(quiet_from, quiet_to), load.p99_ms(quiet_to, busy_to)
+    figures = {
+        "requests": len(load.answers),
+        "p99 without, ms": round(quiet, 1),
+        "p99 with promotions, ms": round(busy, 1),
+        "ratio": round(busy / quiet, 2),
+        "last old answer after a promotion, s": [round(t, 2) for t in taken],
+        "longest, s": round(max(taken), 2),
+        "after the rollback, s": round(rolled, 2),
+    }
+    record_property("figures", figures)
+    print(json.dumps(figures))
+
+
+def test_a_killed_replica_comes_back_with_the_champion(running: Service, versions: tuple[str, str]) -> None:
+    running.client.post(f"/models/{versions[1]}/promote", json={})
+    wait_for(running, versions[1])
+    replica = running.replica("Ranker")
+    os.kill(replica.pid, signal.SIGKILL)
+    psutil.wait_procs([replica], timeout=10)
+    with Load(running) as load:
+        time.sleep(8)
+        load.settle(versions[1], time.monotonic())
+    assert {a[2] for a in load.answers} == {versions[1]}
+
+
+def test_a_spoilt_champion_in_the_mirror_is_refused_and_the_old_one_goes_on(
+    running: Service, versions: tuple[str, str]
+) -> None:
+    running.client.post(f"/models/{versions[0]}/promote", json={})
+    wait_for(running, versions[0])
+    embedded = EmbeddedRedis(running.var)  # adopts the service's
+    with redis.Redis.from_url(embedded.start()) as client:
+        good = client.hgetall("model:champion")
+        text = good[b"text"].decode()
+        try:
+            for reason, spoilt, changes in (
+                ("hash", text[:-1000], {"sha256": good[b"sha256"]}),
+                ("artefact", "\x00" * 5000, {}),
+                ("fingerprint", text, {"fingerprint": "0" * 16}),
+            ):
+                who = identity(f"bad-{reason}", FINGERPRINT, spoilt)
+                fields = {"version": who.version, "sha256": who.sha256, "fingerprint": FINGERPRINT, "text": spoilt}
+                client.hset("model:champion", mapping={**fields, **changes})
+                until = time.monotonic() + 60
+                while not counted(running, reason):
+                    assert time.monotonic() < until, reason
+                    time.sleep(0.5)
+                metadata = [running.predict(**BODY).json()["metadata"] for _ in range(20)]
+                assert {told["model_version"] for told in metadata} == {versions[0]}
+                assert ["registry"] in [told["degraded"] for told in metadata]
+        finally:
+            client.hset("model:champion", mapping=good)
+    embedded.stop()
+    until = time.monotonic() + 30
+    clean = 0
+    while clean < 20:
+        clean = clean + 1 if running.predict(**BODY).json()["metadata"]["degraded"] == [] else 0
+        assert time.monotonic() < until
+
+
+def test_an_alias_moved_beside_the_service_is_served(running: Service, versions: tuple[str, str]) -> None:
+    config = ["--var", str(running.var)]
+    done = CliRunner().invoke(app, ["models", "promote", versions[1], *config])
+    assert done.exit_code == 0, done.output
+    wait_for(running, versions[1])
+    done = CliRunner().invoke(app, ["models", "rollback", "--url", running.url])
+    assert done.exit_code == 0, done.output
+    wait_for(running, versions[0])
+
+
+def test_a_training_is_a_ray_job_that_can_be_followed(running: Service) -> None:
+    first = running.client.post("/train", json={})
+    assert first.status_code == 202, first.text
+    job_id = first.json()["job_id"]
+    assert running.client.post("/train", json={}).json()["job_id"] == job_id  # one at a time
+    until = time.monotonic() + 180
+    while (job := running.client.get(f"/train/{job_id}").json())["status"] in ("pending", "running"):
+        assert time.monotonic() < until, job
+        time.sleep(0.5)
+    assert job["status"] == "succeeded", job
+    assert running.client.get("/train/none").status_code == 404
+
+
+def test_a_service_without_its_models_goes_on_and_says_so(running: Service, versions: tuple[str, str]) -> None:
+    replica = running.replica("Models")
+    with Load(running) as load:
+        os.kill(replica.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            replica.wait(10)
+        time.sleep(3)
+    assert load.failures == []
+    assert {a[2] for a in load.answers} == {versions[0]}
+    assert running.client.get("/ready").status_code == 200

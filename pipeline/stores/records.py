@@ -7,7 +7,9 @@
     adapted                                what was learnt online made of the scores; empty when nothing was
     shown                                  how many were shown: row i < shown stood at rank i + 1
     features, columns, fingerprint         float16 [rows, columns] in C order; 0 columns when dropped; of which table
-    model_version, head, arm, propensity   who ordered it, and how likely it was to be shown so
+    model_version, head, arm               who ordered it
+    propensity, explored                   how likely rank 1 was to be what it is; it is there by exploration
+    experiment, teams, shadow              what it counts for, who drafted what, what the challenger had shown unseen
     has_prompt, terms, history             hashed stems of the prompt; operations of the last three calls
 
 Written and read by `journal.py`; `matrix` and `sizes` give a batch of rows to a learner without a
@@ -60,6 +62,10 @@ def schema() -> pa.Schema:
             ("head", pa.string()),
             ("arm", pa.string()),
             ("propensity", pa.float32()),
+            ("explored", pa.bool_()),
+            ("experiment", pa.string()),
+            ("teams", pa.string()),
+            ("shadow", pa.list_(pa.string())),
             ("has_prompt", pa.bool_()),
             ("terms", pa.list_(pa.uint32())),
             ("history", pa.list_(pa.string())),
@@ -101,6 +107,10 @@ def table(groups: Sequence[QueryGroup]) -> pa.Table:
                 "head": shown.head,
                 "arm": shown.arm,
                 "propensity": shown.propensity,
+                "explored": shown.explored,
+                "experiment": shown.experiment,
+                "teams": shown.teams,
+                "shadow": shown.shadow,
                 "has_prompt": shown.has_prompt,
                 "terms": shown.terms,
                 "history": shown.history,

@@ -102,6 +102,21 @@ async def test_a_group_is_kept_with_all_that_a_learner_needs(state: State, journ
     assert matrix(batch).tolist() == np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS).tolist()
 
 
+async def test_what_chance_and_an_experiment_did_to_a_prediction_is_kept(state: State, journal: Journal):
+    plain = await label(state)
+    drafted = await label(state, arm="interleaved", experiment="ranker 7 8", teams="ba", propensity=0.5)
+    swapped = await label(state, experiment="ranker 7 8", propensity=0.02, explored=True, shadow=(GET, LIST))
+    await journal.drain(state)
+    journal.compact()
+    columns = ("id", "arm", "experiment", "teams", "propensity", "explored", "shadow")
+    rows = {row.pop("id"): row for batch in journal.groups(columns=columns) for row in batch.to_pylist()}
+    assert rows[plain] == {
+        "arm": "champion", "experiment": "", "teams": "", "propensity": 1.0, "explored": False, "shadow": [],
+    }  # fmt: skip
+    assert list(rows[drafted].values()) == ["interleaved", "ranker 7 8", "ba", 0.5, False, []]
+    assert list(rows[swapped].values()) == ["champion", "ranker 7 8", "", pytest.approx(0.02), True, [GET, LIST]]
+
+
 async def test_matrices_of_a_filtered_batch_are_those_of_its_groups(state: State, journal: Journal):
     for i in range(7):
         await label(
@@ -163,10 +178,25 @@ async def test_an_older_file_lacks_what_was_added_since(state: State, journal: J
     await journal.drain(state)
     [path] = journal.files()
     table = pq.read_table(path)
-    pq.write_table(table.drop_columns(["head", "terms"]), path)
+    added = ["head", "terms", "explored", "experiment", "teams", "shadow"]
+    pq.write_table(table.drop_columns(added), path)
     [batch] = journal.groups()
-    assert batch["head"].to_pylist() == [None, None]
+    for name in added:
+        assert batch[name].to_pylist() == [None, None]
     assert id_ in batch["id"].to_pylist()
+
+
+async def test_an_older_file_is_merged_with_newer_ones(state: State, journal: Journal):
+    await label(state)
+    await journal.drain(state)
+    [path] = journal.files()
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["explored", "experiment", "teams", "shadow"]), path)
+    await label(state, experiment="ranker 7 8", shadow=(GET,))
+    await journal.drain(state)
+    assert journal.compact() == 1
+    rows = [row for batch in journal.groups(columns=("experiment", "shadow")) for row in batch.to_pylist()]
+    assert rows == [{"experiment": None, "shadow": None}, {"experiment": "ranker 7 8", "shadow": [GET]}]
 
 
 async def test_what_cannot_be_read_is_put_aside_and_holds_nothing_up(

@@ -35,11 +35,20 @@ class Followed(Protocol):
 class Known(Protocol):
     """What of the state's recall is read here."""
 
-    followed: Followed  # by everybody of the tenant
-    own_followed: Followed  # by this user
-    prompts: Sequence[Remembered]  # newest first
-    own_prompts: Sequence[Remembered]
-    losses: Sequence[bytes]  # of this lineage, newest first: those of what was chosen
+    @property
+    def followed(self) -> Followed: ...  # by everybody of the tenant
+
+    @property
+    def own_followed(self) -> Followed: ...  # by this user
+
+    @property
+    def prompts(self) -> Sequence[Remembered]: ...  # newest first
+
+    @property
+    def own_prompts(self) -> Sequence[Remembered]: ...
+
+    @property
+    def losses(self) -> Sequence[bytes]: ...  # of this lineage, newest first: those of what was chosen
 
 
 class _Unseen:

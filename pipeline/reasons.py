@@ -106,7 +106,7 @@ class View:
 
     def __init__(self, reasons: Reasons, candidate: Candidate, row: np.ndarray) -> None:
         self.candidate = candidate
-        self.last = reasons.last
+        self.last: str = reasons.last
         self._reasons = reasons
         self._row = row
 

@@ -112,8 +112,12 @@ def population(user: User, seed: int, probes: int, told: Sequence[int], retrain:
         rows.append({"events": str(number)} | _probe(user, name, people, asked, counts))
         _say(f"after {number} events: {rows[-1]['adapted']:.2f}")
     if retrain:
-        version = _train(user)
-        rows.append({"events": f"{before}, {version}"} | _probe(user, name, people, asked, counts))
+        try:
+            version = _train(user)
+        except RuntimeError as error:
+            _say(f"no training: {error}")
+        else:
+            rows.append({"events": f"{before}, {version}"} | _probe(user, name, people, asked, counts))
     for row in rows:
         row["static"] = rows[0]["adapted"]
     return rows

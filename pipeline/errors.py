@@ -53,6 +53,11 @@ class BadRequest(OpenSesameError):
 class GuardrailRefused(BadRequest):
     slug = "guardrail_refused"
 
+    def __init__(self, detail: str, kinds: tuple[str, ...] = ()) -> None:
+        OpenSesameError.__init__(self, detail)
+        self.args = (detail, kinds)
+        self.kinds = kinds  # of `guardrails.FLAGS`
+
 
 class Forbidden(OpenSesameError):
     slug = "forbidden"

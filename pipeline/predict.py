@@ -209,11 +209,12 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     if query.source.url:  # one URL has one spelling from here on: the state's keys hang on it
         url = canonical_url(query.source.url)
         query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, url=url))
+    screened = guardrails.screen(query.prompt, settings.guardrails)
     degraded: list[str] = []
     recall: Recall = _Nothing()
     if memory is not None:
         try:
-            recall = await memory.recall(query)
+            recall = await memory.recall(msgspec.structs.replace(query, prompt=screened.kept))
         except StateUnavailable:
             degraded += ["state", "adaptation"]
     if recall.digest and not query.source.digest:
@@ -226,7 +227,9 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     proposal = None
     try:
         budget_s = query.deadline_s - settings.generator.reserve_s
-        proposal = await stages.propose(query, grounded, budget_s)
+        veiled, hidden = guardrails.veil(query, screened, settings.guardrails)
+        proposal = await stages.propose(veiled, grounded, budget_s)
+        proposal = proposal and guardrails.unveil(proposal, hidden)
     except GeneratorError:
         degraded.append("generator")
     proposed_at = time.perf_counter()
@@ -246,12 +249,13 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         scores = entry(grounded.entry, matrix, allowed, explain)  # which reads the habit itself
     if not scores.is_current:
         degraded.append("registry")
-    adapted, order = _ordered(scores, query, grounded, recall)
+    kept = msgspec.structs.replace(query, prompt=screened.kept)  # what is learnt knows no personal data
+    adapted, order = _ordered(scores, kept, grounded, recall)
     scored_at = time.perf_counter()
 
     showable = set(allowed)
     best = [i for i in order if i in showable]
-    theirs = None if rival is None else [i for i in _ordered(rival, query, grounded, recall)[1] if i in showable]
+    theirs = None if rival is None else [i for i in _ordered(rival, kept, grounded, recall)[1] if i in showable]
     harmless = {i for i in allowed if not grounded.candidates[i].destructive}
     how = arms.arranged(query, settings.experiments, scores, best, theirs, harmless, prediction_id or "")
     shown = how.shown
@@ -266,7 +270,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         for rank, i in enumerate(shown, 1)
     )
     if memory is not None and prediction_id:
-        impression = _impression(prediction_id, query, grounded, matrix, scores, adapted, how, order)
+        impression = _impression(prediction_id, kept, grounded, matrix, scores, adapted, how, order)
         try:
             await memory.remember(impression)
         except StateUnavailable:
@@ -275,7 +279,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         else:
 
             def challengers(scores: Scores) -> tuple[str, ...]:
-                order = (i for i in _ordered(scores, query, grounded, recall)[1] if i in showable)
+                order = (i for i in _ordered(scores, kept, grounded, recall)[1] if i in showable)
                 return tuple(grounded.candidates[i].operation for i in order)[: query.k]
 
             arms.shadow(
@@ -299,6 +303,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
             "total": time.perf_counter() - started,
         },
         arm=how.arm,
+        flags=screened.flags,
     )
 
 

@@ -24,6 +24,10 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
+_PersonalPolicy = Literal["off", "flag", "redact", "block"]
+_AttackPolicy = Literal["off", "flag", "block"]
+
+
 class Replicas(_Section):
     min: pydantic.PositiveInt = 1
     max: pydantic.PositiveInt = 1
@@ -266,8 +270,34 @@ class Suggest(_Section):
     limit_max: pydantic.PositiveInt
 
 
+class PersonalData(_Section):
+    """What is done with each kind of personal data in a prompt."""
+
+    email: _PersonalPolicy
+    phone: _PersonalPolicy
+    card: _PersonalPolicy
+    iban: _PersonalPolicy
+    ssn: _PersonalPolicy
+    secret: _PersonalPolicy
+    jwt: _PersonalPolicy
+    ip: _PersonalPolicy
+
+
+class Attacks(_Section):
+    """What is done with a prompt that looks like each kind of attack."""
+
+    sql: _AttackPolicy
+    shell: _AttackPolicy
+    xss: _AttackPolicy
+    path_traversal: _AttackPolicy
+    profanity: _AttackPolicy
+    prompt_injection: _AttackPolicy
+
+
 class Guardrails(_Section):
     destructive: Literal["intent", "allow"]
+    personal: PersonalData
+    attacks: Attacks
 
 
 class Log(_Section):

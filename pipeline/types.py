@@ -268,6 +268,7 @@ class Answer:
     degraded: tuple[str, ...]
     timings_s: dict[str, float]
     arm: str = "champion"  # who ordered it: champion | challenger | interleaved
+    flags: tuple[str, ...] = ()  # what the guard found in the prompt: `guardrails.FLAGS`
 
 
 class Impression(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -58,6 +58,7 @@ class PredictionOut(pydantic.BaseModel):
     reason: str
     sources: list[str]
     is_destructive: bool
+    flags: list[str] = pydantic.Field(description="Why it deserves a second look: admin, internal, debug.")
 
 
 class PredictResponse(pydantic.BaseModel):

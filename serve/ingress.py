@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from pipeline import errors
+from pipeline import errors, guardrails
 from pipeline.errors import OpenSesameError
 from pipeline.feedback import expose, observe, record
 from pipeline.predict import Stages, predict, source_key
@@ -67,6 +67,11 @@ class Service:
             self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)
         for part in answer.degraded:
             self._metrics.count("opensesame_degraded", part=part)
+        for kind in answer.flags:
+            self._metrics.count("opensesame_guardrail", kind=kind, action="passed")
+        for prediction in answer.predictions:
+            for kind in guardrails.suspicions(prediction.candidate):
+                self._metrics.count("opensesame_suspicious", kind=kind)
         timing = ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in answer.timings_s.items())
         return _json_response(schemas.answer_json(answer), headers={"Server-Timing": timing})
 
@@ -251,6 +256,9 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, OpenSesameError)
         metrics.count("opensesame_errors", slug=error.slug)
+        if isinstance(error, errors.GuardrailRefused):
+            for kind in error.kinds:
+                metrics.count("opensesame_guardrail", kind=kind, action="refused")
         return problem(error, request.state.request_id)
 
     async def no_route(request: Request, error: Exception) -> Response:

@@ -21,6 +21,12 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "opensesame_degraded": ("counter", "Predictions answered without a part, by part.", ("part",)),
     # CTR is outcome `click` by `impression`, acceptance of suggestions `conversion` by `impression`, acceptance of
     # predictions `accept` by `accept` + `override` + `reject`.
+    "opensesame_guardrail": (
+        "counter",
+        "Prompts in which the guard found something, by kind and what was done: passed or refused.",
+        ("kind", "action"),
+    ),
+    "opensesame_suspicious": ("counter", "Shown operations that deserve a second look, by kind.", ("kind",)),
     "opensesame_feedback": ("counter", "Feedback recorded, by outcome.", ("outcome",)),
     # Coverage is `full` by all: as many propositions as were asked for, or as many as there are.
     "opensesame_suggestions": (

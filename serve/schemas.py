@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import orjson
 import pydantic
 
+from pipeline import guardrails
 from pipeline.errors import BadRequest, TooLarge
 from pipeline.settings import Settings
 from pipeline.types import PROPOSITION_ID, SHOW, Answer, Call, Feedback, Query, Source
@@ -228,6 +229,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "reason": c.reason,
                 "sources": list(c.sources),
                 "is_destructive": bool(c.destructive),
+                "flags": list(guardrails.suspicions(c)),
             }
         )
     metadata: dict[str, Any] = {

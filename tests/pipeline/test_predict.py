@@ -12,7 +12,8 @@ import pytest
 from pipeline import settings
 from pipeline.catalog.library import compile_catalog, with_vectors
 from pipeline.catalog.parse import parse_spec
-from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
+from pipeline.catalog.terms import prompt_terms
+from pipeline.errors import BadRequest, GeneratorError, GuardrailRefused, StateUnavailable
 from pipeline.local import LocalStages
 from pipeline.predict import assemble, predict, prepare
 from pipeline.ranking import adapt, features
@@ -61,7 +62,7 @@ async def test_asked_for_more_than_there_is_all_harmless_operations_come_once(st
 
 
 async def test_the_guard_can_be_turned_off_by_a_setting(stages):
-    free = SETTINGS.model_copy(update={"guardrails": settings.Guardrails(destructive="allow")})
+    free = SETTINGS.model_copy(update={"guardrails": SETTINGS.guardrails.model_copy(update={"destructive": "allow"})})
     answer = await tell(stages, Query(source=Source(name="billing"), k=50), loaded=free)
     assert any(p.candidate.destructive for p in answer.predictions)
 
@@ -192,3 +193,31 @@ async def test_what_cannot_be_asked_is_refused_before_any_work(stages):
 async def test_a_call_of_no_operation_is_named_and_stays_history(stages):
     query = msgspec.structs.replace(REFUND, calls=(Call("GET", "/nowhere"), *REFUND.calls))
     assert (await tell(stages, query)).grounded.unmatched == (0,)
+
+
+async def test_personal_data_reaches_neither_generator_nor_store_and_stands_in_the_answer():
+    mail = "ann.lee@example.com"
+
+    class _Reads(LocalStages):
+        async def propose(self, query, grounded, budget_s):
+            self.read = query
+            return Proposal(((0, {"receipt_email": "EMAIL_1"}, "EMAIL_1 wants it"),), "m")
+
+    stages, memory = _Reads(SETTINGS), _Memory()
+    calls = (Call("GET", "/v1/customers", {"email": mail}),)
+    query = Query(source=Source(name="billing"), calls=calls, prompt=f"create a customer for {mail}", k=10)
+    answer = await tell(stages, query, memory)
+    assert mail not in repr(stages.read)
+    assert stages.read.prompt == "create a customer for EMAIL_1"
+    assert mail in str([p.candidate.params for p in answer.predictions])
+    assert "EMAIL_1" not in str([(p.candidate.params, p.candidate.reason) for p in answer.predictions])
+    assert answer.flags == ("email",)
+    assert not set(prompt_terms(mail)) & set(memory.kept[0].terms)
+    assert set(prompt_terms("create a customer")) <= set(memory.kept[0].terms)
+
+
+async def test_prompt_that_the_settings_block_is_refused(stages):
+    attacks = SETTINGS.guardrails.attacks.model_copy(update={"sql": "block"})
+    strict = SETTINGS.model_copy(update={"guardrails": SETTINGS.guardrails.model_copy(update={"attacks": attacks})})
+    with pytest.raises(GuardrailRefused):
+        await tell(stages, Query(source=Source(name="billing"), prompt="x'; DROP TABLE users; --"), loaded=strict)

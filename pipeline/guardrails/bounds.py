@@ -1,10 +1,8 @@
-"""What may come in, what may go out.
+"""The bounds of a query that comes in and of arguments that go out.
 
-In: `admit` cleans a query or refuses it with what to mend; everything after it may rely on the
-limits. Out: `allow` holds destructive operations back, `clean_params` makes argument values safe to
-send. That only operations of the catalog are predicted needs no guard: the shortlist is made of
-them. Reading JSON and its types is left to `serve/schemas.py`; called by `pipeline/predict.py` and
-`pipeline/feedback.py`.
+`admit` cleans a query or refuses it with what to mend; everything after it may rely on the limits. `allow` holds
+destructive operations back, `clean_params` makes argument values safe to send. That only operations of the catalog
+are predicted needs no guard: the shortlist is made of them. Reading JSON and its types is left to `serve/schemas.py`.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def write(
 
 def write_part(batch: Any, cut: Split, folder: Path) -> tuple[int, Counter[tuple[str, str]]]:
     """Writes the groups of one batch of the journal: how many rows it had, and how many were written of each kind."""
-    groups = [group for row, x in _rows(batch) if (group := _group(row, x, cut)) is not None]
+    groups = [group for row, x in usable_rows(batch) if (group := _group(row, x, cut)) is not None]
     if groups:
         # The same batch gives the same name: a task that Ray runs again writes nothing twice.
         dataset.write_part(
@@ -148,7 +148,7 @@ def write_part(batch: Any, cut: Split, folder: Path) -> tuple[int, Counter[tuple
 def trials(journal: Journal, cut: Split) -> Iterator[Trial]:
     """The later groups as trials for both rankers."""
     for batch in _batches(journal, cut):
-        for row, x in _rows(batch):
+        for row, x in usable_rows(batch):
             if cut.side(row["id"], _microseconds(row["ts"])) != "later":
                 continue
             yield Trial(
@@ -156,7 +156,7 @@ def trials(journal: Journal, cut: Split) -> Iterator[Trial]:
                 x=x.astype(np.float32),
                 answer=_answer(row),
                 known=bool(row["chosen"]),
-                destructive=np.array([_destroys(operation) for operation in row["operations"]]),
+                destructive=np.array([destroys(operation) for operation in row["operations"]]),
                 tenant=row["tenant"],
                 spec=row["lineage"],
                 cluster=f"{row['tenant']} {row['owner'] or row['id']}",
@@ -206,7 +206,7 @@ def _usable(batch: Any) -> Any:
     return batch.filter(pc.and_(heads, pc.equal(batch["columns"], len(FEATURES))))
 
 
-def _rows(batch: Any) -> Iterator[tuple[dict[str, Any], Array]]:
+def usable_rows(batch: Any) -> Iterator[tuple[dict[str, Any], Array]]:
     """Each usable group of this feature table: its plain columns, and its features [n_rows, n_features] float16."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -247,7 +247,7 @@ def _answer(row: dict[str, Any]) -> int:
 
 
 @functools.lru_cache(maxsize=65536)
-def _destroys(operation: str) -> bool:
+def destroys(operation: str) -> bool:
     """By method and path alone: the journal keeps no spec."""
     method, _, path = operation.partition(" ")
     return bool(classify(method, path, "", "")[1])

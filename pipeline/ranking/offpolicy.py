@@ -59,7 +59,7 @@ def doubly_robust(
     if not len(weights):
         return Estimate(float("nan"), float("nan"), float("nan"), 0.0, 0)
     terms = target_values + weights * (rewards - logged_values)
-    error = float(np.std(terms)) / np.sqrt(len(terms))
+    error = float(np.std(terms) / np.sqrt(len(terms)))
     return _estimate(float(np.mean(terms)), error, weights)
 
 

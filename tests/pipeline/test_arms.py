@@ -202,7 +202,9 @@ async def test_a_shadow_that_fails_is_no_matter(state: State) -> None:
 async def test_exploration_is_logged_with_its_propensity_and_raises_nothing_destructive(
     both: TwoRankers, state: State
 ) -> None:
-    loaded = having(explore_percent=100).model_copy(update={"guardrails": settings.Guardrails(destructive="allow")})
+    loaded = having(explore_percent=100).model_copy(
+        update={"guardrails": LOADED.guardrails.model_copy(update={"destructive": "allow"})}
+    )
     usual = await ask(both, state, LOADED.model_copy(update={"guardrails": loaded.guardrails}), k=8)
     answer = await ask(both, state, loaded, k=8)
     impression = await kept(state, answer)

@@ -11,7 +11,9 @@ from pipeline.predict import predict
 from pipeline.types import Call, Query, Source
 
 SETTINGS = settings.load()
-EVERYTHING_ALLOWED = SETTINGS.model_copy(update={"guardrails": settings.Guardrails(destructive="allow")})
+EVERYTHING_ALLOWED = SETTINGS.model_copy(
+    update={"guardrails": SETTINGS.guardrails.model_copy(update={"destructive": "allow"})}
+)
 EXAMPLES = [Source(name="billing"), Source(name="issue-tracker")]
 
 

@@ -85,6 +85,8 @@ class Fetch(_Section):
     ports: tuple[int, ...]
     allow_hosts: tuple[str, ...]
     fresh_s: pydantic.PositiveFloat
+    tenant_per_minute: pydantic.PositiveInt
+    host_per_minute: pydantic.PositiveInt
 
 
 class Parse(_Section):

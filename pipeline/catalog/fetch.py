@@ -3,7 +3,8 @@
 `Fetcher.fetch` resolves each host once, demands that every answer be a public address and connects
 to that very address, so that there is no second lookup to rebind; it follows redirects by hand and
 checks each hop alike. Whatever is refused, missing or slow is one `SpecUnavailable`, so that nobody
-scans networks through us. What the bytes mean is parse.py's; keeping them is library.py's.
+scans networks through us; how often a tenant fetches and a host is asked is limited. What the bytes
+mean is parse.py's; keeping them is library.py's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import ipaddress
 import logging
 import socket
 import ssl
+import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,11 +25,13 @@ import httpcore2
 import httpx2
 
 from pipeline import settings
-from pipeline.errors import BadRequest, SpecUnavailable
+from pipeline.errors import BadRequest, Overloaded, SpecUnavailable
 
 _log = logging.getLogger(__name__)
 
 _URL_MAX = 4096  # characters
+_ETAG_MAX = 256  # characters; a longer one is not kept
+_KEYS_MAX = 4096  # tenants or hosts whose use is counted
 _ADDRESSES_TRIED = 4  # of one host, in the order the resolver prefers
 _INFLATE_STEP_BYTES = 262_144  # expanded at a time between two turns of the event loop: below 1 ms
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,16 +83,21 @@ class Fetcher:
         self._settings = fetch
         self._trust = trust
         self._allowed = _Allowed(fetch.allow_hosts)
+        self._of_tenant = _Quota(fetch.tenant_per_minute)
+        self._of_host = _Quota(fetch.host_per_minute)
         self._pool: httpcore2.AsyncConnectionPool | None = None
 
-    async def fetch(self, url: str, etag: str = "") -> Fetched:
+    async def fetch(self, url: str, etag: str = "", tenant: str = "") -> Fetched:
         """The bytes at `url`, or `not_modified` when `etag` is still theirs; waits at most `fetch.total_s`.
 
         Raises:
             BadRequest: not an http or https URL.
             SpecUnavailable: refused, missing, too large or slow.
+            Overloaded: the tenant has asked for too many URLs.
         """
         target = _read_url(url)
+        if wait_s := self._of_tenant.take(tenant):
+            raise Overloaded("Too many spec URLs were asked for; try again later.", round(wait_s + 0.5, 1))
         try:
             async with asyncio.timeout(self._settings.total_s):
                 return await self._follow(target, etag)
@@ -104,6 +114,8 @@ class Fetcher:
         is_public = True
         for _ in range(self._settings.redirects + 1):
             self._check(target)
+            if self._of_host.take(target.raw_host.decode("ascii").lower()):
+                raise _refusal("too many requests to its host")
             is_public = is_public and not self._allowed.covers(target.raw_host.decode("ascii"), _port(target))
             answer = await self._ask(target, etag)
             if isinstance(answer, Fetched):
@@ -153,7 +165,8 @@ class Fetcher:
                 raise _refusal(f"status {response.status}")
             if found.get("content-type", "").strip().lower().startswith(_NEVER_A_SPEC):
                 raise _refusal("content type")
-            return Fetched(await self._read(response, found), found.get("etag", ""))
+            etag = found.get("etag", "")
+            return Fetched(await self._read(response, found), etag if len(etag) <= _ETAG_MAX else "")
 
     async def _read(self, response: httpcore2.Response, headers: dict[str, str]) -> bytes:
         encoding = headers.get("content-encoding", "identity").strip().lower() or "identity"
@@ -241,6 +254,26 @@ class _Allowed:
     def covers(self, host: str, port: int) -> bool:
         host = _plain(host)
         return host in self._any_port or (host, port) in self._one_port
+
+
+class _Quota:
+    """So many a minute for each key, all at once if need be (GCRA: ITU-T I.371, annex A)."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._apart_s = 60 / per_minute
+        self._due: OrderedDict[str, float] = OrderedDict()  # key -> when it would have used up what it took
+
+    def take(self, key: str) -> float:
+        """0 when one was taken, else how long to wait for one, in seconds."""
+        now = time.monotonic()
+        due = max(self._due.get(key, now), now) + self._apart_s
+        if due - now > 60 + 1e-6:
+            return due - now - 60
+        self._due[key] = due
+        self._due.move_to_end(key)
+        if len(self._due) > _KEYS_MAX:
+            self._due.popitem(last=False)
+        return 0.0
 
 
 class _Pinned(httpcore2.AsyncNetworkBackend):

@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
+from pipeline.errors import Unavailable
+
 T = TypeVar("T")
 
 _FAILURES_KEPT = 1024
@@ -64,7 +66,8 @@ class Flights:
             return await work()
         except Exception as error:
             now = time.monotonic()
-            if keep_failure or now - started > self._slow_s:
+            # One that says when to come back is over by then, and may be the doing of another tenant.
+            if (keep_failure and not isinstance(error, Unavailable)) or now - started > self._slow_s:
                 self._remember(key, error, now)
             raise
 

@@ -91,7 +91,7 @@ class Parser(Protocol):
 class SpecFetcher(Protocol):
     fresh_s: float
 
-    async def fetch(self, url: str, etag: str = "") -> Fetched: ...
+    async def fetch(self, url: str, etag: str = "", tenant: str = "") -> Fetched: ...
 
     async def close(self) -> None: ...
 
@@ -259,7 +259,7 @@ class Library:
                 self._revalidate(tenant, url, known)
                 return compiled
         self.fetches += 1
-        return await self._take(tenant, url, await self._fetcher.fetch(url))
+        return await self._take(tenant, url, await self._fetcher.fetch(url, tenant=tenant))
 
     async def _from_name(self, tenant: str, name: str, digest: str) -> Compiled:
         if not digest:
@@ -384,7 +384,7 @@ class Library:
                     return
                 record = None
             self.fetches += 1
-            fetched = await self._fetcher.fetch(url, record.etag if record else "")
+            fetched = await self._fetcher.fetch(url, record.etag if record else "", tenant)
             if not fetched.not_modified:
                 await self._take(tenant, url, fetched)
             elif record is not None:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.fetch import Fetched, Fetcher, canonical_url, require_public
-from pipeline.errors import BadRequest, SpecUnavailable
+from pipeline.errors import BadRequest, Overloaded, SpecUnavailable
 from pipeline.settings import Fetch
 
 LIMITS = Fetch(
@@ -32,6 +32,8 @@ LIMITS = Fetch(
     ports=(80, 443),
     allow_hosts=(),
     fresh_s=3600,
+    tenant_per_minute=1000,
+    host_per_minute=1000,
 )
 
 Route = Callable[[dict[str, str], asyncio.StreamWriter], Awaitable[None]]
@@ -580,3 +582,47 @@ def test_private_ipv4_stays_private_in_every_wrapping(address: ipaddress.IPv4Add
 )
 def test_canonical_url(url: str, canonical: str) -> None:
     assert canonical_url(url) == canonical == canonical_url(canonical)
+
+
+class TestQuota:
+    async def test_tenant_that_asks_too_often_waits_and_others_do_not(self, server: Server) -> None:
+        server.answer("/", body=b"{}")
+        fetcher = allowing("127.0.0.1", tenant_per_minute=2)
+        for _ in range(2):
+            await fetcher.fetch(server.url("/"), tenant="a")
+        with pytest.raises(Overloaded) as refusal:
+            await fetcher.fetch(server.url("/"), tenant="a")
+        assert 0 < refusal.value.retry_after_s <= 31
+        assert (await fetcher.fetch(server.url("/"), tenant="b")).data == b"{}"
+        await fetcher.close()
+
+    async def test_refused_addresses_count_too(self) -> None:
+        fetcher = allowing(tenant_per_minute=1)
+        with pytest.raises(SpecUnavailable):
+            await fetcher.fetch("http://10.0.0.1/", tenant="a")
+        with pytest.raises(Overloaded):
+            await fetcher.fetch("http://10.0.0.2/", tenant="a")
+
+    async def test_host_is_not_flooded_whoever_asks_and_however_it_is_reached(self, server: Server) -> None:
+        server.answer("/", body=b"{}")
+        server.answer("/again", status=302, Location=server.url("/again"))
+        fetcher = allowing("127.0.0.1", host_per_minute=5)
+        with pytest.raises(SpecUnavailable):
+            await fetcher.fetch(server.url("/again"), tenant="a")  # four requests
+        await fetcher.fetch(server.url("/"), tenant="b")
+        with pytest.raises(SpecUnavailable):
+            await fetcher.fetch(server.url("/"), tenant="c")
+        assert len(server.seen) == 5
+        await fetcher.close()
+
+
+async def test_absurd_etag_is_not_kept(server: Server) -> None:
+    server.answer("/", body=b"{}", ETag='"' + "x" * 1000 + '"')
+    assert (await fetched(server.url("/"))).etag == ""
+
+
+@pytest.mark.parametrize("location", ["http://[", "//", "file:///etc/passwd", "gopher://x/", "\xff\xfe", "http://a b/"])
+async def test_redirect_to_nonsense_is_unavailable(server: Server, location: str) -> None:
+    server.answer("/", status=302, Location=location)
+    with pytest.raises(SpecUnavailable):
+        await fetched(server.url("/"))

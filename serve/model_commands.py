@@ -73,7 +73,7 @@ class _Models(Protocol):
 
 def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
     """Add the commands to `app`."""
-    models = typer.Typer(help="List, show, promote, roll back and compare rankers.")
+    models = typer.Typer(help="List, show, promote, roll back, challenge and compare rankers.")
     app.add_typer(models, name="models")
 
     def at(url: str, config: str, var: Path) -> _Models:
@@ -130,6 +130,17 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
         """Go back to the champion before this one."""
         with errors():
             _tell(at(url, config, var).rollback())
+
+    @models.command()
+    def challenge(
+        version: Annotated[str, typer.Argument(help="A version; without it nobody is the challenger any more.")] = "",
+        config: Config = "local",
+        var: Var = Path("var"),
+    ) -> None:
+        """Let a version challenge the champion, as the configuration's `experiments` say; every replica follows."""
+        with errors():
+            now = _Local(config, var).challenge(version)
+            _out.print(f"champion {now['champion']}, challenger {now['challenger'] or 'none'}", highlight=False)
 
     @models.command()
     def compare(
@@ -229,6 +240,11 @@ class _Local:
         from serve.registered import aliases_json, promote
 
         return aliases_json(promote(self._registry, version, self._settings.ranker.score_limit_s))
+
+    def challenge(self, version: str) -> dict[str, Any]:
+        from serve.registered import aliases_json, challenge
+
+        return aliases_json(challenge(self._registry, version, self._settings.ranker.score_limit_s))
 
     def rollback(self) -> dict[str, Any]:
         from serve.registered import aliases_json

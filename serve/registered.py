@@ -31,11 +31,24 @@ def fetch(registry: Registry, version: str, score_limit_s: float) -> tuple[Ident
 
 def promote(registry: Registry, version: str, score_limit_s: float) -> Overview:
     """Make a version the champion; raises Conflict when it may not serve here."""
+    _check(registry, version, score_limit_s)
+    return registry.promote(version)
+
+
+def challenge(registry: Registry, version: str, score_limit_s: float) -> Overview:
+    """Make a version the challenger, "" for none; raises Conflict when it may not serve here or is the champion."""
+    if version:
+        _check(registry, version, score_limit_s)
+        if "champion" in registry.show(version).aliases:
+            raise Conflict(f"Version {version} is the champion: it cannot be compared with itself.")
+    return registry.challenge(version)
+
+
+def _check(registry: Registry, version: str, score_limit_s: float) -> None:
     try:
         fetch(registry, version, score_limit_s)
     except RankerArtifactError as error:
         raise Conflict(f"Version {version} cannot serve: {error}") from None
-    return registry.promote(version)
 
 
 def overview_json(found: Overview) -> dict[str, Any]:

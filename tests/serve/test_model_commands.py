@@ -40,6 +40,11 @@ def test_models_are_listed_shown_promoted_rolled_back_and_compared(var: Path) ->
     assert "champion 1, previous 2" in run(cli.app, ["models", "rollback", *place]).stdout
     listed = json.loads(run(cli.app, ["models", "list", "--json", *place]).stdout)
     assert (listed["champion"], listed["previous"]) == ("1", "2")
+    assert "champion 1, challenger 2" in run(cli.app, ["models", "challenge", "2", *place]).stdout
+    itself = run(cli.app, ["models", "challenge", "1", *place])
+    assert itself.exit_code == 1
+    assert "is the champion" in itself.stderr
+    assert "champion 1, challenger none" in run(cli.app, ["models", "challenge", *place]).stdout
     told = json.loads(run(cli.app, ["models", "compare", "--json", *place]).stdout)
     assert told == {"versions": ["1", "2"], "metrics": {"hit@1": [0.5, 0.6], "mrr": [0.7, None]}}
     assert "+0.1000" in run(cli.app, ["models", "compare", *place]).stdout

@@ -48,6 +48,7 @@ export const upload = (name, file) =>
   ask("PUT", `catalogs/${part(name)}`, file, /\.ya?ml$/i.test(file.name) ? "application/yaml" : "application/json");
 export const models = () => ask("GET", "models");
 export const model = (version) => ask("GET", `models/${part(version)}`);
+export const comparison = () => ask("GET", "models/compare");
 export const promote = (version) => ask("POST", `models/${part(version)}/promote`, {});
 export const rollBack = () => ask("POST", "models/rollback", {});
 export const train = () => ask("POST", "train", { force: false });

@@ -5,6 +5,7 @@ import { announce, byId, complain, element, milliseconds, percent, replace } fro
 import { callOf, keyOf, readCall } from "./calls.js";
 import { completing, selectHole } from "./complete.js";
 import * as catalogs from "./catalogs.js";
+import * as experiments from "./experiments.js";
 import * as models from "./models.js";
 import * as pulse from "./pulse.js";
 import * as session from "./session.js";
@@ -201,8 +202,9 @@ async function begin() {
   completing(byId("override-call"), catalogs.knownOperations);
   suggestions.onAccept(accept);
   session.begin(askAnew);
-  pulse.watch();
   models.watch();
+  experiments.watch();
+  pulse.watch(models.hear);
   await catalogs.begin(() => {
     session.beginAnew();
     askAnew();

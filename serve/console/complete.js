@@ -11,6 +11,7 @@ export function completing(input, operations) {
 
   function close() {
     list.hidden = true;
+    replace(list);
     active = -1;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");

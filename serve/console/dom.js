@@ -20,12 +20,12 @@ function fill(made, attributes, children) {
     else if (name === "share") made.style.setProperty("--share", String(value)); // 0 to 1, read by .bar-fill
     else made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return made;
 }
 
 export function replace(parent, ...children) {
-  parent.replaceChildren(...children.flat().filter(Boolean));
+  parent.replaceChildren(...children.flat(Infinity).filter(Boolean));
 }
 
 /** Says it to who cannot see it. */

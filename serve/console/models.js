@@ -1,4 +1,4 @@
-// Models: who serves, what the gate said, promotion, rollback, training with its progress, arms of an experiment.
+// Models: who serves, what the gate said, promotion, rollback, training with its progress.
 
 import * as api from "./api.js";
 import { announce, byId, confirmed, element, replace } from "./dom.js";
@@ -8,9 +8,15 @@ const TRAINING_MS = 1500;
 const FIGURES = 4; // of a version's metrics, in its row
 const ENDED = ["succeeded", "failed", "stopped"];
 
+let present = null; // whether the service has a part that knows models; null until it is heard of
 let training = null; // id of the job whose progress is shown
 
-export async function refresh() {
+/** Shows them anew; not asked for where the service has no part that knows them. */
+async function refresh() {
+  if (!present) {
+    replace(byId("models"), element("p", { class: "empty" }, "This service runs without a model registry."));
+    return;
+  }
   let found;
   try {
     found = await api.models();
@@ -24,8 +30,7 @@ export async function refresh() {
   byId("train").disabled = training !== null;
   replace(byId("models"),
     found.models.length ? element("ul", { class: "models" }, found.models.map((model) => row(model, found)))
-      : element("p", { class: "empty" }, "No version is registered yet."),
-    experiments(found));
+      : element("p", { class: "empty" }, "No version is registered yet."));
 }
 
 function row(model, found) {
@@ -45,19 +50,6 @@ function row(model, found) {
       element("strong", {}, `Gate: ${model.gate.verdict ?? "?"} `), model.gate.why ?? ""),
     !serves && element("button", { type: "button", class: "quiet promote", "aria-label": `Promote ${title}`,
       onclick: () => promote(model.version, title) }, "Promote"));
-}
-
-/** Arms of the running experiments, as far as the service tells of them. */
-function experiments({ experiment, experiments: several }) {
-  const shown = (Array.isArray(several) ? several : [experiment]).filter(Boolean);
-  if (!shown.length) return null;
-  return element("section", { class: "experiments" }, element("h3", {}, "Experiment"), shown.map(facts));
-}
-
-function facts(value) {
-  if (value === null || typeof value !== "object") return String(value);
-  return element("dl", { class: "facts" }, Object.entries(value).map(([name, told]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, facts(told)))));
 }
 
 async function report(version) {
@@ -132,9 +124,16 @@ function when(created) {
   return created && !Number.isNaN(date.getTime()) ? date.toISOString().slice(0, 16).replace("T", " ") : "";
 }
 
+/** What parts the service has, as its health tells. */
+export function hear(components) {
+  const is = "models" in components;
+  if (is === present) return;
+  present = is;
+  refresh();
+}
+
 export function watch() {
   byId("roll-back").addEventListener("click", rollBack);
   byId("train").addEventListener("click", train);
-  refresh();
   setInterval(() => document.visibilityState === "visible" && refresh(), EVERY_MS);
 }

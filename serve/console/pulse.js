@@ -13,6 +13,7 @@ const LOST = {
   adaptation: "What was learnt online is not in this order.",
 };
 
+let heard = () => {};
 const answers = []; // {total, trip} in ms, oldest first
 
 /** Keeps what an answer took: as the service counts it, and as it was waited for. */
@@ -41,7 +42,7 @@ function draw({ timings_ms: timings, model_version: version, served_by: by, expe
   const whole = Math.max(timings.total ?? 0, 0.01);
   replace(byId("pulse"),
     element("p", { class: "big" }, element("strong", {}, milliseconds(last.total)),
-      element("span", {}, ` in the service · ${milliseconds(last.trip)} here`)),
+      element("span", {}, ` of the service, ${milliseconds(last.trip)} in all`)),
     chart(),
     element("p", { class: "hint" }, `median ${milliseconds(median)} of ${answers.length}`),
     element("dl", { class: "stages" }, stages.map(([name, ms]) => element("div", {},
@@ -73,6 +74,7 @@ async function look() {
   let found;
   try {
     found = await api.health();
+    heard(found.components);
   } catch (problem) {
     found = { status: "away", components: {}, detail: problem.message };
   }
@@ -84,8 +86,9 @@ async function look() {
   replace(byId("parts"), rows.length ? element("ul", { class: "parts" }, rows) : element("p", { class: "empty" }, found.detail ?? ""));
 }
 
-/** Looks now and then, while somebody looks at the page. */
-export function watch() {
+/** Looks now and then, while somebody looks at the page; `listener` hears of the parts there are. */
+export function watch(listener) {
+  heard = listener;
   look();
   setInterval(() => document.visibilityState === "visible" && look(), EVERY_MS);
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && look());

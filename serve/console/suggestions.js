@@ -76,7 +76,6 @@ function open(index) {
 
 function item(prediction, index, was, compared) {
   const { method, path, confidence } = prediction;
-  const [top] = predictions;
   const head = element("button",
     { type: "button", class: "head", id: `head-${index}`, "aria-controls": `body-${index}`,
       "aria-expanded": "false", "aria-keyshortcuts": "Enter", onclick: () => open(index),
@@ -95,7 +94,7 @@ function item(prediction, index, was, compared) {
     element("span", { class: "summary" }, prediction.summary || " "),
     element("span", { class: "confidence" },
       element("span", { class: "track", "aria-hidden": "true" },
-        element("span", { class: "bar-fill", share: top.confidence ? confidence / Math.max(top.confidence, 0.5) : 0 })),
+        element("span", { class: "bar-fill", share: confidence })),
       element("span", { class: "figure" }, percent(confidence))));
   return element("li", { class: "suggestion", "data-key": keyOf(prediction), "data-method": method ?? "" },
     head, body(prediction, index));

@@ -1,0 +1,420 @@
+"""The console in a real Chromium over the application in this process: each flow, by keys where there are keys.
+
+Every page is watched: an error on its console, a request to elsewhere or a refusal that the test did not expect
+fails the test that opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from ray.exceptions import ActorDiedError
+
+from pipeline import settings
+from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.registry import Registry
+from serve.models import ModelsDeployment
+from tests.artefacts import saved_ranker
+from tests.fakes import SilentMetrics
+from tests.serve.conftest import App, make_app
+
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
+WAIT_MS = 30_000  # for what the page waits for; a busy machine is slow, not wrong
+START_S = 120
+# The parser takes tags out of texts and resolves their entities: what was escaped comes to the page as tags.
+HOSTILE = "<b>&lt;img src=x onerror=window.hacked=1&gt;&lt;script&gt;window.hacked=1&lt;/script&gt;</b>"
+
+
+class ScriptedJobs:
+    """Ray's job API, played: a training that tells one step, then is done."""
+
+    asked = 0
+
+    def submit(self, force: bool) -> dict[str, Any]:
+        return {"job_id": "raysubmit_1", "status": "pending", "started": True}
+
+    def read(self, job_id: str) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked == 1:
+            return {"job_id": job_id, "status": "running", "progress": {"step": "fit", "done": 3, "total": 10}}
+        return {"job_id": job_id, "status": "succeeded", "progress": {"step": "registered", "done": 1, "total": 1}}
+
+
+class Site:
+    """The application on a port of this machine."""
+
+    def __init__(self, redis_url: str, folder: Path) -> None:
+        base = settings.load("local")
+        state = base.state.model_copy(update={"url": redis_url, "timeout_s": 5.0})
+        quick = base.registry.model_copy(update={"poll_s": 0.1})
+        patient = base.ranker.model_copy(update={"score_limit_s": 10.0})
+        changed = base.model_copy(update={"state": state, "registry": quick, "ranker": patient})
+        self._settings = settings.under(changed, folder)
+        self.registry = Registry(self._settings.registry)
+        self.models = ModelsDeployment.func_or_class(self._settings, ScriptedJobs(), SilentMetrics())
+        self.app: App | None = None
+        self._redis_url = redis_url
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
+        self._thread.start()
+        until = time.monotonic() + START_S
+        while self._server is None or not self._server.started:
+            assert self._thread.is_alive()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def _live(self) -> None:
+        async with make_app(self._redis_url, models=self.models) as app:
+            self.app = app
+            server = uvicorn.Server(uvicorn.Config(app.asgi, host="127.0.0.1", port=0, log_level="warning"))
+            self._server = server
+            await server.serve()
+
+    def close(self) -> None:
+        assert self._server is not None
+        self._server.should_exit = True
+        self._thread.join(30)
+        self.models.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    redis = EmbeddedRedis.throwaway()
+    made = Site(redis.start(), tmp_path_factory.mktemp("site"))
+    yield made
+    made.close()
+    redis.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = shutil.which("chromium") or shutil.which("google-chrome") or (own if own.is_file() else None)
+        if found is None:
+            pytest.fail("These tests need a browser: apt-get install chromium, or playwright install chromium.")
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+    """`visit(...)` opens the console; `refused` are the statuses that the test provokes."""
+    opened, wrong = [], []
+
+    def go(*, refused: tuple[int, ...] = (), away: bool = False, **context: Any) -> Page:
+        made = chromium.new_context(viewport=context.pop("viewport", {"width": 1360, "height": 860}), **context)
+        opened.append(made)
+        page = made.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and not _is_status(said.text) and wrong.append(said.text))
+        page.on("request", lambda asked: asked.url.startswith(site.url) or wrong.append(f"asked {asked.url}"))
+        page.on(
+            "response", lambda got: got.status < 400 or got.status in refused or wrong.append(f"{got.status} {got.url}")
+        )
+        page.goto(site.url)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield go
+    for context in opened:
+        context.close()
+    assert not wrong
+
+
+def _is_status(text: str) -> bool:
+    """Chromium's own line about a response, which the watch of the responses judges."""
+    return text.startswith("Failed to load resource")
+
+
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    expect.set_options(timeout=WAIT_MS)
+
+
+def rows(page: Page) -> list[str]:
+    return [row.get_attribute("data-key") or "" for row in page.locator(".suggestion").all()]
+
+
+def example(page: Page, prompt: str = "") -> None:
+    """The first example session, perhaps with a wish of its own; waits for its answer."""
+    with page.expect_response("**/predict"):
+        page.keyboard.press("t")
+    if prompt:
+        page.fill("#wish", prompt)
+        with page.expect_response("**/predict"):
+            page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+    expect(page.locator(".suggestion")).to_have_count(8)
+    expect(page.locator("#suggestions")).not_to_have_attribute("aria-busy", "true")
+
+
+def upload(page: Page, name: str, spec: bytes, kind: str = ".json") -> None:
+    page.keyboard.press("u")
+    page.set_input_files("#spec-file", {"name": f"{name}{kind}", "mimeType": "text/plain", "buffer": spec})
+    expect(page.locator("#spec-name")).to_have_value(name)
+    page.click("#upload button")
+
+
+def test_the_page_allows_no_inline_script_and_nothing_from_elsewhere(site: Site) -> None:
+    with httpx2.Client(base_url=site.url, trust_env=False) as client:
+        page = client.get("/")
+        policy = page.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "require-trusted-types-for 'script'" in policy
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|https?://(?!api\.example)", page.text)
+        for part in re.findall(r'(?:src|href)="(console/[^"]+)"', page.text):
+            answer = client.get(f"/{part}")
+            assert answer.status_code == 200
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            again = client.get(f"/{part}", headers={"if-none-match": answer.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+        assert client.get("/console/../ingress.py").status_code == 404
+        assert client.get("/console/__init__.py").status_code == 404
+
+
+def test_modules_never_make_markup_of_text() -> None:
+    for module in (Path(__file__).parents[2] / "serve" / "console").glob("*.js"):
+        text = module.read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            module
+        )
+
+
+def test_a_wish_alone_is_a_question(visit: Callable[..., Page]) -> None:
+    page = visit()
+    expect(page.locator("#welcome")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("xerox/ a? refund")  # keys of the page are letters here
+    expect(page.locator("#wish")).to_have_value("xerox/ a? refund")
+    page.fill("#wish", "refund the duplicate charge")
+    page.keyboard.press("Enter")
+    expect(page.locator(".suggestion")).to_have_count(8)
+    assert "POST /v1/refunds" in rows(page)[:3]
+    expect(page.locator("#announce")).to_contain_text("8 suggestions. First:")
+    expect(page.locator(".suggestion.open .reason")).to_be_visible()
+    expect(page.locator("#pulse .stages")).to_contain_text("ground")
+
+
+def test_accepting_by_keys_teaches_at_once_and_goes_on(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.fill("#user", "keys")
+    page.locator("#user").blur()
+    example(page)
+    calls = page.locator("#calls li").count()
+    page.keyboard.press("ArrowDown")  # from the page: the second
+    page.keyboard.press("ArrowDown")
+    third = rows(page)[2]
+    with page.expect_response("**/feedback") as told, page.expect_response("**/predict"):
+        page.keyboard.press("Enter")
+    assert json.loads(told.value.request.post_data)["feedback"] == "accept"
+    assert json.loads(told.value.request.post_data)["user_id"] == "keys"
+    expect(page.locator("#learnt")).to_contain_text(third)
+    moved = page.locator(".suggestion", has=page.locator(".delta.up"))
+    assert third in [row.get_attribute("data-key") for row in moved.all()]
+    expect(page.locator("#go-on")).to_be_focused()
+    with page.expect_response("**/predict"):
+        page.keyboard.press("Enter")
+    expect(page.locator("#calls li")).to_have_count(calls + 1)
+    expect(page.locator(".suggestion.open .head")).to_be_focused()
+
+
+def test_arguments_are_edited_and_told(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page)
+    refund = page.locator('[data-key="POST /v1/refunds"]')
+    expect(refund.locator(".flag")).to_have_text("destructive")
+    refund.locator(".head").click()
+    page.keyboard.press("e")
+    page.keyboard.type("ch_9/9")
+    refund.get_by_role("button", name="Add an argument").click()
+    page.keyboard.type("note")
+    page.keyboard.press("Tab")
+    page.keyboard.type("twice")
+    with page.expect_response("**/feedback") as told:
+        page.keyboard.press("Enter")
+    chosen = json.loads(told.value.request.post_data)["chosen"]
+    assert chosen["endpoint"] == "POST /v1/refunds"
+    assert {"charge": "ch_9/9", "note": "twice"}.items() <= chosen["params"].items()
+
+
+def test_another_call_is_named_with_completion(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page, "something else")
+    page.keyboard.press("o")
+    page.keyboard.type("subscriptions cancel")
+    expect(page.locator("#override-options [role=option]")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#override-call")).to_have_attribute("aria-activedescendant", "override-options-0")
+    page.keyboard.press("Enter")
+    field = page.locator("#override-call")
+    assert field.input_value().endswith("}/cancel")
+    page.keyboard.type("sub_1")  # over the hole that is selected
+    expect(field).to_have_value("POST /v1/subscriptions/sub_1/cancel")
+    with page.expect_response("**/feedback") as told, page.expect_response("**/predict"):
+        page.keyboard.press("Enter")
+    assert told.value.status == 202
+    assert json.loads(told.value.request.post_data)["chosen"]["endpoint"] == "POST /v1/subscriptions/sub_1/cancel"
+    expect(page.locator("#learnt")).to_contain_text("POST /v1/subscriptions/sub_1/cancel")
+
+
+def test_rejecting_all_is_recorded(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page, "nothing of these")
+    with page.expect_response("**/feedback") as told, page.expect_response("**/predict"):
+        page.keyboard.press("x")
+    assert told.value.status == 202
+    expect(page.locator("#learnt")).to_contain_text("none of these was right")
+    expect(page.locator("#go-on")).to_have_count(0)
+
+
+def test_a_typed_call_is_completed_observed_and_removed(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.check("#observe")
+    page.keyboard.press("a")
+    page.keyboard.type("POST /v1/subscriptions/sub_1/c")
+    page.keyboard.press("Tab")  # takes what fits best, with the id that was typed
+    expect(page.locator("#call")).to_have_value("POST /v1/subscriptions/sub_1/cancel")
+    with page.expect_response("**/events") as told, page.expect_response("**/predict"):
+        page.keyboard.press("Enter")
+    assert told.value.status == 202
+    assert told.value.json()["recorded"] == 1
+    page.fill("#call", "charges of ana")
+    page.keyboard.press("Enter")
+    expect(page.locator("#call-problem")).to_contain_text("METHOD /path")
+    page.uncheck("#observe")
+    page.fill("#call", "GET /v9/nowhere")
+    page.keyboard.press("Enter")
+    expect(page.locator("#calls .stranger")).to_contain_text("not in the catalog")
+    page.get_by_role("button", name="Remove GET /v9/nowhere").click()
+    expect(page.locator("#calls li")).to_have_count(1)
+
+
+def test_a_hostile_spec_is_text(visit: Callable[..., Page]) -> None:
+    operation = {
+        "operationId": HOSTILE, "summary": HOSTILE, "description": HOSTILE, "tags": [HOSTILE],
+        "parameters": [{"name": HOSTILE, "in": "query", "required": True, "schema": {"type": "string"}}],
+        "responses": {"200": {"description": HOSTILE}},
+    }  # fmt: skip
+    spec = {"openapi": "3.1.0", "info": {"title": HOSTILE, "version": "1"}, "paths": {
+        "/a/{<b>}": {"get": operation}, "/<img src=x onerror=window.hacked=1>": {"post": operation}}}  # fmt: skip
+    page = visit()
+    upload(page, "hostile", json.dumps(spec).encode())
+    expect(page.locator("#catalog-dialog")).not_to_be_visible()
+    page.fill("#wish", HOSTILE)
+    page.keyboard.press("Enter")
+    expect(page.locator(".suggestion .summary").first).to_contain_text("<script>window.hacked=1</script>")
+    page.fill("#call", "img")
+    expect(page.locator("#call-options [role=option]").first).to_contain_text("onerror")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main img, main script, header select img").count() == 0
+
+
+def test_an_upload_that_is_no_spec_says_why(visit: Callable[..., Page], examples_folder: Path) -> None:
+    page = visit(refused=(422,))
+    upload(page, "broken", b"[1, 2, 3]")
+    expect(page.locator("#catalog-problem")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    upload(page, "offers", (examples_folder / "offers.json").read_bytes())
+    expect(page.locator("#catalog")).to_have_value("offers")
+    page.fill("#wish", "save money for my child")
+    page.keyboard.press("Enter")
+    expect(page.locator(".suggestion").first).to_have_attribute("data-key", "child-saver")
+    with page.expect_response("**/feedback") as told:
+        page.locator(".suggestion .accept").first.click()
+    assert json.loads(told.value.request.post_data)["chosen"]["endpoint"] == "child-saver"
+
+
+def test_models_are_promoted_rolled_back_and_trained(visit: Callable[..., Page], site: Site) -> None:
+    gate = {"verdict": "refused", "why": "hit@1 −2.0 points"}
+    made = site.registry.register(saved_ranker("made-1", 1.0), metrics={"hit@1": 0.5}, gate=gate)
+    page = visit()
+    row = page.locator(f'.model[data-version="{made.version}"]')
+    expect(row.locator(".gate")).to_contain_text("hit@1 −2.0 points")
+    row.get_by_role("button", name="made-1").first.click()
+    expect(page.locator("#model-report")).to_contain_text('"verdict": "refused"')
+    page.keyboard.press("Escape")
+    row.get_by_role("button", name="Promote").click()
+    with page.expect_response("**/promote"):
+        page.click("#confirm-yes")
+    expect(row.locator(".chip.champion")).to_be_visible()
+    page.click("#roll-back")
+    with page.expect_response("**/models/rollback"):
+        page.click("#confirm-yes")
+    expect(row.locator(".chip.champion")).to_have_count(0)
+    page.click("#train")
+    expect(page.locator("#training progress")).to_have_attribute("aria-label", "fit")
+    expect(page.locator("#training")).to_contain_text("Training succeeded")
+
+
+def test_parts_that_are_away_are_told(visit: Callable[..., Page], site: Site) -> None:
+    assert site.app is not None
+    page = visit()
+    site.app.embedder.failing = ActorDiedError()
+    try:
+        page.fill("#wish", "a wish that was never embedded before")
+        with page.expect_response("**/predict"):
+            page.keyboard.press("Enter")
+        expect(page.locator('#notices [data-degraded="embedding"]')).to_be_visible()
+    finally:
+        site.app.embedder.failing = None
+    page.route("**/predict", lambda route: route.abort())
+    page.locator("#wish").blur()
+    page.keyboard.press("r")
+    expect(page.locator("#notices .notice.bad")).to_have_text("The service does not answer.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_is_found_by_axe(visit: Callable[..., Page], scheme: str) -> None:
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+    page = visit(color_scheme=scheme, reduced_motion="reduce")
+    page.evaluate(axe)
+    for step in ("welcome", "answer", "learnt", "completion", "help", "catalog", "override", "narrow"):
+        if step == "answer":
+            example(page)
+        elif step == "learnt":
+            page.locator(".suggestion.open .accept").click()
+            page.wait_for_selector("#learnt:not([hidden])")
+        elif step == "completion":
+            page.fill("#call", "charges")
+            page.wait_for_selector("#call-options:not([hidden])")
+        elif step in ("help", "catalog", "override"):
+            page.evaluate("document.activeElement.blur()")
+            page.keyboard.press({"help": "?", "catalog": "u", "override": "o"}[step])
+            page.wait_for_selector("dialog[open]")
+        elif step == "narrow":
+            page.set_viewport_size({"width": 360, "height": 740})
+        found = page.evaluate("axe.run().then(found => found.violations)")
+        serious = [f for f in found if f["impact"] in ("serious", "critical")]
+        assert not serious, (step, json.dumps(serious, indent=1)[:3000])
+        if page.locator("dialog[open]").count():
+            page.keyboard.press("Escape")
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 360, "height": 740})
+    example(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Keyboard help").click()
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()

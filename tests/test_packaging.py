@@ -26,6 +26,7 @@ def test_a_built_wheel_predicts_from_a_folder_of_decoys(tmp_path: Path):
     (wheel,) = tmp_path.glob("opensesame-*.whl")
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
+    assert (site / "serve" / "console" / "index.html").is_file()
     folder = tmp_path / "elsewhere"
     (folder / "pipeline").mkdir(parents=True)
     for decoy in ("train.py", "serve.py", "pipeline/__init__.py"):

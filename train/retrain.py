@@ -56,6 +56,8 @@ class Journal(replay.Journal, Protocol):
 
     async def drain(self, state: Any) -> int: ...
 
+    def compact(self) -> int: ...
+
 
 class Registry(Protocol):
     """Where rankers are kept (`pipeline/stores/registry.py`)."""
@@ -127,6 +129,7 @@ def retrain(
         if stores.state is not None:
             tell("drain", 0, 1)
             drained = asyncio.run(_drain(journal, stores.state))
+            journal.compact()  # nobody else merges its small files and deletes expired days
         tell("drain", 1, 1, groups=drained)
 
         # Due?

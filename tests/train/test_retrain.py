@@ -145,7 +145,9 @@ class _House:
         ranker, anchor = packaged
         self.folder = folder
         self.settings: Settings = configuration.load(
-            ranker={"artifact": str(ranker)}, train={"rounds": 40, "groups": 300}
+            ranker={"artifact": str(ranker)},
+            train={"rounds": 40, "groups": 300},
+            journal={"retention_days": 36500},  # their days are not today's
         )
         self.registry = ShelfRegistry()
         self.journal = Journal.at(self.settings.journal, folder)
@@ -241,6 +243,17 @@ def test_two_trainings_do_not_meet(house: _House) -> None:
             retrain(house.folder / "retrain", house.settings, Stores(house.journal, house.registry))
 
     retrain(house.folder / "retrain", house.settings, Stores(house.journal, house.registry), tell=second)
+
+
+def test_a_training_merges_the_journals_small_files_and_deletes_expired_days(house: _House) -> None:
+    people = _people(60)
+    for some in (people[:30], people[30:]):
+        house.retrain(some)
+    assert len(house.journal.files()) == 1
+    over = house.settings.journal.model_copy(update={"retention_days": -40000})  # whatever today is, it is after
+    house.journal = Journal.at(over, house.folder)
+    house.retrain([])
+    assert house.journal.files() == []
 
 
 def test_hours_make_a_training_due(house: _House) -> None:

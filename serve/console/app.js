@@ -99,6 +99,9 @@ async function tell(outcome, call, key) {
   }
 }
 
+/** Method and path on one line. */
+const bound = (endpoint) => endpoint.replace(" ", "\u00a0");
+
 function learnt(outcome, call, key, before, now) {
   const name = key ?? call?.endpoint;
   const place = (whole) => whole.predictions.find((p) => keyOf(p) === name);
@@ -107,9 +110,9 @@ function learnt(outcome, call, key, before, now) {
   if (outcome === "reject") text += "none of these was right. The next training learns from it.";
   else if (is && was) {
     const same = is.rank === was.rank ? `stays ${is.rank}` : `${was.rank} → ${is.rank}`;
-    text += `${name} ${same}, ${percent(was.confidence)} → ${percent(is.confidence)}.`;
-  } else if (is) text += `${name} is ${is.rank} now, with ${percent(is.confidence)}.`;
-  else text += `${call.endpoint} counts from now on.`;
+    text += `${bound(name)} ${same}, ${percent(was.confidence)} → ${percent(is.confidence)}.`;
+  } else if (is) text += `${bound(name)} is ${is.rank} now, with ${percent(is.confidence)}.`;
+  else text += `${bound(call.endpoint)} counts from now on.`;
   goOnWith(call, text);
   announce(text);
 }

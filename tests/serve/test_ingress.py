@@ -25,7 +25,7 @@ async def test_a_prediction_names_everything_the_wire_promises(app):
     assert set(body) == {"prediction_id", "predictions", "metadata"}
     assert set(body["predictions"][0]) == {
         "rank", "endpoint", "method", "path", "operation_id", "summary", "params", "missing_params", "confidence",
-        "score", "reason", "sources", "is_destructive",
+        "score", "reason", "sources", "is_destructive", "flags",
     }  # fmt: skip
     assert {"catalog", "operations", "model_version", "served_by", "cold_start", "degraded", "unmatched",
             "experiment", "timings_ms"} <= set(body["metadata"])  # fmt: skip

@@ -36,10 +36,17 @@ $(VENV)/.installed-vllm-gpu: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[dev,vllm]' -c constraints.txt
 	@touch $@
 
+# The console's tests drive a real browser: the system's, else Debian's package, else the one that Playwright brings.
+$(VENV)/.browser: $(VENV)/.installed
+	command -v chromium || command -v google-chrome \
+		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } \
+		|| $(BIN)/playwright install chromium
+	@touch $@
+
 serve: setup  ## start everything on this machine (CONFIG=configs/local.yaml PORT=8000); Ctrl-C stops all of it
 	$(BIN)/opensesame serve --config $(CONFIG) --port $(PORT)
 
-test: setup  ## every test (VLLM=cpu runs those of the generator's real engine too)
+test: setup $(VENV)/.browser  ## every test (VLLM=cpu runs those of the generator's real engine too)
 	$(BIN)/python -m pytest --durations=15
 
 check: setup  ## format, lint, types and the quick tests

@@ -18,6 +18,7 @@ def _documents(overlay: str) -> list[dict]:
     return render(K8S / "overlays" / overlay)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", schemas.VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_core_kinds_are_valid(overlay: str, version: str):
@@ -29,6 +30,7 @@ def test_core_kinds_are_valid(overlay: str, version: str):
 
 
 @WITH_CRDS
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_custom_kinds_are_valid(overlay: str):
     pytest.importorskip("celpy")
@@ -67,6 +69,7 @@ BROKEN = {
 
 
 @WITH_CRDS
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_service_is_caught_by_its_schema(fault: str):
     pytest.importorskip("celpy")

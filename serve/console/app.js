@@ -165,6 +165,7 @@ const KEYS = {
   j: () => suggestions.move(1),
   ArrowUp: () => suggestions.move(-1),
   k: () => suggestions.move(-1),
+  Enter: accept,
   e: () => suggestions.edit(),
   o: openOverride,
   x: () => answer && tell("reject"),
@@ -187,6 +188,7 @@ function pressed(event) {
     return;
   }
   if (target.matches("pre") && event.key.startsWith("Arrow")) return; // it scrolls
+  if (event.key === "Enter" && target !== document.body) return; // it presses what has the focus
   const act = KEYS[event.key];
   if (!act) return;
   event.preventDefault();

@@ -42,7 +42,7 @@ function draw({ timings_ms: timings, model_version: version, served_by: by, expe
   const whole = Math.max(timings.total ?? 0, 0.01);
   replace(byId("pulse"),
     element("p", { class: "big" }, element("strong", {}, milliseconds(last.total)),
-      element("span", {}, ` of the service, ${milliseconds(last.trip)} in all`)),
+      element("span", {}, ` served, ${milliseconds(last.trip)} in all`)),
     chart(),
     element("p", { class: "hint" }, `median ${milliseconds(median)} of ${answers.length}`),
     element("dl", { class: "stages" }, stages.map(([name, ms]) => element("div", {},

@@ -277,6 +277,16 @@ def test_another_call_is_named_with_completion(visit: Callable[..., Page]) -> No
     expect(page.locator("#learnt")).to_contain_text("POST /v1/subscriptions/sub_1/cancel")
 
 
+def test_enter_on_the_page_accepts_the_open_suggestion(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page)
+    first = rows(page)[0]
+    with page.expect_response("**/feedback") as told:
+        page.keyboard.press("Enter")
+    assert json.loads(told.value.request.post_data)["chosen"]["endpoint"] == first
+    expect(page.locator("#go-on")).to_be_focused()
+
+
 def test_rejecting_all_is_recorded(visit: Callable[..., Page]) -> None:
     page = visit()
     example(page, "nothing of these")

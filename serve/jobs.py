@@ -21,6 +21,7 @@ _READ = (
     "registry",
     "ranker",
     "models",
+    "journal",
     "train",
     "shortlist",
     "guardrails",

@@ -231,12 +231,14 @@ def test_the_command_of_a_training_names_no_password() -> None:
 
 
 def test_a_training_is_given_the_settings_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = settings.load("local", registry={"url": "http://mlflow:5000"}, state={"join_window_s": 77})
+    changed = settings.load(
+        "local", registry={"url": "http://mlflow:5000"}, state={"join_window_s": 77}, journal={"batch": 9}
+    )
     changed = settings.under(changed, Path("/somewhere/var"))
     for name, value in variables(changed).items():
         monkeypatch.setenv(name, value)
     read = settings.load("local")
-    for section in ("registry", "state", "train", "ranker", "models"):
+    for section in ("registry", "state", "train", "ranker", "models", "journal"):
         assert getattr(read, section) == getattr(changed, section)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,16 @@ MATRIX = np.random.default_rng(3).random((20, len(NAMES))).astype(np.float32)
 
 
 @pytest.fixture
-def loaded(redis_url: str, tmp_path: Path) -> Settings:
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
+def loaded(redis_url: str, tmp_path: Path) -> Iterator[Settings]:
     base = settings.load("local")
     ranker = base.ranker.model_copy(
         update={"folder": str(tmp_path), "poll_s": 0.02, "first_look_s": 20.0, "score_limit_s": 10.0}
     )
     state = base.state.model_copy(update={"url": redis_url, "timeout_s": 5.0})
-    return base.model_copy(update={"ranker": ranker, "state": state})
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        yield base.model_copy(update={"ranker": ranker, "state": state})
+        client.flushall()  # the session's Redis: a champion left there would serve in other files' tests
 
 
 @pytest.fixture

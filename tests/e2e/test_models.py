@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +26,7 @@ from pipeline.stores.mirror import identity
 from pipeline.stores.registry import Registry
 from serve.cli import app
 from tests.e2e.conftest import Service, free_port
+from tests.e2e.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -53,7 +53,6 @@ def full_size(version: str, temperature: float) -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("models")
     made = Service(folder, {"ray": {"dashboard_port": free_port()}, "ranker": {"replicas": {"min": 2, "max": 2}}})
-    made.var = folder / "var"
     try:
         made.start()
         until = time.monotonic() + 120
@@ -78,61 +77,12 @@ def versions(registry: Registry) -> tuple[str, str]:
     return made[0].version, made[1].version
 
 
-class Load:
-    """Constant requests from some clients; keeps when each was answered, how fast, by which version, and what."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._stopped = threading.Event()
-        self.answers: list[tuple[float, float, str, float]] = []  # began, seconds, version, best confidence
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        import httpx2
-
-        with httpx2.Client(base_url=self._service.url, timeout=30, trust_env=False) as client:
-            while not self._stopped.is_set():
-                began = time.monotonic()
-                try:
-                    answer = client.post("/predict", json=BODY)
-                    if answer.status_code != 200:
-                        self.failures.append(answer.text)
-                        continue
-                    told = answer.json()
-                    version, best = told["metadata"]["model_version"], told["predictions"][0]["confidence"]
-                    self.answers.append((began, time.monotonic() - began, version, best))
-                except httpx2.HTTPError as error:
-                    self.failures.append(repr(error))
-                self._stopped.wait(max(0.0, PACE_S - (time.monotonic() - began)))
-
-    def settle(self, version: str, since: float) -> float:
-        """Seconds after `since` at which the last answer of another version was asked for, once none comes any more."""
-        while time.monotonic() - since < 60:
-            late = [began for began, _, v, _ in self.answers if began > since and v != version]
-            last = max(late, default=since)
-            newer = [began for began, _, v, _ in self.answers if began > last and v == version]
-            if len(newer) >= 40 and max(newer) - last > 1.0:  # both replicas have answered many times
-                return last - since
-            time.sleep(0.05)
-        pytest.fail(f"version {version} does not serve alone 60 s after its promotion")
-
-    def p99_ms(self, since: float, until: float) -> float:
-        return float(np.percentile([s for began, s, _, _ in self.answers if since <= began < until], 99)) * 1000
+def loaded(service: Service) -> Load:
+    return Load(service, BODY, CLIENTS, PACE_S)
 
 
 def wait_for(service: Service, version: str) -> None:
-    with Load(service) as load:
+    with loaded(service) as load:
         load.settle(version, time.monotonic())
 
 
@@ -146,7 +96,7 @@ def test_promotions_under_load_fail_nobody_and_reach_every_replica(
     running: Service, versions: tuple[str, str], record_property: Any
 ) -> None:
     taken, rolled = [], 0.0
-    with Load(running) as load:
+    with loaded(running) as load:
         time.sleep(3)  # warm
         quiet_from = time.monotonic()
         time.sleep(20)
@@ -162,9 +112,9 @@ def test_promotions_under_load_fail_nobody_and_reach_every_replica(
         assert running.client.post("/models/rollback", json={}).json()["champion"] == versions[0]
         rolled = load.settle(versions[0], moved)
     assert load.failures == []
-    seen = [a for a in load.answers if a[0] > quiet_to + max(taken)]
-    assert {a[2] for a in seen} == set(versions)
-    confidences = {v: {a[3] for a in seen if a[2] == v} for v in versions}
+    seen = [a for a in load.answers if a.began > quiet_to + max(taken)]
+    assert {a.version for a in seen} == set(versions)
+    confidences = {v: {a.confidence for a in seen if a.version == v} for v in versions}
     assert all(len(values) == 1 for values in confidences.values()), confidences  # nobody met half of one
     assert confidences[versions[0]] != confidences[versions[1]]
     quiet, busy = load.p99_ms(quiet_from, quiet_to), load.p99_ms(quiet_to, busy_to)
@@ -187,10 +137,10 @@ def test_a_killed_replica_comes_back_with_the_champion(running: Service, version
     replica = running.replica("Ranker")
     os.kill(replica.pid, signal.SIGKILL)
     psutil.wait_procs([replica], timeout=10)
-    with Load(running) as load:
+    with loaded(running) as load:
         time.sleep(8)
         load.settle(versions[1], time.monotonic())
-    assert {a[2] for a in load.answers} == {versions[1]}
+    assert {a.version for a in load.answers} == {versions[1]}
 
 
 def test_a_spoilt_champion_in_the_mirror_is_refused_and_the_old_one_goes_on(
@@ -253,11 +203,11 @@ def test_a_training_is_a_ray_job_that_can_be_followed(running: Service) -> None:
 
 def test_a_service_without_its_models_goes_on_and_says_so(running: Service, versions: tuple[str, str]) -> None:
     replica = running.replica("Models")
-    with Load(running) as load:
+    with loaded(running) as load:
         os.kill(replica.pid, signal.SIGKILL)
         with contextlib.suppress(psutil.TimeoutExpired):
             replica.wait(10)
         time.sleep(3)
     assert load.failures == []
-    assert {a[2] for a in load.answers} == {versions[0]}
+    assert {a.version for a in load.answers} == {versions[0]}
     assert running.client.get("/ready").status_code == 200

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from pipeline import settings
@@ -123,6 +124,7 @@ FIELDS = st.sampled_from(sorted(schemas.PredictRequest.model_fields))
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=5))
+@limits(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_no_value_of_any_field_raises_anything_but_ours(body: dict[str, object]):
     try:
         request = schemas.read_value(body, schemas.PredictRequest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -126,17 +127,18 @@ class Runtime:
         if settings.ray.address:
             ray.init(address=settings.ray.address, namespace=_APP, log_to_driver=False)
         else:
-            context: Any = ray.init(
-                num_cpus=settings.ray.logical_cpus,
-                object_store_memory=settings.ray.object_store_bytes,
-                include_dashboard=settings.ray.dashboard_port > 0,
-                dashboard_host="127.0.0.1",
-                dashboard_port=settings.ray.dashboard_port or None,
-                namespace=_APP,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(self._folder),
-            )
+            with _job_agent_on_any_port():
+                context: Any = ray.init(
+                    num_cpus=settings.ray.logical_cpus,
+                    object_store_memory=settings.ray.object_store_bytes,
+                    include_dashboard=settings.ray.dashboard_port > 0,
+                    dashboard_host="127.0.0.1",
+                    dashboard_port=settings.ray.dashboard_port or None,
+                    namespace=_APP,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(self._folder),
+                )
             self.dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
         for number, handler in handlers.items():  # ray.init installs a SIGTERM handler of its own, which aborts
             signal.signal(number, handler)
@@ -188,6 +190,23 @@ class Runtime:
             os.chdir(self._var)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+@contextlib.contextmanager
+def _job_agent_on_any_port() -> Iterator[None]:
+    """While Ray starts, the port of its job agent is a free one.
+
+    By itself it takes 52365, and `ray.init` has no word for another (2.60): beside another Ray on this machine the
+    agent then goes without, and no training can be submitted.
+    """
+    from ray._private import parameter
+
+    original: Any = parameter.RayParams
+    parameter.RayParams = functools.partial(original, dashboard_agent_listen_port=0)  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        parameter.RayParams = original  # type: ignore[misc]
 
 
 async def _verify(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 
 from pipeline import settings
 from pipeline.stores.embedded import EmbeddedRedis
@@ -36,9 +37,9 @@ class App:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    redis = EmbeddedRedis.throwaway()
-    yield redis.start()
-    redis.stop()
+    server = EmbeddedRedis.throwaway()
+    yield server.start()
+    server.stop()
 
 
 class Switched:
@@ -52,6 +53,8 @@ class Switched:
 
 @pytest.fixture
 async def app(redis_url: str) -> AsyncIterator[App]:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()  # what another test taught, or promoted, orders nothing here
     async with make_app(redis_url) as made:
         yield made
 

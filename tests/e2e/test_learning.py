@@ -238,11 +238,6 @@ def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, r
     def failed(job_id: str) -> None:
         until(lambda: client.get(f"/train/{job_id}").json().get("status") == "failed", 120, running)
 
-    def fits(job_id: str) -> bool:
-        job = client.get(f"/train/{job_id}").json()
-        assert job.get("status") not in ("failed", "succeeded"), job
-        return (job.get("progress") or {}).get("step") == "fit"
-
     with Writers(running) as writers:
 
         def go_on(events: int = 100) -> None:
@@ -265,12 +260,7 @@ def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, r
         kill("ingress", running.replica("Ingress"))
         go_on()
 
-        # The next dies while it fits, and Redis with it.
-        job = start_training(running)
-        until(lambda: fits(job), 400, running)
-        kill("training, in its fit", training())
         kill("redis", running.redis())
-        failed(job)
         go_on()
         kill("ranker", running.replica("Ranker"))
         until(lambda: len(writers.acknowledged) >= EVENTS, 300, running)

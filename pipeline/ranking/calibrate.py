@@ -34,7 +34,7 @@ class Calibration:
         best = float(p.max())
         first = float(np.interp(best, self.knots, self.levels)) if self.knots else best
         first = min(max(first, 1.0 / (len(p) + 1)), 1.0)  # sums stay within 1 when all scores are equal
-        leader = int(np.argmax(p))
+        leader = int(np.argmax(np.nan_to_num(raw, nan=-np.inf)))  # of the scores: their softmax may round two into one
         rest = 1.0 - best
         left = (1.0 - first) * (1.0 - self.missing)
         out = np.minimum(p * (left / rest), first) if rest > 1e-9 else np.zeros_like(p)

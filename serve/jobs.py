@@ -27,7 +27,7 @@ _READ = (
     "guardrails",
     "log",
 )  # sections a training reads
-_LOG_LINES = 5  # of a failed job's output
+_LOG_LINES = 15  # of a failed job's output
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 

@@ -130,7 +130,7 @@ def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: S
             person(client, chance, number)
 
         job, promoted = trained(running, start_training(running))
-        assert job["status"] == "succeeded", job
+        assert job["status"] == "succeeded", str(job)
         outcome = job["progress"]
         assert outcome["status"] == "promoted", outcome
         version = outcome["version"]

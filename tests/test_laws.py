@@ -133,10 +133,16 @@ def test_every_error_survives_the_trip_between_processes():
     assert len({kind.slug for kind in kinds}) == len(kinds)
 
 
+def test_the_client_knows_nothing_of_the_service():
+    for path in _modules("opensesame_client"):
+        named = {name.split(".")[0] for name in _imports(path)} - sys.stdlib_module_names
+        assert named <= {"opensesame_client", "httpx2", "anyio"}, f"{path} imports {named}"
+
+
 def test_no_file_outgrows_its_subject():
     long = {
         str(p.relative_to(ROOT)): n
-        for package in ("pipeline", "serve", "train")
+        for package in ("pipeline", "serve", "train", "opensesame_client")
         for p in _modules(package)
         if (n := len(p.read_text().splitlines())) > 450
     }

@@ -43,3 +43,16 @@ def test_a_built_wheel_predicts_from_a_folder_of_decoys(tmp_path: Path):
     assert answer["metadata"]["model_version"] != "cold-start"
     for config in ("local", "local-vllm", "cluster"):
         _run(sys.executable, script, "check-config", config, cwd=folder, path=site)
+
+
+def test_the_client_is_a_wheel_of_its_own(tmp_path: Path):
+    pip = [sys.executable, "-m", "pip", "-q"]
+    source = ROOT / "opensesame_client"
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("opensesame_client-*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
+    assert (site / "opensesame_client" / "py.typed").is_file()
+    code = "import opensesame_client as c; print(c.__file__, c.Client().url)"
+    said = _run(sys.executable, "-P", "-c", code, cwd=tmp_path, path=site)
+    assert said.split() == [str(site / "opensesame_client" / "__init__.py"), "http://127.0.0.1:8000"]

@@ -1,0 +1,231 @@
+"""The blocking client; `aio.py` is its twin, method by method.
+
+Requests are made by `wire.py`, repetitions decided by `retry.py`; this file sends. One client holds one pool of
+connections and may be shared between threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx2
+
+from opensesame_client import wire
+from opensesame_client.answers import Answer, Json, Prediction, Receipt, Recorded, Suggestion
+from opensesame_client.retry import Reply, Retry
+from opensesame_client.session import Session
+
+T = TypeVar("T")
+
+
+class Client:
+    """A way to one service; a context manager, which closes its connections."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        bearer: str | None = None,
+        user_id: str | None = None,
+        deadline_s: float = 30.0,
+        attempts: int = 4,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """`deadline_s` is for a whole call with all its `attempts`; `user_id` is sent with each call that names none.
+
+        `transport` replaces the network, as httpx2 has it: for tests and for applications mounted in process.
+        """
+        self.url = url.rstrip("/")
+        self._deadline_s, self._attempts = deadline_s, attempts
+        self._http = httpx2.Client(headers=identity(api_key, bearer, user_id), transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def predict(self, events: Sequence[wire.Event] = (), **options: Unpack[wire.PredictOptions]) -> Answer:
+        """The next calls after `events` (oldest first); every method may raise what `errors.py` draws."""
+        return self._send(wire.predict(events, options))
+
+    def feedback(
+        self,
+        outcome: wire.Outcome,
+        *,
+        prediction_id: str | None = None,
+        user_id: str | None = None,
+        chosen: str | None = None,
+        params: Json | None = None,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Say what the user did with a prediction; without an id the user's last one is meant."""
+        return self._send(
+            wire.feedback(
+                outcome,
+                prediction_id=prediction_id,
+                user_id=user_id,
+                chosen=chosen,
+                params=params,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def accept(self, answer: Answer, chosen: Prediction | str | None = None) -> Receipt:
+        """The user took one of the shown calls; without `chosen` the first."""
+        return self.feedback("accept", prediction_id=answer.prediction_id, chosen=endpoint_of(chosen))
+
+    def override(self, answer: Answer, chosen: Prediction | str, params: Json | None = None) -> Receipt:
+        """The user made another call instead: a lower one, or any of the catalog."""
+        name = endpoint_of(chosen)
+        return self.feedback("override", prediction_id=answer.prediction_id, chosen=name, params=params)
+
+    def reject(self, answer: Answer) -> Receipt:
+        """None was right."""
+        return self.feedback("reject", prediction_id=answer.prediction_id)
+
+    def events(
+        self,
+        made: Sequence[wire.Event],
+        *,
+        user_id: str | None = None,
+        catalog: str | None = None,
+        spec_url: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Recorded:
+        """Report calls that a user made: they answer the predictions before them."""
+        return self._send(
+            wire.events(made, user_id=user_id, catalog=catalog, spec_url=spec_url, idempotency_key=idempotency_key)
+        )
+
+    def suggest(self, context: str | Json | None = None, **options: Unpack[wire.SuggestOptions]) -> Suggestion:
+        """The propositions that suit what the user looks for."""
+        return self._send(wire.suggest(context, options))
+
+    def log_event(
+        self,
+        event_type: str,
+        proposition_id: str,
+        *,
+        user_id: str | None = None,
+        suggestion_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`)."""
+        return self._send(
+            wire.log_event(
+                event_type,
+                proposition_id,
+                user_id=user_id,
+                suggestion_id=suggestion_id,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def catalogs(self) -> Json:
+        """The uploaded catalogs."""
+        return self._send(wire.get("catalogs"))
+
+    def catalog(self, name: str) -> Json:
+        """One catalog with its operations and what of its spec could not be read."""
+        return self._send(wire.get("catalogs", name))
+
+    def put_catalog(self, name: str, document: bytes | str | Json | list[Json]) -> Json:
+        """Upload a spec (JSON or YAML text, or parsed), or a list of propositions, under a name."""
+        return self._send(wire.put_catalog(name, document))
+
+    def delete_catalog(self, name: str) -> None:
+        """Remove an uploaded catalog."""
+        return self._send(wire.delete_catalog(name))
+
+    def models(self) -> Json:
+        """Every version of the ranker, and which serves."""
+        return self._send(wire.get("models"))
+
+    def model(self, version: str) -> Json:
+        """A version with its figures and the report of the gate."""
+        return self._send(wire.get("models", version))
+
+    def compare_models(self) -> Json:
+        """What users did with champion and challenger."""
+        return self._send(wire.get("models", "compare"))
+
+    def promote(self, version: str) -> Json:
+        """Make a version the champion."""
+        return self._send(wire.operate({}, "models", version, "promote"))
+
+    def rollback(self) -> Json:
+        """Go back to the champion before this one."""
+        return self._send(wire.operate({}, "models", "rollback"))
+
+    def train(self, *, force: bool = False) -> Json:
+        """Start a training; `job_id` is what `training` takes."""
+        return self._send(wire.operate({"force": force}, "train"))
+
+    def training(self, job_id: str) -> Json:
+        """How a training stands."""
+        return self._send(wire.get("train", job_id))
+
+    def health(self) -> Json:
+        """What each component says of itself."""
+        return self._send(wire.get("health"))
+
+    def session(
+        self, user_id: str | None = None, *, catalog: str | None = None, spec_url: str | None = None
+    ) -> Session:
+        """A session of one user on one catalog: records calls, asks for the next, says what became of it."""
+        return Session(self, user_id, catalog=catalog, spec_url=spec_url)
+
+    def _send(self, request: wire.Request[T]) -> T:
+        retry = Retry(self.url, deadline_s=self._deadline_s, attempts=self._attempts, is_safe=request.is_safe)
+        while True:
+            outcome = self._attempt(request, retry)
+            pause = retry.pause_s(outcome)
+            if pause is None:
+                return request.read(retry.answer(outcome))
+            time.sleep(pause)
+
+    def _attempt(self, request: wire.Request[T], retry: Retry) -> Reply | httpx2.TransportError:
+        """What came of sending it once; an answer that trickles ends at the deadline, between two of its parts."""
+        try:
+            with self._http.stream(
+                request.method,
+                self.url + request.path,
+                content=request.content,
+                headers=request.headers,
+                timeout=retry.left_s(),
+            ) as response:
+                parts = []
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    retry.left_s()
+                return Reply(response.status_code, response.headers, b"".join(parts))
+        except httpx2.TransportError as error:
+            return error
+
+
+def identity(api_key: str | None, bearer: str | None, user_id: str | None) -> dict[str, str]:
+    """The headers that say who calls; a key goes as X-API-Key, a token as Authorization: Bearer."""
+    if api_key and bearer:
+        raise ValueError("Give api_key or bearer, not both.")
+    found = {"user-agent": "opensesame-client"}
+    if api_key:
+        found["x-api-key"] = api_key
+    if bearer:
+        found["authorization"] = f"Bearer {bearer}"
+    if user_id:
+        found["x-user-id"] = user_id
+    return found
+
+
+def endpoint_of(chosen: Prediction | str | None) -> str | None:
+    """How feedback names a call."""
+    return chosen.endpoint if isinstance(chosen, Prediction) else chosen

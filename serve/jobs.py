@@ -37,6 +37,7 @@ class TrainingJobs:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connected: Any = None
+        self._address = ""
 
     def submit(self, force: bool) -> dict[str, Any]:
         """The job that trains now: a new one, or the one that already runs."""
@@ -47,7 +48,7 @@ class TrainingJobs:
         models = self._settings.models
         job_id = _asked(
             lambda: client.submit_job(
-                entrypoint=entrypoint(self._settings, force),
+                entrypoint=entrypoint(self._settings, force, self._address),
                 runtime_env={"env_vars": variables(self._settings)},
                 metadata=_KIND,
                 entrypoint_num_cpus=models.train_num_cpus,
@@ -84,15 +85,19 @@ class TrainingJobs:
             import ray
             from ray.job_submission import JobSubmissionClient
 
-            address = ray.get_runtime_context().gcs_address
-            self._connected = _asked(lambda: JobSubmissionClient(address))
+            self._address = ray.get_runtime_context().gcs_address
+            self._connected = _asked(lambda: JobSubmissionClient(self._address))
         return self._connected
 
 
-def entrypoint(settings: Settings, force: bool) -> str:
-    """The command line of a training."""
+def entrypoint(settings: Settings, force: bool, address: str) -> str:
+    """The command line of a training on the Ray at `address`.
+
+    Ray tells a job in RAY_ADDRESS where it runs, but guesses: beside another Ray on this machine it may name that one
+    (2.60, `services.get_ray_address_from_environment`).
+    """
     # -P: the folder it starts in must not shadow our packages.
-    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain"]
+    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain", "--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     if settings.models.var:

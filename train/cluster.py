@@ -14,13 +14,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import Unavailable
+
 _STORE_BYTES = 1024**3
 _TRIES = 3
 
 
 @contextlib.contextmanager
 def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
-    """Ray at `address`; "" starts one on this machine with `cpus` by Ray's count, and ends it."""
+    """Ray at `address`; "" starts one on this machine with `cpus` by Ray's count, and ends it.
+
+    Raises:
+        Unavailable: nobody answers at `address`, or the token is not its.
+    """
     scratch = None
     if not address:
         scratch = Path(tempfile.mkdtemp(prefix="osr-", dir="/tmp"))  # short: Ray puts unix sockets under it
@@ -35,7 +41,11 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
 
     try:
         if scratch is None:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            os.environ["RAY_ADDRESS"] = address  # what is started from here joins the same one
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            except ConnectionError as error:
+                raise Unavailable(f"The Ray at {address} cannot be joined: {error}.") from error
         else:
             _start(cpus, scratch)
         logging.getLogger("ray.data").setLevel(logging.WARNING)

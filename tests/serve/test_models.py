@@ -221,12 +221,12 @@ async def test_without_a_registry_the_routes_say_so_and_the_service_is_ready(app
 def test_the_command_of_a_training_names_no_password() -> None:
     loaded = settings.under(settings.load("local"), Path("/somewhere/var"))
     open_state = loaded.state.model_copy(update={"url": "unix:///run/redis.sock"})
-    line = entrypoint(loaded.model_copy(update={"state": open_state}), force=True)
-    assert "-P -m train.retrain" in line
+    line = entrypoint(loaded.model_copy(update={"state": open_state}), True, "10.0.0.1:6379")
+    assert "-P -m train.retrain --ray 10.0.0.1:6379" in line  # Ray's own word may be another instance's
     assert "--state unix:///run/redis.sock --var /somewhere/var --force --json" in line
     secret = loaded.state.model_copy(update={"url": "redis://:hunter2@redis:6379/0"})
     closed = loaded.model_copy(update={"state": secret})
-    assert "hunter2" not in entrypoint(closed, force=False)
+    assert "hunter2" not in entrypoint(closed, False, "10.0.0.1:6379")
     assert variables(closed)["OPENSESAME__STATE__URL"] == "redis://:hunter2@redis:6379/0"
 
 

@@ -97,7 +97,8 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     (2.60, `services.get_ray_address_from_environment`).
     """
     # -P: the folder it starts in must not shadow our packages.
-    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain", "--ray", address]
+    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain"]
+    command += ["--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     if settings.models.var:

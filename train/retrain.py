@@ -30,7 +30,7 @@ import orjson
 import typer
 
 from pipeline import settings as configuration
-from pipeline.errors import Conflict, OpenSesameError, RankerArtifactError
+from pipeline.errors import Conflict, OpenSesameError, RankerArtifactError, StateUnavailable
 from pipeline.ranking import calibrate
 from pipeline.ranking.ranker import Artifact, Ranker, Spec, dump, packaged_path, serving, uncalibrated
 from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES, Head
@@ -49,6 +49,7 @@ from train.progress import Count, Progress, Tell
 
 _CALIBRATED_ON = 200  # groups of a head that calibrate it; where there are fewer real ones the anchor's fill up
 _PATIENCE = 30  # rounds without a better NDCG@10 on the valid part
+_STATE_WAIT_S = 60.0  # for a Redis that restarts
 
 
 class Journal(replay.Journal, Protocol):
@@ -275,8 +276,16 @@ def _alone(work: Path) -> Iterator[None]:
 
 
 async def _drain(journal: Journal, state: Any) -> int:
+    """How many groups were drained; a Redis that is being started again is waited for."""
+    until = time.monotonic() + _STATE_WAIT_S
     try:
-        return await journal.drain(state)
+        while True:
+            try:
+                return await journal.drain(state)
+            except StateUnavailable:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(1.0)
     finally:
         await state.close()  # its sockets belong to this event loop
 

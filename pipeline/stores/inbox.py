@@ -27,19 +27,21 @@ class Claim:
 
 
 class Inbox:
-    """The inboxes of all tenants. Every method may raise StateUnavailable."""
+    """The inboxes of all tenants. Every method may raise StateUnavailable.
 
-    def __init__(self, quick: Connection, bulk: Connection) -> None:
-        self._quick = quick
+    Nobody waits for an answer while they are drained: a busy machine must not look like a Redis that is away.
+    """
+
+    def __init__(self, bulk: Connection) -> None:
         self._bulk = bulk
 
     async def tenants(self) -> list[str]:
         """The tenants for whom something waits."""
-        return sorted(name.decode() for name in await self._quick.run(lambda redis: redis.smembers(INBOXES)))
+        return sorted(name.decode() for name in await self._bulk.run(lambda redis: redis.smembers(INBOXES)))
 
     async def length(self, tenant: str) -> int:
         """How many labelled groups wait to be drained."""
-        return int(await self._quick.run(lambda redis: redis.xlen(key("t", tenant, "inbox"))))
+        return int(await self._bulk.run(lambda redis: redis.xlen(key("t", tenant, "inbox"))))
 
     async def claim(self, tenant: str, most: int) -> Claim | None:
         """The batch that was claimed and not acknowledged, else the `most` oldest groups; None when nothing waits."""

@@ -84,7 +84,7 @@ class State:
         self.catalogs = CatalogStore(self._quick, self._bulk, limits)
         self.observed = Observed(self._quick, limits)
         self.arms = arms.Arms(self._quick)
-        self.inbox = Inbox(self._quick, self._bulk)
+        self.inbox = Inbox(self._bulk)
 
     @property
     def connection(self) -> Connection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +26,7 @@ from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import GroundedQuery, Query, Source
+from serve.metrics import Metrics
 from serve.remote import as_values
 
 _WARM_UP_S = 10.0  # for the vectors of the default catalog; after that it is ready without them
@@ -47,7 +48,7 @@ class RemoteEncoder:
 
 @serve.deployment(name="Catalogs")
 class CatalogsDeployment:
-    def __init__(self, settings: Settings, embedder: DeploymentHandle) -> None:
+    def __init__(self, settings: Settings, embedder: DeploymentHandle, metrics: Metrics | None = None) -> None:
         self._settings = settings
         self._embedder = embedder
         self._state = State(settings.state, settings.state.url)
@@ -60,6 +61,11 @@ class CatalogsDeployment:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ground")
         self._warm: asyncio.Task[None] | None = None
+        self._ongoing = 0
+        metrics = metrics or Metrics()
+        metrics.follow("opensesame_ongoing", lambda: self._ongoing)
+        for counter, name, tags in _COUNTERS:
+            metrics.follow(name, _reader(self.library, counter), **tags)
         # Argument schemas travel for the generator only.
         schemas = settings.shortlist.schemas if settings.generator.enabled else 0
         self._shortlist = settings.shortlist.model_copy(update={"schemas": schemas})
@@ -67,12 +73,16 @@ class CatalogsDeployment:
     @as_values
     async def ground(self, query: Query, habit: dict[str, float], vector: np.ndarray | None) -> GroundedQuery:
         """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
-        embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
-        compiled = await self.library.obtain(query.source, query.tenant)
-        if embedding is not None:
-            vector = await embedding
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, prepare, query, compiled, vector, habit, self._shortlist)
+        self._ongoing += 1
+        try:
+            embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
+            compiled = await self.library.obtain(query.source, query.tenant)
+            if embedding is not None:
+                vector = await embedding
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, prepare, query, compiled, vector, habit, self._shortlist)
+        finally:
+            self._ongoing -= 1
 
     @as_values
     async def match(self, tenant: str, digest: str, method: str, path: str) -> str | None:
@@ -148,6 +158,24 @@ class CatalogsDeployment:
                 return await self._embedder.prompt.remote(prompt)
         except (TimeoutError, RayError, RayServeException):
             return None  # prepare says so: degraded ["embedding"]
+
+
+# What each counter of the library is told as.
+_COUNTERS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("catalogs", "opensesame_catalogs", {}),
+    ("bytes", "opensesame_catalogs_bytes", {}),
+    ("parses", "opensesame_catalog_work", {"work": "parse"}),
+    ("fetches", "opensesame_catalog_work", {"work": "fetch"}),
+    ("evictions", "opensesame_catalog_work", {"work": "evict"}),
+    ("hits", "opensesame_cache", {"layer": "catalog_memory", "result": "hit"}),
+    ("misses", "opensesame_cache", {"layer": "catalog_memory", "result": "miss"}),
+    ("stored", "opensesame_cache", {"layer": "catalog_store", "result": "hit"}),
+    ("unstored", "opensesame_cache", {"layer": "catalog_store", "result": "miss"}),
+)
+
+
+def _reader(library: Library, counter: str) -> Callable[[], float]:
+    return lambda: library.counters()[counter]
 
 
 def _summary(name: str, catalog: Any) -> dict[str, Any]:

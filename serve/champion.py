@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -22,7 +23,7 @@ import msgspec
 
 from pipeline.errors import RankerArtifactError, StateUnavailable
 from pipeline.ranking.admission import admit
-from pipeline.ranking.ranker import Ranker, serving
+from pipeline.ranking.ranker import COLD_START, Ranker, serving
 from pipeline.settings import Settings
 from pipeline.stores.mirror import ROLES, Identity, Mirror, Role
 from serve.metrics import Metrics
@@ -52,6 +53,20 @@ class Champion:
         with self._starting:
             if "champion" not in self._rankers:
                 self._begin()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have told which rankers serve; whoever reads holds nothing of this replica."""
+        self._metrics.begin("opensesame_ranker_swaps", "opensesame_ranker_refused")
+        held = weakref.ref(self)
+
+        def number(role: Role) -> float:
+            champion = held()
+            return -1.0 if champion is None else _number(champion._rankers.get(role))
+
+        for role in ROLES:
+            self._metrics.follow("opensesame_ranker_version", functools.partial(number, role), role=role)
+        self._metrics.follow("opensesame_ranker_current", lambda: float((it := held()) is not None and it.is_current))
 
     @property
     def ranker(self) -> Ranker:
@@ -154,6 +169,12 @@ class Champion:
             _log.warning("the champion could not be copied to %s: %s", self._copy, error)
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def _number(ranker: Ranker | None) -> float:
+    if ranker is None or ranker.version == COLD_START:
+        return -1.0
+    return float(ranker.version) if ranker.version.isdecimal() else 0.0
 
 
 def _follow(champion: Callable[[], Champion | None]) -> None:

@@ -15,6 +15,7 @@ from ray import serve
 
 from pipeline.catalog.embed import Encoder
 from pipeline.settings import Settings
+from serve.metrics import Metrics
 
 
 @serve.deployment(name="Embedder")
@@ -23,17 +24,20 @@ class EmbedderDeployment:
         self._encoder = Encoder(settings.embedder)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._encoder.encode(["warm up"])
+        self._metrics = Metrics()
+        self._ongoing = 0
+        self._metrics.follow("opensesame_ongoing", lambda: self._ongoing)
         self.prompt.set_max_batch_size(settings.embedder.batch_max)  # type: ignore[attr-defined]
         self.prompt.set_batch_wait_timeout_s(settings.embedder.batch_wait_s)  # type: ignore[attr-defined]
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.002)
     async def prompt(self, prompts: list[str]) -> list[np.ndarray]:
         """The vector of a prompt: float32 [n_dims], unit length."""
-        return list(await self._encode(prompts))
+        return list(await self._encode(prompts, "prompts"))
 
     async def cards(self, texts: list[str]) -> np.ndarray:
         """The vectors of a chunk of operation cards: float32 [n_texts, n_dims], unit length."""
-        return await self._encode(texts)
+        return await self._encode(texts, "cards")
 
     async def identity(self) -> tuple[str, int]:
         """Name of the encoder (weights and precision in it) and its dimensions: what stored vectors are keyed by."""
@@ -42,5 +46,10 @@ class EmbedderDeployment:
     async def state(self) -> dict[str, Any]:
         return {"status": "ok", "model": self._encoder.name}
 
-    async def _encode(self, texts: list[str]) -> np.ndarray:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode, texts)
+    async def _encode(self, texts: list[str], what: str) -> np.ndarray:
+        self._metrics.observe("opensesame_batch_size", len(texts), texts=what)
+        self._ongoing += len(texts)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode, texts)
+        finally:
+            self._ongoing -= len(texts)

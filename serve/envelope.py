@@ -85,6 +85,8 @@ class Envelope:
         # resolves to this machine (DNS rebinding): only loopback names are answered.
         self._loopback_only = settings.server.auth == "none" and settings.server.host in _LOOPBACK
         self._ongoing = 0
+        metrics.follow("opensesame_ongoing", lambda: self._ongoing)
+        metrics.begin("opensesame_errors")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

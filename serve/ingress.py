@@ -57,6 +57,7 @@ class Service:
         self._backend = backend
         self._state = state
         self._metrics = metrics
+        metrics.begin("opensesame_degraded", "opensesame_feedback")
 
     async def predict(self, request: Request) -> Response:
         """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
@@ -65,6 +66,7 @@ class Service:
         answer = await predict(query, self._backend, self._state, self._settings)
         for stage, seconds in answer.timings_s.items():
             self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)
+        self._metrics.observe("opensesame_shortlist_size", len(answer.grounded.candidates))
         for part in answer.degraded:
             self._metrics.count("opensesame_degraded", part=part)
         for kind in answer.flags:

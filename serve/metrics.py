@@ -1,17 +1,72 @@
 """Every metric of ours: name, unit, tags, buckets. Tags are closed sets, never a user, URL or prompt.
 
 Ray exports them as `ray_opensesame_*`. Created inside a replica (`Metrics()` in a deployment's
-constructor), so that Serve adds its own tags; importing this module makes none.
+constructor), so that Serve adds its own tags (deployment, replica); importing this module makes none.
+What happens is counted and observed, what is there is followed. Of a histogram read quantiles only: Ray
+puts its sum together from the middles of the buckets.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from ray.serve import metrics as ray_metrics
+from ray.util.metrics import Metric as RayMetric
 
-# Milliseconds.
+from pipeline import guardrails
+from pipeline.errors import OpenSesameError
+from pipeline.stores.mirror import ROLES
+
+_log = logging.getLogger("opensesame.metrics")
+
 LATENCY_MS = [1.0, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000, 30000]
+SIZES = [1.0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+_LOOK_S = 5.0  # between two looks at what is followed; Ray forgets a gauge that was not set for 20 s
+
+
+def _slugs(kind: type[OpenSesameError]) -> set[str]:
+    return {kind.slug}.union(*map(_slugs, kind.__subclasses__()))
+
+
+# What each tag can say; anything else is told as "other". () is chosen by the code already: the template of a route
+# of the application, the status of an answer.
+TAGS: dict[str, tuple[str, ...]] = {
+    "route": (),
+    "status": (),
+    "slug": tuple(sorted({"method_not_allowed", *_slugs(OpenSesameError)})),
+    "stage": ("ground", "generate", "score", "total"),
+    "part": ("generator", "embedding", "state", "registry", "adaptation"),
+    "kind": (*guardrails.FLAGS, "admin", "internal", "debug"),
+    "action": ("passed", "refused"),
+    "outcome": ("accept", "override", "reject", "observed", "impression", "click", "conversion"),
+    "filled": ("full", "partial", "none"),
+    "device": ("web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"),
+    "context_type": (
+        "search",
+        "browse",
+        "home",
+        "category",
+        "detail",
+        "cart",
+        "checkout",
+        "account",
+        "support",
+        "message",
+        "other",
+    ),
+    "layer": ("catalog_memory", "catalog_store", "prompt_vector", "prefix"),
+    "result": ("hit", "miss"),
+    "work": ("parse", "fetch", "evict"),
+    "role": ROLES,
+    "reason": ("hash", "fingerprint", "artefact", "slow"),
+    "direction": ("in", "out"),
+    "texts": ("prompts", "cards"),
+}
 
 # name -> (kind, what, tags)
 METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -35,43 +90,104 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("filled", "device", "context_type"),
     ),
     "opensesame_propositions_shown": ("counter", "Propositions in answers of POST /suggest.", ()),
-    "opensesame_prompt_vectors": (
-        "counter",
-        "Prompts looked up in the ingress's vector cache, by result.",
-        ("result",),
-    ),
+    "opensesame_ongoing": ("gauge", "Requests in hand, waiting or at work, by deployment.", ()),
+    "opensesame_shortlist_size": ("histogram", "Candidates that were scored for a prediction.", ()),
+    "opensesame_batch_size": ("histogram", "Texts in one pass of the encoder, by what they are.", ("texts",)),
+    # Prompts in the ingress's vectors; catalogs in the replica, else in Redis; prompts of which the generator's engine
+    # knew the beginning.
+    "opensesame_cache": ("counter", "What was looked for in a cache, by layer and result.", ("layer", "result")),
+    "opensesame_catalogs": ("gauge", "Compiled catalogs a replica holds.", ()),
+    "opensesame_catalogs_bytes": ("gauge", "Memory of the compiled catalogs a replica holds, as it counts it.", ()),
+    "opensesame_catalog_work": ("counter", "Specs parsed and fetched, catalogs let go for want of room.", ("work",)),
     "opensesame_ranker_swaps": ("counter", "Rankers that a replica began to serve, by role.", ("role",)),
     "opensesame_ranker_refused": ("counter", "Rankers that a replica would not serve, by reason.", ("reason",)),
+    "opensesame_ranker_version": (
+        "gauge",
+        "The registry's number of the ranker in a role; 0 the installed one, -1 none, or the cold-start order.",
+        ("role",),
+    ),
+    "opensesame_ranker_current": ("gauge", "1 while the registry's champion serves, as far as it was heard of.", ()),
     "opensesame_ranker_load_ms": ("histogram", "Time to load and try a ranker, in milliseconds.", ()),
     "opensesame_generator_tokens": ("counter", "Tokens of the generator, by direction.", ("direction",)),
 }
 
 
+# Boundaries of the histograms that are no times.
+_SIZED = {"opensesame_shortlist_size": SIZES, "opensesame_batch_size": SIZES}
+
+
 class Metrics:
-    """Lazily made metrics of one replica; `count`, `observe` and `set` by name."""
+    """The metrics of one replica, by name; each is made when it is first told of."""
 
     def __init__(self) -> None:
-        self._made: dict[str, object] = {}
+        self._made: dict[str, Any] = {}
+        self._followed: list[Callable[[], None]] = []
+        self._thread: threading.Thread | None = None
 
     def count(self, name: str, value: float = 1.0, **tags: str) -> None:
         if value:
-            self._metric(name).inc(value, tags)  # type: ignore[attr-defined]
+            self._metric(name).inc(value, _closed(tags))
 
     def observe(self, name: str, value: float, **tags: str) -> None:
-        self._metric(name).observe(value, tags)  # type: ignore[attr-defined]
+        self._metric(name).observe(value, _closed(tags))
 
-    def set(self, name: str, value: float, **tags: str) -> None:
-        self._metric(name).set(value, tags)  # type: ignore[attr-defined]
+    def begin(self, *names: str) -> None:
+        """Tell counters as 0, with whatever their tags can say: a rate sees the first event only after a zero."""
+        for name in names:
+            tags = METRICS[name][2]
+            for values in itertools.product(*(TAGS[tag] for tag in tags)):
+                # Ray's own `inc` refuses a zero (2.60).
+                RayMetric._record(self._metric(name), 0.0, dict(zip(tags, values, strict=True)))
 
-    def _metric(self, name: str) -> object:
-        metric = self._made.get(name)
+    def follow(self, name: str, read: Callable[[], float], **tags: str) -> None:
+        """Look at `read` every few seconds: a gauge is what it gives, a counter grows as it grows.
+
+        It is called on a thread of its own, so it only reads; what it holds is held as long as the replica lives.
+        """
+        metric, tags, told = self._metric(name), _closed(tags), 0.0
+
+        def look() -> None:
+            nonlocal told
+            value = float(read())
+            if METRICS[name][0] == "gauge":
+                metric.set(value, tags)
+            else:
+                RayMetric._record(metric, max(0.0, value - told), tags)
+                told = value
+
+        look()
+        self._followed.append(look)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, name="metrics", daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            for look in list(self._followed):
+                try:
+                    look()
+                except Exception:  # a fault of one must not end the looking at the others
+                    _log.exception("what is followed could not be read")
+
+    def _metric(self, name: str) -> Any:
+        metric: Any = self._made.get(name)
         if metric is None:
             kind, what, tags = METRICS[name]
             tags = cast(Any, tags)  # Ray's annotation says a tuple of one
             if kind == "histogram":
-                metric = ray_metrics.Histogram(name, description=what, boundaries=LATENCY_MS, tag_keys=tags)
+                boundaries = _SIZED.get(name, LATENCY_MS)
+                metric = ray_metrics.Histogram(name, description=what, boundaries=boundaries, tag_keys=tags)
             else:
                 make = ray_metrics.Counter if kind == "counter" else ray_metrics.Gauge
                 metric = make(name, description=what, tag_keys=tags)
             self._made[name] = metric
         return metric
+
+
+def _closed(tags: dict[str, str]) -> dict[str, str]:
+    """The tags, with "other" for what a tag cannot say."""
+    for tag, value in tags.items():
+        if TAGS[tag] and value not in TAGS[tag]:
+            tags[tag] = "other"
+    return tags

@@ -11,14 +11,15 @@ from ray import serve
 from pipeline.settings import Settings
 from pipeline.types import Scores
 from serve.champion import Champion
+from serve.metrics import Metrics
 
 
 @serve.deployment(name="Ranker")
 class RankerDeployment:
     """One replica; it always has a ranker, and swaps it while it scores."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._champion = Champion(settings)
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self._champion = Champion(settings, metrics)
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"

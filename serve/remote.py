@@ -74,7 +74,7 @@ class RemoteStages:
     async def ground(self, query: Query, habit: Mapping[str, float]) -> GroundedQuery:
         vector = self._vectors.get(query.prompt) if query.prompt else None
         if query.prompt:
-            self._metrics.count("opensesame_prompt_vectors", result="miss" if vector is None else "hit")
+            self._metrics.count("opensesame_cache", layer="prompt_vector", result="miss" if vector is None else "hit")
         if vector is not None:
             self._vectors.move_to_end(query.prompt)
         if query.source.data:
@@ -115,6 +115,7 @@ class RemoteStages:
             proposal = await self._once(lambda: generator.propose.remote(query, grounded, budget_s), budget_s)
         except (TimeoutError, Overloaded, RayActorError, RayTaskError, RequestCancelledError) as error:
             raise GeneratorError(f"the generator did not answer: {type(error).__name__}") from None
+        self._metrics.count("opensesame_cache", layer="prefix", result="hit" if proposal.tokens_cached else "miss")
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_in, direction="in")
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
         return proposal

@@ -134,6 +134,7 @@ class SilentMetrics:
 
     def __init__(self) -> None:
         self.counted: dict[str, float] = {}
+        self.followed: dict[str, Callable[[], float]] = {}
 
     def count(self, name: str, value: float = 1.0, **tags: str) -> None:
         key = name + "".join(f" {tag}={tags[tag]}" for tag in sorted(tags))
@@ -142,8 +143,10 @@ class SilentMetrics:
     def observe(self, name: str, value: float, **tags: str) -> None:
         self.count(name, 1.0, **tags)
 
-    def set(self, name: str, value: float, **tags: str) -> None:
-        self.count(name, 0.0, **tags)
+    def begin(self, *names: str) -> None: ...
+
+    def follow(self, name: str, read: Callable[[], float], **tags: str) -> None:
+        self.followed[name + "".join(f" {tag}={tags[tag]}" for tag in sorted(tags))] = read
 
 
 class WaitingGroups:

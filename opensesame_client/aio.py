@@ -58,7 +58,7 @@ class AsyncClient:
 
     async def predict(self, events: Sequence[wire.Event] = (), **options: Unpack[wire.PredictOptions]) -> Answer:
         """The next calls after `events` (oldest first); every method may raise what `errors.py` draws."""
-        return await self._send(wire.predict(events, options))
+        return await self.send(wire.predict(events, options))
 
     async def feedback(
         self,
@@ -71,7 +71,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Say what the user did with a prediction; without an id the user's last one is meant."""
-        return await self._send(
+        return await self.send(
             wire.feedback(
                 outcome,
                 prediction_id=prediction_id,
@@ -105,13 +105,13 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> Recorded:
         """Report calls that a user made: they answer the predictions before them."""
-        return await self._send(
+        return await self.send(
             wire.events(made, user_id=user_id, catalog=catalog, spec_url=spec_url, idempotency_key=idempotency_key)
         )
 
     async def suggest(self, context: str | Json | None = None, **options: Unpack[wire.SuggestOptions]) -> Suggestion:
         """The propositions that suit what the user looks for."""
-        return await self._send(wire.suggest(context, options))
+        return await self.send(wire.suggest(context, options))
 
     async def log_event(
         self,
@@ -123,7 +123,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`)."""
-        return await self._send(
+        return await self.send(
             wire.log_event(
                 event_type,
                 proposition_id,
@@ -135,51 +135,51 @@ class AsyncClient:
 
     async def catalogs(self) -> Json:
         """The uploaded catalogs."""
-        return await self._send(wire.get("catalogs"))
+        return await self.send(wire.get("catalogs"))
 
     async def catalog(self, name: str) -> Json:
         """One catalog with its operations and what of its spec could not be read."""
-        return await self._send(wire.get("catalogs", name))
+        return await self.send(wire.get("catalogs", name))
 
     async def put_catalog(self, name: str, document: bytes | str | Json | list[Json]) -> Json:
         """Upload a spec (JSON or YAML text, or parsed), or a list of propositions, under a name."""
-        return await self._send(wire.put_catalog(name, document))
+        return await self.send(wire.put_catalog(name, document))
 
     async def delete_catalog(self, name: str) -> None:
         """Remove an uploaded catalog."""
-        return await self._send(wire.delete_catalog(name))
+        return await self.send(wire.delete_catalog(name))
 
     async def models(self) -> Json:
         """Every version of the ranker, and which serves."""
-        return await self._send(wire.get("models"))
+        return await self.send(wire.get("models"))
 
     async def model(self, version: str) -> Json:
         """A version with its figures and the report of the gate."""
-        return await self._send(wire.get("models", version))
+        return await self.send(wire.get("models", version))
 
     async def compare_models(self) -> Json:
         """What users did with champion and challenger."""
-        return await self._send(wire.get("models", "compare"))
+        return await self.send(wire.get("models", "compare"))
 
     async def promote(self, version: str) -> Json:
         """Make a version the champion."""
-        return await self._send(wire.operate({}, "models", version, "promote"))
+        return await self.send(wire.operate({}, "models", version, "promote"))
 
     async def rollback(self) -> Json:
         """Go back to the champion before this one."""
-        return await self._send(wire.operate({}, "models", "rollback"))
+        return await self.send(wire.operate({}, "models", "rollback"))
 
     async def train(self, *, force: bool = False) -> Json:
         """Start a training; `job_id` is what `training` takes."""
-        return await self._send(wire.operate({"force": force}, "train"))
+        return await self.send(wire.operate({"force": force}, "train"))
 
     async def training(self, job_id: str) -> Json:
         """How a training stands."""
-        return await self._send(wire.get("train", job_id))
+        return await self.send(wire.get("train", job_id))
 
     async def health(self) -> Json:
         """What each component says of itself."""
-        return await self._send(wire.get("health"))
+        return await self.send(wire.get("health"))
 
     def session(
         self, user_id: str | None = None, *, catalog: str | None = None, spec_url: str | None = None
@@ -187,7 +187,8 @@ class AsyncClient:
         """A session of one user on one catalog: records calls, asks for the next, says what became of it."""
         return AsyncSession(self, user_id, catalog=catalog, spec_url=spec_url)
 
-    async def _send(self, request: wire.Request[T]) -> T:
+    async def send(self, request: wire.Request[T]) -> T:
+        """What a request of `wire.py` is answered with."""
         retry = Retry(self.url, deadline_s=self._deadline_s, attempts=self._attempts, is_safe=request.is_safe)
         while True:
             outcome = await self._attempt(request, retry)

@@ -55,7 +55,7 @@ class Client:
 
     def predict(self, events: Sequence[wire.Event] = (), **options: Unpack[wire.PredictOptions]) -> Answer:
         """The next calls after `events` (oldest first); every method may raise what `errors.py` draws."""
-        return self._send(wire.predict(events, options))
+        return self.send(wire.predict(events, options))
 
     def feedback(
         self,
@@ -68,7 +68,7 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Say what the user did with a prediction; without an id the user's last one is meant."""
-        return self._send(
+        return self.send(
             wire.feedback(
                 outcome,
                 prediction_id=prediction_id,
@@ -102,13 +102,13 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Recorded:
         """Report calls that a user made: they answer the predictions before them."""
-        return self._send(
+        return self.send(
             wire.events(made, user_id=user_id, catalog=catalog, spec_url=spec_url, idempotency_key=idempotency_key)
         )
 
     def suggest(self, context: str | Json | None = None, **options: Unpack[wire.SuggestOptions]) -> Suggestion:
         """The propositions that suit what the user looks for."""
-        return self._send(wire.suggest(context, options))
+        return self.send(wire.suggest(context, options))
 
     def log_event(
         self,
@@ -120,7 +120,7 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`)."""
-        return self._send(
+        return self.send(
             wire.log_event(
                 event_type,
                 proposition_id,
@@ -132,51 +132,51 @@ class Client:
 
     def catalogs(self) -> Json:
         """The uploaded catalogs."""
-        return self._send(wire.get("catalogs"))
+        return self.send(wire.get("catalogs"))
 
     def catalog(self, name: str) -> Json:
         """One catalog with its operations and what of its spec could not be read."""
-        return self._send(wire.get("catalogs", name))
+        return self.send(wire.get("catalogs", name))
 
     def put_catalog(self, name: str, document: bytes | str | Json | list[Json]) -> Json:
         """Upload a spec (JSON or YAML text, or parsed), or a list of propositions, under a name."""
-        return self._send(wire.put_catalog(name, document))
+        return self.send(wire.put_catalog(name, document))
 
     def delete_catalog(self, name: str) -> None:
         """Remove an uploaded catalog."""
-        return self._send(wire.delete_catalog(name))
+        return self.send(wire.delete_catalog(name))
 
     def models(self) -> Json:
         """Every version of the ranker, and which serves."""
-        return self._send(wire.get("models"))
+        return self.send(wire.get("models"))
 
     def model(self, version: str) -> Json:
         """A version with its figures and the report of the gate."""
-        return self._send(wire.get("models", version))
+        return self.send(wire.get("models", version))
 
     def compare_models(self) -> Json:
         """What users did with champion and challenger."""
-        return self._send(wire.get("models", "compare"))
+        return self.send(wire.get("models", "compare"))
 
     def promote(self, version: str) -> Json:
         """Make a version the champion."""
-        return self._send(wire.operate({}, "models", version, "promote"))
+        return self.send(wire.operate({}, "models", version, "promote"))
 
     def rollback(self) -> Json:
         """Go back to the champion before this one."""
-        return self._send(wire.operate({}, "models", "rollback"))
+        return self.send(wire.operate({}, "models", "rollback"))
 
     def train(self, *, force: bool = False) -> Json:
         """Start a training; `job_id` is what `training` takes."""
-        return self._send(wire.operate({"force": force}, "train"))
+        return self.send(wire.operate({"force": force}, "train"))
 
     def training(self, job_id: str) -> Json:
         """How a training stands."""
-        return self._send(wire.get("train", job_id))
+        return self.send(wire.get("train", job_id))
 
     def health(self) -> Json:
         """What each component says of itself."""
-        return self._send(wire.get("health"))
+        return self.send(wire.get("health"))
 
     def session(
         self, user_id: str | None = None, *, catalog: str | None = None, spec_url: str | None = None
@@ -184,7 +184,8 @@ class Client:
         """A session of one user on one catalog: records calls, asks for the next, says what became of it."""
         return Session(self, user_id, catalog=catalog, spec_url=spec_url)
 
-    def _send(self, request: wire.Request[T]) -> T:
+    def send(self, request: wire.Request[T]) -> T:
+        """What a request of `wire.py` is answered with."""
         retry = Retry(self.url, deadline_s=self._deadline_s, attempts=self._attempts, is_safe=request.is_safe)
         while True:
             outcome = self._attempt(request, retry)

@@ -120,26 +120,32 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
                 _print(model["gate"])
 
     @models.command()
-    def promote(version: str, config: Config = "local", var: Var = Path("var"), url: Url = "") -> None:
+    def promote(
+        version: str, config: Config = "local", var: Var = Path("var"), url: Url = "", json: Json = False
+    ) -> None:
         """Make a version the champion; every replica serves it within seconds."""
         with errors():
-            _tell(at(url, config, var).promote(version))
+            _tell(at(url, config, var).promote(version), json)
 
     @models.command()
-    def rollback(config: Config = "local", var: Var = Path("var"), url: Url = "") -> None:
+    def rollback(config: Config = "local", var: Var = Path("var"), url: Url = "", json: Json = False) -> None:
         """Go back to the champion before this one."""
         with errors():
-            _tell(at(url, config, var).rollback())
+            _tell(at(url, config, var).rollback(), json)
 
     @models.command()
     def challenge(
         version: Annotated[str, typer.Argument(help="A version; without it nobody is the challenger any more.")] = "",
         config: Config = "local",
         var: Var = Path("var"),
+        json: Json = False,
     ) -> None:
         """Let a version challenge the champion, as the configuration's `experiments` say; every replica follows."""
         with errors():
             now = _Local(config, var).challenge(version)
+            if json:
+                _print(now)
+                return
             _out.print(f"champion {now['champion']}, challenger {now['challenger'] or 'none'}", highlight=False)
 
     @models.command()
@@ -269,7 +275,10 @@ def _follow(ask: Ask, url: str, force: bool, wait: bool) -> None:
         time.sleep(_POLL_S)
 
 
-def _tell(now: dict[str, Any]) -> None:
+def _tell(now: dict[str, Any], json: bool) -> None:
+    if json:
+        _print(now)
+        return
     _out.print(
         f"champion {now['champion']}" + (f", previous {now['previous']}" if now["previous"] else ""), highlight=False
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -104,6 +105,7 @@ def run(
     seed: Annotated[int, typer.Option(help="The same seed gives the same sessions.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     exclude: Annotated[Path | None, typer.Option(help="Folder of specs: who shares over 30 % of paths is out.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     config: Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")] = "local",
 ) -> None:
     """Synthesize sessions from a folder of OpenAPI specs."""
@@ -115,6 +117,16 @@ def run(
     plan = corpus.Plan(specs=count, sessions=sessions, seed=seed)
     with progress_bar() as bar:
         made = make_sessions(specs, out, plan, configuration.load(config).parse, exclude, workers, bar)
+    if json:
+        told = {
+            "sessions": made.sessions,
+            "calls": made.calls,
+            "specs": made.catalogs,
+            "providers": len(made.providers),
+        }
+        told |= {"dropped": dict(made.dropped), "lost": made.lost, "written": str(out)}
+        print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        return
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{made.sessions:,} sessions of {made.calls:,} calls from {made.catalogs:,} specs of"

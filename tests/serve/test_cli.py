@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.cli import get_docs_for_click
 from typer.testing import CliRunner
 
 from pipeline import settings
@@ -15,7 +21,7 @@ from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.state import State, new_id
 from pipeline.types import Feedback, Impression
 from serve.cli import app
-from tests.conftest import NOTES
+from tests.conftest import NOTES, ROOT
 
 run = CliRunner().invoke
 
@@ -46,8 +52,7 @@ def test_predict_reads_a_spec_file_and_a_request_file(tmp_path: Path):
         (["predict", "--call", "charges"], "endpoint must be 'METHOD /path'"),
         (["predict", "--k", "99"], "k must be between 1 and 50"),
         (["check-config", "nope"], "There is no configuration 'nope'"),
-        (["catalogs", "--url", "http://127.0.0.1:1"], "does not answer"),
-        (["predict", "--url", "http://127.0.0.1:1"], "does not answer"),
+        (["predict", "--request", "nowhere.json"], "nowhere.json cannot be read"),
         (["synthesize", "--specs", "nowhere", "--out", "nowhere"], "nowhere is no folder"),
         (["import", "nowhere.har", "--spec", "billing", "--dry-run"], "nowhere.har cannot be read"),
     ],
@@ -57,6 +62,53 @@ def test_wrong_input_ends_in_one_line_and_status_1(arguments: list[str], says: s
     assert done.exit_code == 1
     assert says in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("arguments", [["catalogs"], ["predict"], ["feedback", "accept", "--user", "ana"]])
+def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
+    done = run(app, [*arguments, "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 3
+    assert "does not answer" in done.output
+
+
+def test_a_wrong_command_line_is_status_2():
+    for arguments in (["feedback", "accept"], ["catalogs", "--remove"], ["predict", "--no-such-option"]):
+        done = run(app, arguments)
+        assert done.exit_code == 2
+        assert "Traceback" not in done.output
+
+
+def test_help_is_the_documentation():
+    command = typer.main.get_command(app)
+    told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="opensesame")
+    written = (ROOT / "docs" / "cli.md").read_text()
+    assert written.strip() == told.strip(), "write it anew: make docs"
+
+
+def test_every_command_that_answers_does_so_in_json_too():
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            for inner in command.commands.values():
+                yield from leaves(inner, f"{name} {inner.name}".strip())
+        else:
+            yield name, command
+
+    plain = {"check-config", "mcp"}  # prints JSON always; speaks a protocol
+    for name, command in leaves(typer.main.get_command(app), ""):
+        has = any("--json" in option.opts for option in command.params)
+        assert has or name in plain, name
+
+
+def test_a_cold_start_loads_nothing_that_a_prediction_can_do_without(tmp_path: Path):
+    (tmp_path / "notes.yaml").write_text(NOTES)
+    code = (
+        "import sys; from serve.cli import app\n"
+        "app(['predict', '--spec', 'notes.yaml', '--prompt', 'list my notes', '--json'], standalone_mode=False)\n"
+        "print([m for m in ('torch', 'sklearn', 'pandas', 'ray', 'fastapi', 'mlflow', 'mcp') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "GET /notes" in done.stdout
+    assert done.stdout.strip().endswith("[]")
 
 
 @pytest.mark.redis

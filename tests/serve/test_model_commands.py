@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pipeline import settings
 from pipeline.errors import OpenSesameError
 from pipeline.stores.registry import Registry
-from serve import cli, model_commands
+from serve import cli, model_commands, terminal
 from tests.artefacts import saved_ranker
 
 run = CliRunner().invoke
@@ -68,7 +68,7 @@ class Played:
 
 def commands(service: Played) -> typer.Typer:
     app = typer.Typer()
-    model_commands.register(app, service, cli._errors)
+    model_commands.register(app, service, terminal.errors)
     return app
 
 

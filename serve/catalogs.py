@@ -26,6 +26,7 @@ from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import GroundedQuery, Query, Source
+from serve import logs
 from serve.metrics import Metrics
 from serve.remote import as_values
 
@@ -49,6 +50,7 @@ class RemoteEncoder:
 @serve.deployment(name="Catalogs")
 class CatalogsDeployment:
     def __init__(self, settings: Settings, embedder: DeploymentHandle, metrics: Metrics | None = None) -> None:
+        logs.configure(settings.log)
         self._settings = settings
         self._embedder = embedder
         self._state = State(settings.state, settings.state.url)

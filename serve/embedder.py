@@ -15,12 +15,14 @@ from ray import serve
 
 from pipeline.catalog.embed import Encoder
 from pipeline.settings import Settings
+from serve import logs
 from serve.metrics import Metrics
 
 
 @serve.deployment(name="Embedder")
 class EmbedderDeployment:
     def __init__(self, settings: Settings) -> None:
+        logs.configure(settings.log)
         self._encoder = Encoder(settings.embedder)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._encoder.encode(["warm up"])

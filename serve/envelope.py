@@ -12,16 +12,20 @@ import time
 import uuid
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import errors
 from pipeline.errors import OpenSesameError
 from pipeline.settings import Settings
-from serve import schemas
+from pipeline.types import Answer
+from serve import logs, schemas
 from serve.metrics import Metrics
 
 _log = logging.getLogger("opensesame.access")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NOTHING_TOLD: dict[str, Any] = {"catalog": None, "model_version": None, "degraded": []}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 # The most derived class of an error that stands here decides.
@@ -74,6 +78,15 @@ def problem_document(status: int, slug: str, detail: str, request_id: str, where
     return Response(schemas.dump(body), status, media_type="application/problem+json")
 
 
+def tell(request: Request, answer: Answer) -> None:
+    """Have the request's line in the log say what it was answered from."""
+    request.state.told = {
+        "catalog": answer.grounded.digest[:19],
+        "model_version": answer.model_version,
+        "degraded": list(answer.degraded),
+    }
+
+
 class Envelope:
     """Wraps the application of one ingress replica."""
 
@@ -124,9 +137,17 @@ class Envelope:
             self._ongoing -= 1
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.count("opensesame_requests", route=route, status=str(status))
-            _log.info(
-                "%s %s %d %.1fms %s", scope["method"], route, status, (time.perf_counter() - started) * 1e3, request_id
-            )
+            if _log.isEnabledFor(logging.INFO):
+                state = scope["state"]
+                line = {
+                    "method": scope["method"] if scope["method"] in _METHODS else "other",
+                    "route": route,
+                    "status": status,
+                    "latency_ms": round((time.perf_counter() - started) * 1e3, 2),
+                    "tenant": logs.hashed(state.get("tenant", "local")),
+                    "request_id": request_id,
+                }
+                _log.info("request", extra=line | state.get("told", _NOTHING_TOLD))
 
     def _refusal(self, host: str) -> OpenSesameError | None:
         if self._loopback_only:

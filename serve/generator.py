@@ -24,6 +24,7 @@ from pipeline.errors import GeneratorError
 from pipeline.settings import Generator as GeneratorSettings
 from pipeline.settings import Settings
 from pipeline.types import GroundedQuery, Proposal, Query
+from serve import logs
 
 _RESTART_PAUSE_S = 30.0  # a start that failed makes the replica unhealthy only then, so that it does not spin
 _SILENT_S = 60.0  # requests but no reply for so long: ask the engine for a sign of life
@@ -234,6 +235,7 @@ class Generator:
     """Proposes; holds one engine."""
 
     def __init__(self, settings: Settings) -> None:
+        logs.configure(settings.log)
         self._engine = VllmEngine(settings.generator)
         self._proposer = Proposer(settings.generator, self._engine)
 

@@ -26,9 +26,9 @@ from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import console, documents, outcomes, schemas
+from serve import console, documents, logs, outcomes, schemas
 from serve.compare import Comparison
-from serve.envelope import TITLES, Envelope, problem, problem_document
+from serve.envelope import TITLES, Envelope, problem, problem_document, tell
 from serve.metrics import Metrics
 from serve.operator import Operator
 from serve.remote import RemoteStages
@@ -64,6 +64,7 @@ class Service:
         body = schemas.read_json(await self._json(request), schemas.PredictRequest)
         query = schemas.to_query(body, self._settings, tenant=_TENANT, header_user=self._user(request))
         answer = await predict(query, self._backend, self._state, self._settings)
+        tell(request, answer)
         for stage, seconds in answer.timings_s.items():
             self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)
         self._metrics.observe("opensesame_shortlist_size", len(answer.grounded.candidates))
@@ -300,6 +301,7 @@ class Ingress:
         generator: DeploymentHandle | None = None,
         models: DeploymentHandle | None = None,
     ) -> None:
+        logs.configure(settings.log)
         self._settings = settings
         self._metrics = Metrics()
         self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics, models)

@@ -24,6 +24,7 @@ from pipeline.ranking.ranker import packaged_path
 from pipeline.settings import Settings
 from pipeline.stores.mirror import ROLES, Mirror, Role
 from pipeline.stores.registry import Overview, Registry
+from serve import logs
 from serve.jobs import TrainingJobs
 from serve.metrics import Metrics
 from serve.registered import aliases_json, fetch, overview_json, promote, version_json
@@ -141,6 +142,7 @@ class Watch:
 @serve.deployment(name="Models")
 class ModelsDeployment:
     def __init__(self, settings: Settings, jobs: TrainingJobs | None = None, metrics: Metrics | None = None) -> None:
+        logs.configure(settings.log)
         self._registry = Registry(settings.registry)
         self._score_limit_s = settings.ranker.score_limit_s
         self._jobs = jobs or TrainingJobs(settings)

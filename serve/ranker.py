@@ -10,6 +10,7 @@ from ray import serve
 
 from pipeline.settings import Settings
 from pipeline.types import Scores
+from serve import logs
 from serve.champion import Champion
 from serve.metrics import Metrics
 
@@ -19,6 +20,7 @@ class RankerDeployment:
     """One replica; it always has a ranker, and swaps it while it scores."""
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        logs.configure(settings.log)
         self._champion = Champion(settings, metrics)
 
     async def score(

@@ -21,6 +21,7 @@ from pipeline.predict import Memory, Stages, predict
 from pipeline.settings import Settings
 from pipeline.types import Answer, Query, Source
 from serve import schemas
+from serve.envelope import tell
 from serve.metrics import Metrics
 
 Device = Literal["web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"]
@@ -105,6 +106,7 @@ class Suggestions:
         body = schemas.read_json(await self._read(request), SuggestRequest)
         query = to_query(body, self._settings, tenant=self._tenant, header_user=self._user(request))
         answer = await predict(query, self._stages, self._memory, self._settings)
+        tell(request, answer)
         shown = len(answer.predictions)
         wanted = min(query.k, answer.grounded.operations)
         filled = "full" if shown >= wanted else "partial" if shown else "none"

@@ -17,6 +17,7 @@ import typer
 
 from pipeline import settings as configuration
 from serve import ask_commands, model_commands, terminal
+from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
@@ -117,6 +118,7 @@ async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, i
 
 app.command()(serve)
 ask_commands.register(app)
+app.command()(mcp)
 _TRAINING: dict[str, Callable[..., None]] = {
     "import": import_recordings,
     "synthesize": synthesize,

@@ -28,7 +28,7 @@ from train.imports import jsonl
 from train.imports.recording import Recording, Request
 
 _PIECE = 40  # calls of one session of a corpus, as many as a synthetic one has at most
-_OVERLAP = 20  # calls that a longer session's next piece begins with, as its history
+OVERLAP = 20  # calls that a longer session's next piece begins with, as its history
 _SERVERS = 1000  # of a document, that are looked at
 _NAMED = re.compile(r"[A-Za-z][A-Za-z-]*\d{0,2}")  # a path segment that is no identifier: "users", "v1"
 
@@ -206,7 +206,7 @@ def sessions_of(recording: Recording, file: str, target: Target, tally: Tally) -
     made = []
     for number, prompt in enumerate(recording.prompts or ("",)):
         for start in range(0, len(calls), _PIECE):
-            first = max(0, start - _OVERLAP)
+            first = max(0, start - OVERLAP)
             asked = tuple(a - first for a in answers if start <= a < start + _PIECE)
             if not asked:
                 continue

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -118,7 +118,7 @@ def run(
     with progress_bar() as bar:
         made = make_sessions(specs, out, plan, configuration.load(config).parse, exclude, workers, bar)
     if json:
-        told = {
+        told: dict[str, Any] = {
             "sessions": made.sessions,
             "calls": made.calls,
             "specs": made.catalogs,

@@ -1,7 +1,8 @@
 """`opensesame import`: recorded traffic becomes a corpus, and what became of each request is said.
 
 Recognises the format, reads the spec, and leaves matching to `train/recorded.py`; registered by the
-command line. Nothing is written where nothing matched, and with `--dry-run` nothing at all.
+command line. With `--learn` the sessions are lived through (`train/imports/learn.py`). Nothing is written where nothing
+matched, and with `--dry-run` nothing at all.
 """
 
 from __future__ import annotations
@@ -21,15 +22,24 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pipeline import settings as configuration
-from pipeline.catalog.fetch import Fetcher
+from pipeline.catalog.compile import content_digest
+from pipeline.catalog.fetch import Fetcher, canonical_url
 from pipeline.errors import BadRequest
 from pipeline.settings import Settings, packaged_spec
+from pipeline.types import Source
 from train import corpus, recorded
 from train.imports.formats import READERS, recognise
+from train.imports.learn import Made, here, there
 from train.imports.recording import Recording
 from train.recorded import Tally, Target, Targets
 
 _SHOWN = 10  # of what did not match
+_TELLING = 200  # foretold calls, of whose last quarter a rate says something
+_RATES = {
+    "hit@1": "rightly, at rank 1",
+    "hit@5": "among the first five",
+    "hit@1_last_quarter": "at rank 1 in the last quarter, when the others were known",
+}
 
 
 class Format(enum.StrEnum):
@@ -50,6 +60,7 @@ class Split(enum.StrEnum):
 
 
 def run(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Recordings: JSON lines, HAR, access logs, Postman, OTLP spans.")],
     spec: Annotated[str, typer.Option(help="An OpenAPI file, its URL, or the name of a packaged example.")] = "",
     out: Annotated[
@@ -65,12 +76,21 @@ def run(
     ] = Split.train,
     seed: Annotated[int, typer.Option(help="Of --split provider.")] = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would match.")] = False,
+    learn: Annotated[
+        bool,
+        typer.Option("--learn", help="Live through the sessions: counts move at once, the next training has them."),
+    ] = False,
+    catalog: Annotated[
+        str, typer.Option(help="With --learn: the name that a service knows the spec by, if neither example nor URL.")
+    ] = "",
+    url: Annotated[str, typer.Option(help="With --learn: a running service; else the state under --var learns.")] = "",
+    var: Annotated[Path, typer.Option(help="Folder of the state, as given to serve.")] = Path("var"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     config: Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")] = "local",
 ) -> None:
     """Import recorded sessions, matched to the operations of a spec."""
-    if out is None and not dry_run:
-        raise BadRequest("Say where the sessions go with --out, or look first with --dry-run.")
+    if out is None and not dry_run and not learn:
+        raise BadRequest("Say where the sessions go with --out, or --learn from them, or look first with --dry-run.")
     settings = configuration.load(config)
     tally = Tally()
 
@@ -93,13 +113,16 @@ def run(
             bar.advance(task)
 
         made = list(recorded.gather(files, read, targets, tally))
-    written = bool(made) and not dry_run
+    written = bool(made) and not dry_run and out is not None
     if written and out is not None:
         try:
             corpus.write(made, out)
         except OSError as error:
             raise BadRequest(f"{out} cannot be written: {error.strerror or error}.") from None
     report = summary(tally, made, formats, str(out) if written else None)
+    if made and learn and not dry_run:
+        api_key = context.find_root().params.get("api_key", "")
+        report["learnt"] = _learnt(made, settings, spec, catalog, url, api_key, var)
     if json:
         print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -107,6 +130,30 @@ def run(
     if not made and not dry_run:
         hint = ": is it the right spec?" if tally.requests and not tally.matched else "."
         raise BadRequest(f"Nothing was written, for no session could be made of the recordings{hint}")
+
+
+def _learnt(
+    made: Made, settings: Settings, spec: str, catalog: str, url: str, api_key: str, var: Path
+) -> dict[str, Any]:
+    """What came of living through the sessions."""
+
+    def source_of(name: str, digest: str) -> Source:
+        example = packaged_spec(Path(name).stem)
+        if catalog or (example is not None and content_digest(example.read_bytes()) == digest):
+            return Source(name=catalog or Path(name).stem)
+        return Source(url=canonical_url(spec)) if spec.startswith(("http://", "https://")) else Source()
+
+    if catalog and len(made) > 1:
+        raise BadRequest("--catalog names one spec; the recordings are of several.")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        total = sum(len(session.calls) for _, _, sessions in made for session in sessions)
+        task = bar.add_task("learn", total=total)
+
+        def tell(done: int) -> None:
+            bar.update(task, advance=done)
+
+        found = there(made, url, api_key, source_of, tell) if url else here(made, settings, source_of, var, tell)
+    return found.json()
 
 
 def _target(spec: str, settings: Settings, hosts: list[str], split_of: Any) -> Target:
@@ -173,7 +220,16 @@ def show(report: dict[str, Any], console: Console) -> None:
     specs = sorted(report["specs"].items(), key=lambda item: -item[1])
     by_spec = ", ".join(f"{spec} {count:,}" for spec, count in specs[:_SHOWN])
     by_spec += f" and {len(specs) - _SHOWN:,} specs more" if len(specs) > _SHOWN else ""
-    place = f": {report['written']}" if report["written"] else ", not written"
+    place = f": {report['written']}" if report["written"] else "" if "learnt" in report else ", not written"
     console.print(
         f"{report['sessions']:,} sessions of {report['recordings']:,} recordings ({by_spec or 'none'}){place}"
     )
+    if "learnt" in report:
+        learnt = report["learnt"]
+        console.print(
+            f"{learnt['calls']:,} calls learnt from, {learnt['known']:,} of them known before; {learnt['foretold']:,}"
+            " were foretold first:"
+        )
+        for name, text in _RATES.items():
+            if learnt[name] is not None and (name != "hit@1_last_quarter" or learnt["foretold"] >= _TELLING):
+                console.print(f"  {learnt[name]:4.0%} {text}")

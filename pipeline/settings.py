@@ -167,11 +167,17 @@ class Models(_Deployment):
 class Generator(_Deployment):
     enabled: bool
     model: str
+    lora: str
+    lora_rank: pydantic.PositiveInt
     dtype: str
     max_model_len: pydantic.PositiveInt
     max_num_seqs: pydantic.PositiveInt
-    options: pydantic.PositiveInt
+    mode: Literal["choose", "logprob"]
+    options: int = pydantic.Field(ge=1, le=52)
     buffer: pydantic.NonNegativeInt
+    permutations: pydantic.PositiveInt
+    overview_tokens: pydantic.NonNegativeInt
+    critique: bool
     max_tokens: pydantic.PositiveInt
     min_budget_s: pydantic.NonNegativeFloat
     reserve_s: pydantic.NonNegativeFloat
@@ -188,6 +194,14 @@ class Generator(_Deployment):
     def _has_a_model(self) -> Generator:
         if self.enabled and not self.model:
             raise ValueError("an enabled generator needs a model: a hub name or a path, in generator.model")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Generator:
+        if self.num_gpus and self.tensor_parallel_size > self.num_gpus:
+            raise ValueError(f"tensor_parallel_size {self.tensor_parallel_size} needs as many num_gpus")
+        if self.overview_tokens > self.max_model_len // 2:
+            raise ValueError(f"overview_tokens {self.overview_tokens} is over half of max_model_len")
         return self
 
 

@@ -229,6 +229,7 @@ class Proposal:
     tokens_cached: int = 0
     tokens_out: int = 0
     cost_usd: float = 0.0
+    weights: tuple[float, ...] = ()  # how likely each pick is, of all that were offered; () when it only said an order
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,13 @@ class HashingEncoder:
 class ScriptedEngine:
     """Answers with the script's lines in turn, the last one for ever.
 
-    A line is a text, an exception to raise, or a function of (messages, schema) that gives a text.
+    A line is a text, an exception to raise, or a function of (messages, schema) that gives a text. For `weigh` it is
+    the log-probabilities, or a function of (messages, marks) that gives them.
     `delay_s` holds every answer back (`float("inf")`: for ever); `calls` keeps what was asked and
     `cancelled` counts the requests whose caller went away.
     """
 
-    def __init__(self, *script: str | BaseException | Callable[..., str], delay_s: float = 0.0) -> None:
+    def __init__(self, *script: Any, delay_s: float = 0.0) -> None:
         lines: Iterable[Any] = script or ('{"picks": []}',)
         self._script = itertools.chain(lines, itertools.repeat(list(lines)[-1]))
         self.delay_s = delay_s
@@ -72,6 +73,18 @@ class ScriptedEngine:
                 "request_id": request_id,
             }
         )
+        text = await self._line(messages, schema)
+        tokens_in = sum(len(m["content"].split()) for m in messages)
+        return Reply(text=text, tokens_in=tokens_in, tokens_cached=0, tokens_out=len(text.split()), finish="stop")
+
+    async def weigh(self, messages: Sequence[dict[str, str]], marks: Sequence[str], request_id: str) -> Any:
+        from pipeline.candidates.propose import Weighing
+
+        self.calls.append({"messages": list(messages), "marks": list(marks), "request_id": request_id})
+        logprobs = await self._line(messages, marks)
+        return Weighing(tuple(logprobs), sum(len(m["content"].split()) for m in messages), 0)
+
+    async def _line(self, *asked: Any) -> Any:
         line = next(self._script)
         try:
             if self.delay_s == float("inf"):
@@ -82,9 +95,7 @@ class ScriptedEngine:
             raise
         if isinstance(line, BaseException):
             raise line
-        text = line(messages, schema) if callable(line) else line
-        tokens_in = sum(len(m["content"].split()) for m in messages)
-        return Reply(text=text, tokens_in=tokens_in, tokens_cached=0, tokens_out=len(text.split()), finish="stop")
+        return line(*asked) if callable(line) else line
 
 
 class LocalHandle:

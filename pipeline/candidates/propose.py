@@ -1,27 +1,40 @@
 """The generator's proposal: which operations of the shortlist a language model would call next.
 
-`Proposer` builds the request, holds the deadline, reads the reply and counts what it cost; the model
-itself is an `Engine` (vLLM in `serve/generator.py`, a script in tests). Whatever goes wrong is a
-GeneratorError, and the answer is then given without a proposal.
+`Proposer` builds the request, holds the deadline, reads the reply and counts what it cost; the model itself is an
+`Engine` (vLLM in `serve/generator.py`, a script in tests), and what a catalog is about comes from a `Directory`. The
+model either writes picks with arguments and reasons in JSON, or says by one token's log-probabilities how likely each
+option is. Whatever goes wrong is a GeneratorError, and the answer is then given without a proposal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
+import math
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from pipeline.candidates import prompt
-from pipeline.errors import GeneratorError
+from pipeline.candidates import prompt, review
+from pipeline.candidates.overview import Overview, overview
+from pipeline.candidates.quoting import estimate_tokens
+from pipeline.errors import GeneratorError, OpenSesameError
 from pipeline.settings import Generator
-from pipeline.types import GroundedQuery, Proposal, Query
+from pipeline.types import Candidate, GroundedQuery, Proposal, Query
 
 _OPTIONS_MIN = 4
 _PICK_TOKENS = 40  # that one pick takes with an argument and a reason
 _MARGIN_TOKENS = 64  # of the context, for what the chat template adds
+_OVERVIEWS = 64  # catalogs remembered
+_RETRY_S = 60.0  # after a catalog that could not be prepared
+_READ_S = 120.0  # an engine may take so long to read a catalog for the first time
+_REFUSED = "That names no operation that was offered."
+
+Messages = list[dict[str, str]]
+Picks = tuple[tuple[int, dict[str, Any], str], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,8 +48,17 @@ class Reply:
     finish: str  # stop | length | abort
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Weighing:
+    """The log-probability of each mark as the reply's first token, in the order asked, and the tokens it took."""
+
+    logprobs: tuple[float, ...]
+    tokens_in: int
+    tokens_cached: int
+
+
 class Engine(Protocol):
-    """A language model that answers chat messages in JSON of a schema."""
+    """A language model that reads chat messages and answers in JSON of a schema, or weighs one-token answers."""
 
     async def generate(
         self,
@@ -53,14 +75,45 @@ class Engine(Protocol):
         """
         ...
 
+    async def weigh(self, messages: Sequence[dict[str, str]], marks: Sequence[str], request_id: str) -> Weighing:
+        """How likely the reply begins with each of `marks`; the request ends when the caller is cancelled.
+
+        Raises:
+            GeneratorError: as `generate`, or a mark is no single token.
+        """
+        ...
+
+
+class Directory(Protocol):
+    """Who knows whole catalogs."""
+
+    async def cards(self, query: Query, grounded: GroundedQuery) -> Sequence[Candidate]:
+        """The operations of the query's catalog with their argument schemas, as far as an overview can hold them.
+
+        Raises:
+            OpenSesameError.
+        """
+        ...
+
 
 class Proposer:
-    """Asks the engine for picks among the first `settings.options` of a shortlist."""
+    """Asks the engine to choose among the first `settings.options` of a shortlist.
 
-    def __init__(self, settings: Generator, engine: Engine) -> None:
+    With a `directory` each catalog gets an overview, which is read by the engine in the background before it is used.
+    `holds_back`: what destroys is offered only to a prompt that asks for it.
+    """
+
+    def __init__(
+        self, settings: Generator, engine: Engine, directory: Directory | None = None, holds_back: bool = True
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._directory = directory if settings.overview_tokens else None
+        self._holds_back = holds_back
         self._model = PurePath(settings.model).name if settings.model.startswith(("/", ".")) else settings.model
+        self._known: collections.OrderedDict[str, Overview] = collections.OrderedDict()  # by digest, the latest last
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._unreadable: dict[str, float] = {}  # digest -> when it may be tried again, monotonic
 
     async def propose(self, query: Query, grounded: GroundedQuery, deadline_s: float) -> Proposal:
         """The engine's picks within `deadline_s` seconds.
@@ -68,59 +121,198 @@ class Proposer:
         Raises:
             GeneratorError: late, broken, over the query's cost limit, or no reply that names an offered operation.
         """
-        settings = self._settings
-        if not grounded.candidates:
-            raise GeneratorError("the shortlist is empty")
-        options, picks, messages = self._request(query, grounded)
-        self._check_cost(query, messages)
-        request_id = uuid.uuid4().hex
+        request = self._request(query, grounded)
+        self._check_cost(query, request)
+        until = time.monotonic() + deadline_s
         try:
-            async with asyncio.timeout(deadline_s):
-                reply = await self._engine.generate(
-                    messages,
-                    prompt.schema(len(options.indexes), picks),
-                    settings.max_tokens,
-                    query.temperature,
-                    request_id,
-                )
+            if self._settings.mode == "logprob":
+                return await self._weighed(request, until)
+            return await self._chosen(query, grounded, request, until)
         except TimeoutError:
             raise GeneratorError(f"no reply within {deadline_s:.3f} s") from None
-        chosen = prompt.read(reply.text, options, query, picks)
+
+    async def _chosen(self, query: Query, grounded: GroundedQuery, request: _Request, until: float) -> Proposal:
+        """Picks that the model writes; asked once more when that fits, and the reply names none or is objected to."""
+        settings = self._settings
+        replies: list[Reply] = []
+
+        async def ask(messages: Messages) -> Picks:
+            schema = prompt.schema(len(request.options.indexes), request.picks, request.known)
+            async with asyncio.timeout(until - time.monotonic()):
+                reply = await self._engine.generate(
+                    messages, schema, settings.max_tokens, query.temperature, uuid.uuid4().hex
+                )
+            replies.append(reply)
+            return prompt.read(reply.text, request.options, query, request.picks)
+
+        started = time.monotonic()
+        chosen = await ask(request.messages[0])
+        took = time.monotonic() - started
+        faults: dict[int, str] = {}
+        if settings.critique:
+            faults = review.objections(chosen, grounded.candidates, len(request.options.indexes))
+        # A second reply takes as long and costs as much as the first.
+        limit_usd = math.inf if query.max_cost_usd is None else query.max_cost_usd
+        fits = until - time.monotonic() > took and 2 * self._cost_of(replies) <= limit_usd
+        if (faults or not chosen) and fits:
+            wrong = list(faults.values()) or [_REFUSED]
+            try:
+                second = await ask(prompt.again(request.messages[0], replies[0].text, wrong))
+            except (GeneratorError, TimeoutError):
+                if not chosen:
+                    raise
+            else:
+                kept = [pick for pick in chosen if pick[0] not in faults]
+                taken = {pick[0] for pick in kept}
+                kept += [pick for pick in second if pick[0] not in taken]
+                chosen = tuple(kept[: request.picks]) or chosen
         if not chosen:
-            raise GeneratorError(f"the reply names no offered operation (finish: {reply.finish})")
-        return Proposal(
-            picks=chosen,
-            model=self._model,
-            tokens_in=reply.tokens_in,
-            tokens_cached=reply.tokens_cached,
-            tokens_out=reply.tokens_out,
-            cost_usd=self._cost_usd(reply.tokens_in, reply.tokens_out),
+            raise GeneratorError(f"the reply names no offered operation (finish: {replies[-1].finish})")
+        return self._proposal(
+            chosen,
+            sum(reply.tokens_in for reply in replies),
+            sum(reply.tokens_cached for reply in replies),
+            sum(reply.tokens_out for reply in replies),
         )
 
-    def _request(self, query: Query, grounded: GroundedQuery) -> tuple[prompt.Options, int, list[dict[str, str]]]:
+    async def _weighed(self, request: _Request, until: float) -> Proposal:
+        """Picks by how likely the model finds each option, without arguments; asked in several orders at once."""
+        count = len(request.options.indexes)
+        marks = prompt.LETTERS[:count]
+        asked = (self._engine.weigh(messages, marks, uuid.uuid4().hex) for messages in request.messages)
+        async with asyncio.timeout(until - time.monotonic()):
+            weighings = await asyncio.gather(*asked)
+        sums = [0.0] * count
+        for order, weighing in zip(request.orders, weighings, strict=True):
+            for place, logprob in zip(order, weighing.logprobs, strict=True):
+                sums[place] += logprob / len(weighings)
+        weights = _softmax(sums)
+        best = sorted(range(count), key=lambda option: -weights[option])[: request.picks]
+        return self._proposal(
+            tuple((request.options.indexes[option], {}, "") for option in best),
+            sum(weighing.tokens_in for weighing in weighings),
+            sum(weighing.tokens_cached for weighing in weighings),
+            len(weighings),
+            tuple(weights[option] for option in best),
+        )
+
+    def _proposal(
+        self, picks: Picks, tokens_in: int, tokens_cached: int, tokens_out: int, weights: tuple[float, ...] = ()
+    ) -> Proposal:
+        return Proposal(
+            picks=picks,
+            model=self._model,
+            tokens_in=tokens_in,
+            tokens_cached=tokens_cached,
+            tokens_out=tokens_out,
+            cost_usd=self._cost_usd(tokens_in, tokens_out),
+            weights=weights,
+        )
+
+    def _request(self, query: Query, grounded: GroundedQuery) -> _Request:
         """As many options as fit into the model's context, how many picks to ask for, and the messages."""
         settings = self._settings
-        limit = settings.max_model_len - settings.max_tokens - _MARGIN_TOKENS
-        wanted = min(query.k + settings.buffer, max(1, settings.max_tokens // _PICK_TOKENS))
+        intents = grounded.intents if self._holds_back else None
+        is_ballot = settings.mode == "logprob"
+        out = 1 if is_ballot else settings.max_tokens
+        limit = settings.max_model_len - out - _MARGIN_TOKENS
+        wanted = query.k + settings.buffer
+        if not is_ballot:
+            wanted = min(wanted, max(1, settings.max_tokens // _PICK_TOKENS))
+        known = self._overview(query, grounded)
         count = settings.options
         while True:
-            options = prompt.offer(grounded.candidates, count)
+            options = prompt.offer(grounded.candidates, count, intents)
+            if not options.indexes:
+                raise GeneratorError("nothing of the shortlist can be offered")
             picks = min(wanted, len(options.indexes))
-            messages = prompt.messages(options, grounded.title, query, picks, limit)
-            if count <= _OPTIONS_MIN or sum(prompt.estimate_tokens(m["content"]) for m in messages) <= limit:
-                return options, picks, messages
+            orders: list[list[int]] = []
+            if is_ballot:
+                orders = prompt.rotations(len(options.indexes), settings.permutations)
+                messages = [prompt.ballot(options, order, grounded.title, query, limit, known) for order in orders]
+            else:
+                messages = [prompt.messages(options, grounded.title, query, picks, limit, known)]
+            if count <= _OPTIONS_MIN or _tokens(messages[0]) <= limit:
+                return _Request(options, picks, messages, orders, known)
             count = max(_OPTIONS_MIN, count * 3 // 4)
 
-    def _check_cost(self, query: Query, messages: Sequence[dict[str, str]]) -> None:
+    # What catalogs are about
+
+    def _overview(self, query: Query, grounded: GroundedQuery) -> Overview | None:
+        """The catalog's overview once the engine has read it; until then it is seen to in the background."""
+        digest = grounded.digest
+        known = self._known.get(digest)
+        if known is not None:
+            self._known.move_to_end(digest)
+            return known
+        is_due = digest not in self._reading and self._unreadable.get(digest, 0.0) < time.monotonic()
+        if self._directory is not None and is_due:
+            self._reading[digest] = asyncio.create_task(self._read(self._directory, query, grounded))
+        return None
+
+    async def _read(self, directory: Directory, query: Query, grounded: GroundedQuery) -> None:
+        """Make a catalog's overview and have the engine read it: its prefix and its grammar are then at hand."""
+        settings, digest = self._settings, grounded.digest
+        is_ballot = settings.mode == "logprob"
+        try:
+            async with asyncio.timeout(_READ_S):
+                known = overview(await directory.cards(query, grounded), settings.overview_tokens)
+                opening = prompt.opening(grounded.title, known, is_ballot)
+                if is_ballot:
+                    await self._engine.weigh(opening, prompt.LETTERS[:1], uuid.uuid4().hex)
+                else:
+                    options = min(settings.options, len(grounded.candidates))
+                    picks = min(query.k + settings.buffer, options, max(1, settings.max_tokens // _PICK_TOKENS))
+                    await self._engine.generate(opening, prompt.schema(options, picks, known), 1, 0.0, uuid.uuid4().hex)
+            self._known[digest] = known
+            while len(self._known) > _OVERVIEWS:
+                self._known.popitem(last=False)
+        except (OpenSesameError, TimeoutError):  # proposals go on without
+            self._unreadable[digest] = time.monotonic() + _RETRY_S
+            while len(self._unreadable) > _OVERVIEWS:
+                del self._unreadable[next(iter(self._unreadable))]
+        finally:
+            del self._reading[digest]
+
+    async def read(self) -> None:
+        """Wait until no catalog is being read."""
+        await asyncio.gather(*self._reading.values())
+
+    # What it costs
+
+    def _check_cost(self, query: Query, request: _Request) -> None:
         if query.max_cost_usd is None:
             return
-        tokens_in = sum(prompt.estimate_tokens(message["content"]) for message in messages)
-        expected = self._cost_usd(tokens_in, self._settings.max_tokens)
+        tokens_in = sum(map(_tokens, request.messages))
+        tokens_out = len(request.messages) * (1 if self._settings.mode == "logprob" else self._settings.max_tokens)
+        expected = self._cost_usd(tokens_in, tokens_out)
         if expected > query.max_cost_usd:
             raise GeneratorError(f"a proposal may cost {expected:.6f} USD, over the limit {query.max_cost_usd:.6f}")
+
+    def _cost_of(self, replies: Sequence[Reply]) -> float:
+        return sum(self._cost_usd(reply.tokens_in, reply.tokens_out) for reply in replies)
 
     def _cost_usd(self, tokens_in: int, tokens_out: int) -> float:
         settings = self._settings
         return (
             tokens_in * settings.usd_per_million_tokens_in + tokens_out * settings.usd_per_million_tokens_out
         ) / 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Request:
+    options: prompt.Options
+    picks: int
+    messages: list[Messages]  # of each time the engine is asked
+    orders: list[list[int]]  # of the options in each of them, where letters stand before them
+    known: Overview | None
+
+
+def _tokens(messages: Messages) -> int:
+    return sum(estimate_tokens(message["content"]) for message in messages)
+
+
+def _softmax(values: Sequence[float]) -> list[float]:
+    top = max(values)
+    powers = [math.exp(value - top) for value in values]
+    return [power / sum(powers) for power in powers]

@@ -1,6 +1,7 @@
 """What of the candidates travels from the catalog to the story: at most so many bytes, whatever spec and user sent.
 
-Ordinary candidates pass unchanged. Called by `pipeline.predict.prepare`; pure.
+Ordinary candidates pass unchanged. Called by `pipeline.predict.prepare`, and `cards` by who sends the generator a whole
+catalog, once; pure.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.types import Candidate, Parameter
+from pipeline.types import Candidate, Operation, Parameter
 
 LIMIT_BYTES = 60_000  # of a grounded query's candidates and features; with its head at most 64 KB pickled
 _HEAD_BYTES = 3_500  # prompt vector, digests, title, the keys of the last calls
@@ -45,6 +46,23 @@ def fit(candidates: Sequence[Candidate], schemas: Sequence[Sequence[Parameter]],
             break
         short[index] = msgspec.structs.replace(short[index], schema=offered)
     return tuple(short)
+
+
+def cards(operations: Sequence[Operation], limit: int) -> tuple[Candidate, ...]:
+    """What an overview of a catalog needs of its operations: at most `limit`, those of the shortest paths."""
+    chosen = sorted(operations, key=lambda o: (o.path.count("/"), o.path, o.method))[:limit]
+    return tuple(
+        _shortened(
+            Candidate(
+                operation=operation.key,
+                operation_id=operation.operation_id,
+                summary=operation.summary,
+                destructive=operation.destructive,
+                schema=_offered(operation.parameters),
+            )
+        )
+        for operation in chosen
+    )
 
 
 def _shortened(candidate: Candidate) -> Candidate:

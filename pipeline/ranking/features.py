@@ -93,8 +93,10 @@ def compute(grounded: GroundedQuery, query: Query, proposal: Proposal | None) ->
         for place, index in enumerate(picked):
             row = matrix[index, _N_GROUND:]
             row[0] = max(row[0], 1.0 / (place + 1))
-            row[2] += 1.0 / len(picked)
-        if picked:
+            row[2] += proposal.weights[place] if proposal.weights else 1.0 / len(picked)
+        if picked and proposal.weights:
+            matrix[picked[0], _N_GROUND + 1] = proposal.weights[0] - sum(proposal.weights[1:2])
+        elif picked:
             second = next((place for place, index in enumerate(picked) if index != picked[0]), None)
             matrix[picked[0], _N_GROUND + 1] = 1.0 if second is None else 1.0 - 1.0 / (second + 1)
     return matrix

@@ -185,6 +185,21 @@ async def test_a_late_generator_degrades_and_a_good_one_adds_arguments(stages):
     assert "generator" in best.sources
 
 
+async def test_a_destructive_pick_of_the_generator_is_shown_only_with_evident_intent(stages):
+    class Eager(LocalStages):
+        async def propose(self, query, grounded, budget_s):
+            destructive = [i for i, c in enumerate(grounded.candidates) if c.destructive]
+            assert len(destructive) > 3
+            return Proposal(tuple((i, {}, "Because I say so.") for i in destructive), model="m")
+
+    harmless = msgspec.structs.replace(REFUND, prompt="show the charge", k=50)
+    shown = [p.candidate for p in (await tell(Eager(SETTINGS), harmless)).predictions]
+    assert shown
+    assert not any(candidate.destructive for candidate in shown)
+    asked = await tell(Eager(SETTINGS), msgspec.structs.replace(REFUND, k=50))
+    assert {p.candidate.destructive for p in asked.predictions} == {"", "refund"}
+
+
 async def test_what_cannot_be_asked_is_refused_before_any_work(stages):
     with pytest.raises(BadRequest):
         await tell(stages, msgspec.structs.replace(REFUND, k=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from typing import Any
@@ -92,6 +93,155 @@ async def test_garbage_is_a_generator_error(text: str) -> None:
         await Proposer(generator(), ScriptedEngine(text)).propose(QUERY, grounded(), 1.0)
 
 
+async def test_a_reply_that_names_nothing_is_asked_for_once_more_and_then_dropped() -> None:
+    engine = ScriptedEngine("I would refund it.", picks(2))
+    proposal = await Proposer(generator(), engine).propose(QUERY, grounded(), 5.0)
+    assert proposal.picks == ((22, {"name": "Rex"}, "as wished"),)
+    first, second = engine.calls
+    assert second["messages"][:2] == first["messages"]  # so that the prefix cache holds
+    assert [m["role"] for m in second["messages"][2:]] == ["assistant", "user"]
+    assert second["schema"] == first["schema"]
+    replies = 4 + len(picks(2).split())
+    assert proposal.tokens_out == replies
+    engine = ScriptedEngine("no", "no", picks(2))
+    with pytest.raises(GeneratorError, match="names no offered operation"):
+        await Proposer(generator(), engine).propose(QUERY, grounded(), 5.0)
+    assert len(engine.calls) == 2
+
+
+async def test_no_second_reply_without_the_time_or_the_money_for_it() -> None:
+    engine = ScriptedEngine("no", picks(2), delay_s=0.4)
+    with pytest.raises(GeneratorError, match="names no offered operation"):
+        await Proposer(generator(), engine).propose(QUERY, grounded(), 0.7)
+    assert len(engine.calls) == 1
+    engine = ScriptedEngine("no " * 2000, picks(2))
+    query = msgspec.structs.replace(QUERY, max_cost_usd=0.0045)
+    with pytest.raises(GeneratorError, match="names no offered operation"):
+        await Proposer(generator(), engine).propose(query, grounded(), 5.0)
+    assert len(engine.calls) == 1
+
+
+async def test_criticised_picks_go_back_once_and_good_ones_stay() -> None:
+    shortlist = grounded()
+    # Option 1 is the last of the shortlist; option 23 is candidate 1, which needs what nothing gives.
+    needing = msgspec.structs.replace(shortlist.candidates[1], missing_params=("owner",))
+    shortlist = dataclasses.replace(shortlist, candidates=(shortlist.candidates[0], needing, *shortlist.candidates[2:]))
+    engine = ScriptedEngine(picks(23, 24, 1), picks(22, 24, 1))
+    made = await Proposer(generator(critique=True), engine).propose(QUERY, shortlist, 5.0)
+    assert [index for index, _, _ in made.picks] == [0, 2, 23]
+    wrong = engine.calls[1]["messages"][-1]["content"]
+    assert "POST /z29/pets needs owner, which neither the calls nor the wish give." in wrong
+    assert "Neither the calls nor the wish speak for POST /z07/pets." in wrong
+    assert "z30" not in wrong
+    # Off by default, and a second reply that is late costs nothing but its tokens.
+    engine = ScriptedEngine(picks(23, 24, 1))
+    assert len((await Proposer(generator(), engine).propose(QUERY, shortlist, 5.0)).picks) == 3
+    assert len(engine.calls) == 1
+    late = ScriptedEngine(picks(23, 24, 1), GeneratorError("dead"))
+    assert len((await Proposer(generator(critique=True), late).propose(QUERY, shortlist, 5.0)).picks) == 3
+
+
+def liking(operation: str, bias: float) -> Any:
+    """A model that finds one operation e times as likely as another, and each place `bias` less than the one before."""
+
+    def weigh(messages: list[dict[str, str]], marks: list[str]) -> list[float]:
+        listed = messages[1]["content"].split("Choose among:\n")[1].split("\n")[: len(marks)]
+        assert "".join(line[0] for line in listed) == "".join(marks)
+        return [(operation in line) - bias * place for place, line in enumerate(listed)]
+
+    return weigh
+
+
+async def test_weighed_options_are_free_of_the_models_favourite_places() -> None:
+    for bias in (0.0, 0.5, -2.0):
+        engine = ScriptedEngine(liking("POST /z20/pets", bias))
+        made = await Proposer(generator(mode="logprob"), engine).propose(QUERY, grounded(), 1.0)
+        assert len(engine.calls) == 2
+        assert made.picks[0] == (10, {}, "")
+        assert len(made.picks) == len(made.weights) == QUERY.k + 2
+        e = 2.718281828
+        assert made.weights[0] == pytest.approx(e / (e + 23))
+        assert made.weights[1] == pytest.approx(1 / (e + 23))
+        assert made.tokens_out == 2
+    biased = ScriptedEngine(liking("POST /z20/pets", 0.5))
+    alone = await Proposer(generator(mode="logprob", permutations=1), biased).propose(QUERY, grounded(), 1.0)
+    assert alone.picks[0][0] != 10  # what the second order is for
+
+
+async def test_late_or_broken_weighing_is_a_generator_error() -> None:
+    engine = ScriptedEngine([0.0] * 24, delay_s=float("inf"))
+    with pytest.raises(GeneratorError, match="no reply within"):
+        await Proposer(generator(mode="logprob"), engine).propose(QUERY, grounded(), 0.05)
+    assert engine.cancelled == 2
+    with pytest.raises(GeneratorError, match="dead"):
+        await Proposer(generator(mode="logprob"), ScriptedEngine(GeneratorError("dead"))).propose(
+            QUERY, grounded(), 1.0
+        )
+
+
+class Cards:
+    """A directory of one catalog; `failing` makes it raise."""
+
+    def __init__(self, failing: GeneratorError | None = None) -> None:
+        self.asked: list[str] = []
+        self._failing = failing
+
+    async def cards(self, _: Query, about: GroundedQuery) -> tuple[Candidate, ...]:
+        self.asked.append(about.digest)
+        if self._failing is not None:
+            raise self._failing
+        return tuple(Candidate(operation=f"POST /z{i:02}/pets", summary="Tell", schema=SCHEMA) for i in range(90))
+
+
+@pytest.mark.parametrize("mode", ["choose", "logprob"])
+async def test_a_catalog_is_read_by_the_engine_once_before_it_opens_prompts(mode: str) -> None:
+    engine = ScriptedEngine(lambda _, asked: picks(1) if mode == "choose" else [0.0] * len(asked))
+    directory = Cards()
+    proposer = Proposer(generator(mode=mode, overview_tokens=2000), engine, directory)
+    await asyncio.gather(*(proposer.propose(QUERY, grounded(), 1.0) for _ in range(3)))
+    assert directory.asked == ["sha256:0"]
+    await proposer.read()
+    opened = [call["messages"] for call in engine.calls if "Its operations" in call["messages"][1]["content"]]
+    assert len(opened) == 1  # the proposals did not wait for it
+    reading = opened[0]
+    await proposer.propose(QUERY, grounded(), 1.0)
+    assert directory.asked == ["sha256:0"]
+    asked = engine.calls[-1]
+    assert asked["messages"][0] == reading[0]
+    assert asked["messages"][1]["content"].startswith(reading[1]["content"])
+    assert "POST /z89/pets | Tell" in reading[1]["content"]
+    if mode == "choose":  # the grammar is the catalog's, compiled when it was read
+        assert asked["schema"]["properties"]["picks"]["items"]["properties"]["params"]["properties"].keys() == {"name"}
+        assert next(call for call in engine.calls if call["messages"] == reading)["schema"] == asked["schema"]
+
+
+async def test_a_catalog_that_cannot_be_read_costs_no_proposal_and_is_not_asked_for_at_once_again() -> None:
+    directory = Cards(GeneratorError("Catalogs did not answer"))
+    proposer = Proposer(generator(overview_tokens=2000), ScriptedEngine(picks(1)), directory)
+    for _ in range(3):
+        assert (await proposer.propose(QUERY, grounded(), 1.0)).picks
+        await proposer.read()
+    assert directory.asked == ["sha256:0"]
+
+
+async def test_what_destroys_is_proposed_only_when_the_wish_asks_for_it() -> None:
+    shortlist = grounded(8)
+    candidates = [
+        msgspec.structs.replace(c, destructive="cancel" if i % 2 else "") for i, c in enumerate(shortlist.candidates)
+    ]
+    shortlist = dataclasses.replace(shortlist, candidates=tuple(candidates))
+    everything = picks(*range(1, 9))
+    made = await Proposer(generator(), ScriptedEngine(everything)).propose(
+        msgspec.structs.replace(QUERY, k=9), shortlist, 1.0
+    )
+    assert {index for index, _, _ in made.picks} == {0, 2, 4, 6}
+    asked = dataclasses.replace(shortlist, intents=("cancel",))
+    for changes in ({"grounded": asked}, {"holds_back": False}):
+        proposer = Proposer(generator(), ScriptedEngine(everything), holds_back=changes.get("holds_back", True))
+        made = await proposer.propose(msgspec.structs.replace(QUERY, k=9), changes.get("grounded", shortlist), 1.0)
+        assert len(made.picks) == 8
+
+
 async def test_engine_that_is_not_up_is_a_generator_error() -> None:
     engine = ScriptedEngine(GeneratorError("the engine is not up: starting"))
     with pytest.raises(GeneratorError, match="starting"):
@@ -100,7 +250,7 @@ async def test_engine_that_is_not_up_is_a_generator_error() -> None:
 
 async def test_empty_shortlist_asks_nobody() -> None:
     engine = ScriptedEngine(picks(1))
-    with pytest.raises(GeneratorError, match="empty"):
+    with pytest.raises(GeneratorError, match="nothing of the shortlist"):
         await Proposer(generator(), engine).propose(QUERY, grounded(0), 1.0)
     assert engine.calls == []
 

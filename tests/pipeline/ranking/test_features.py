@@ -202,6 +202,11 @@ def test_the_generators_picks_become_columns() -> None:
     assert margin.tolist() == pytest.approx([0, 0, 2 / 3, 0, 0, 0])
     assert votes.tolist() == pytest.approx([1 / 3, 0, 2 / 3, 0, 0, 0])
     assert not whole(block, Proposal((), "m"))[:, block.shape[1] :].any()
+    weighed = Proposal(((1, {}, ""), (0, {}, "")), "m", weights=(0.6, 0.25))
+    rank, margin, votes = whole(block, weighed)[:, block.shape[1] :].T
+    assert rank[:2].tolist() == [0.5, 1.0]
+    assert margin[:2].tolist() == pytest.approx([0.0, 0.35])
+    assert votes[:2].tolist() == pytest.approx([0.25, 0.6])
 
 
 def test_the_head_follows_prompt_and_history() -> None:

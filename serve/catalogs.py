@@ -19,13 +19,14 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from pipeline.candidates import travel
 from pipeline.catalog.fetch import Fetcher
 from pipeline.catalog.library import Library, lineage
 from pipeline.catalog.parse import ParseProcess
 from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
-from pipeline.types import GroundedQuery, Query, Source
+from pipeline.types import Candidate, GroundedQuery, Query, Source
 from serve import logs
 from serve.metrics import Metrics
 from serve.remote import as_values
@@ -106,6 +107,13 @@ class CatalogsDeployment:
 
         loop = asyncio.get_running_loop()
         return lineage(source, compiled.catalog.digest), await loop.run_in_executor(self._thread, match)
+
+    @as_values
+    async def cards(self, tenant: str, digest: str, limit: int) -> tuple[Candidate, ...]:
+        """The operations of a catalog with their argument schemas, for the generator's overview of it."""
+        compiled = await self.library.obtain(Source(digest=digest), tenant)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, travel.cards, compiled.catalog.operations, limit)
 
     @as_values
     async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:

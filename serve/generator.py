@@ -8,30 +8,38 @@ nor a replica's health checks wait for it, and until it is up every proposal is 
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 
 from pipeline.candidates import prompt
-from pipeline.candidates.propose import Proposer, Reply
-from pipeline.errors import GeneratorError
+from pipeline.candidates.propose import Proposer, Reply, Weighing
+from pipeline.errors import GeneratorError, OpenSesameError
+from pipeline.predict import source_key
 from pipeline.settings import Generator as GeneratorSettings
 from pipeline.settings import Settings
-from pipeline.types import GroundedQuery, Proposal, Query
+from pipeline.types import Candidate, GroundedQuery, Proposal, Query
 from serve import logs
 
 _RESTART_PAUSE_S = 30.0  # a start that failed makes the replica unhealthy only then, so that it does not spin
 _SILENT_S = 60.0  # requests but no reply for so long: ask the engine for a sign of life
 _SIGN_OF_LIFE_S = 8.0
 _CLOSE_S = 10.0
+_LINE_TOKENS = 8  # the shortest line of an overview takes about so many
+_RECENT = 256  # requests that the hit rate in /health is of
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class VllmEngine:
@@ -46,6 +54,8 @@ class VllmEngine:
         self._waiting_since = 0.0  # when the oldest request began that no reply came after; 0 when none
         self._engine: Any = None
         self._tokenizer: Any = None
+        self._lora: Any = None
+        self._tokens: collections.deque[tuple[int, int]] = collections.deque(maxlen=_RECENT)  # in, of them cached
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._live, name="vllm", daemon=True)
@@ -64,13 +74,15 @@ class VllmEngine:
         Raises:
             GeneratorError: the engine is starting, has failed or died, or the messages are too long for it.
         """
-        if self.status != "ok":
-            raise GeneratorError(f"the engine is not up: {self.status} {self.detail}".rstrip())
-        self._waiting_since = self._waiting_since or time.monotonic()
-        call = self._complete(list(messages), schema, max_tokens, temperature, request_id)
-        reply = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
-        self._waiting_since = 0.0
-        return reply
+        return await self._there(self._complete(list(messages), schema, max_tokens, temperature, request_id))
+
+    async def weigh(self, messages: Sequence[dict[str, str]], marks: Sequence[str], request_id: str) -> Weighing:
+        """How likely the reply begins with each of `marks`, by one prefill and one token.
+
+        Raises:
+            GeneratorError: as `generate`, or the model's vocabulary has no token for a mark.
+        """
+        return await self._there(self._weigh(list(messages), list(marks), request_id))
 
     async def check_health(self) -> None:
         """Raises GeneratorError when only a new replica helps: the engine died, hangs, or did not start."""
@@ -87,6 +99,12 @@ class VllmEngine:
             except TimeoutError:
                 raise GeneratorError("the engine has given no reply and no sign of life") from None
 
+    @property
+    def prefix_hit_rate(self) -> float:
+        """Share of the last requests' prompt tokens that the engine had in its cache, by its own count."""
+        recent = list(self._tokens)
+        return sum(cached for _, cached in recent) / max(1, sum(tokens for tokens, _ in recent))
+
     def close(self) -> None:
         """End the engine and its processes; waits for them a few seconds."""
         if self.status in ("ok", "starting"):
@@ -95,6 +113,16 @@ class VllmEngine:
             with contextlib.suppress(RuntimeError):  # the loop ended by itself in between
                 self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join(_CLOSE_S)
+
+    async def _there(self, call: Coroutine[Any, Any, T]) -> T:
+        """What `call` returns, run on the loop of the engine."""
+        if self.status != "ok":
+            call.close()
+            raise GeneratorError(f"the engine is not up: {self.status} {self.detail}".rstrip())
+        self._waiting_since = self._waiting_since or time.monotonic()
+        result = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
+        self._waiting_since = 0.0
+        return result
 
     # On the thread of the engine
 
@@ -148,6 +176,11 @@ class VllmEngine:
             arguments["distributed_executor_backend"] = "mp"  # inside an actor vLLM would pick Ray and a second actor
         if settings.quantization:
             arguments["quantization"] = settings.quantization
+        if settings.lora:
+            from vllm.lora.request import LoRARequest
+
+            self._lora = LoRARequest("adapter", 1, settings.lora)
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": settings.lora_rank}
         if on_cpu:
             arguments["block_size"] = 32  # tokens; the default of 128 is too coarse to share prefixes of short prompts
             arguments["max_num_batched_tokens"] = max(2048, settings.max_model_len)
@@ -160,7 +193,11 @@ class VllmEngine:
         """One reply of the real shape: the first one compiles the grammar and is slow."""
         options = self._settings.options
         messages = [{"role": "user", "content": "warm up"}]
-        await self._complete(messages, prompt.schema(options, min(7, options)), 16, 0.0, "warm-up")
+        if self._settings.mode == "logprob":
+            await self._weigh(messages, list(prompt.LETTERS[:options]), "warm-up")
+        else:
+            await self._complete(messages, prompt.schema(options, min(7, options)), 16, 0.0, "warm-up")
+        self._tokens.clear()
 
     async def _complete(
         self,
@@ -171,23 +208,56 @@ class VllmEngine:
         request_id: str,
     ) -> Reply:
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
-        from vllm.v1.engine.exceptions import EngineDeadError
 
-        text = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) + max_tokens > self._settings.max_model_len:
-            raise GeneratorError(f"{len(ids)} tokens in and {max_tokens} out, over {self._settings.max_model_len}")
         sampling = SamplingParams(
             max_tokens=max_tokens,
             temperature=temperature,
             output_kind=RequestOutputKind.FINAL_ONLY,
             structured_outputs=StructuredOutputsParams(json=schema),
         )
+        last, tokens_in = await self._last(messages, sampling, request_id)
+        completion = last.outputs[0]
+        return Reply(
+            text=completion.text,
+            tokens_in=tokens_in,
+            tokens_cached=last.num_cached_tokens or 0,
+            tokens_out=len(completion.token_ids),
+            finish=str(completion.finish_reason),
+        )
+
+    async def _weigh(self, messages: list[dict[str, str]], marks: list[str], request_id: str) -> Weighing:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        ids = [self._tokenizer(mark, add_special_tokens=False)["input_ids"] for mark in marks]
+        if any(len(tokens) != 1 for tokens in ids):
+            raise GeneratorError("the model's vocabulary has no single token for each letter")
+        asked = [tokens[0] for tokens in ids]
+        sampling = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            logprob_token_ids=asked,
+        )
+        last, tokens_in = await self._last(messages, sampling, request_id)
+        found = last.outputs[0].logprobs[0]  # token id -> Logprob
+        return Weighing(tuple(found[token].logprob for token in asked), tokens_in, last.num_cached_tokens or 0)
+
+    async def _last(self, messages: list[dict[str, str]], sampling: Any, request_id: str) -> tuple[Any, int]:
+        """The engine's last output for a request, and the request's tokens."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        text = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) + sampling.max_tokens > self._settings.max_model_len:
+            limit = self._settings.max_model_len
+            raise GeneratorError(f"{len(ids)} tokens in and {sampling.max_tokens} out, over {limit}")
         last: Any = None
         try:
-            async for output in self._engine.generate({"prompt_token_ids": ids}, sampling, request_id):
+            async for output in self._engine.generate(
+                {"prompt_token_ids": ids}, sampling, request_id, lora_request=self._lora
+            ):
                 last = output
         except EngineDeadError as error:
             self._give_up("dead", repr(error))
@@ -196,14 +266,8 @@ class VllmEngine:
             raise GeneratorError(f"the engine refused the request: {error!r}") from None
         if last is None:
             raise GeneratorError("the engine gave no reply")
-        completion = last.outputs[0]
-        return Reply(
-            text=completion.text,
-            tokens_in=len(ids),
-            tokens_cached=last.num_cached_tokens or 0,
-            tokens_out=len(completion.token_ids),
-            finish=str(completion.finish_reason),
-        )
+        self._tokens.append((len(ids), last.num_cached_tokens or 0))
+        return last, len(ids)
 
     def _give_up(self, status: str, detail: str) -> None:
         self.status, self.detail = status, detail[:500]
@@ -230,14 +294,40 @@ def _environment(settings: GeneratorSettings) -> dict[str, str]:
     return environment
 
 
+class RemoteDirectory:
+    """The proposer's `Directory`: deployment Catalogs."""
+
+    def __init__(self, catalogs: DeploymentHandle, limit: int) -> None:
+        self._catalogs = catalogs
+        self._limit = limit
+
+    async def cards(self, query: Query, grounded: GroundedQuery) -> Sequence[Candidate]:
+        """At most `limit` operations of the query's catalog.
+
+        Raises:
+            OpenSesameError.
+        """
+        handle = self._catalogs.options(session_id=source_key(query.source))
+        try:
+            result = await handle.cards.remote(query.tenant, grounded.digest, self._limit)
+        except (RayError, RayServeException) as error:
+            raise GeneratorError(f"Catalogs did not answer: {type(error).__name__}") from None
+        if isinstance(result, OpenSesameError):
+            raise result
+        return result
+
+
 @serve.deployment(name="Generator")
 class Generator:
     """Proposes; holds one engine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, catalogs: DeploymentHandle | None = None) -> None:
         logs.configure(settings.log)
         self._engine = VllmEngine(settings.generator)
-        self._proposer = Proposer(settings.generator, self._engine)
+        limit = settings.generator.overview_tokens // _LINE_TOKENS
+        directory = RemoteDirectory(catalogs, limit) if catalogs is not None else None
+        holds_back = settings.guardrails.destructive != "allow"
+        self._proposer = Proposer(settings.generator, self._engine, directory, holds_back)
 
     async def propose(self, query: Query, grounded: GroundedQuery, deadline_s: float) -> Proposal:
         """The generator's picks within `deadline_s` seconds.
@@ -248,7 +338,12 @@ class Generator:
         return await self._proposer.propose(query, grounded, deadline_s)
 
     async def state(self) -> dict[str, Any]:
-        return {"status": self._engine.status, "detail": self._engine.detail, "start_s": round(self._engine.start_s, 1)}
+        return {
+            "status": self._engine.status,
+            "detail": self._engine.detail,
+            "start_s": round(self._engine.start_s, 1),
+            "prefix_hit_rate": round(self._engine.prefix_hit_rate, 3),
+        }
 
     async def check_health(self) -> None:
         await self._engine.check_health()

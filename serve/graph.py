@@ -2,7 +2,8 @@
 
     client ──HTTP──> Ingress ──> Catalogs ──> Embedder
                         │            (a prompt never seen, and operation cards in the background)
-                        ├──────> Generator      (when it is on, for queries with a prompt)
+                        ├──────> Generator      (when it is on, for queries with a prompt; it asks Catalogs what a
+                        │                        catalog it has not met is about)
                         ├──────> Ranker
                         └─ ─ ─ > Models         (the operator's routes; it mirrors the champion into Redis, where
                                                  the replicas of Ranker find it)
@@ -52,7 +53,10 @@ def application(settings: Settings) -> serve.Application:
     if settings.generator.enabled:
         from serve.generator import Generator as GeneratorDeployment
 
-        generator = _scaled(GeneratorDeployment, settings.generator).bind(settings)
+        # To the replica that has the catalog's prefix in its cache, to another one when that one's batch is full.
+        generator = _scaled(GeneratorDeployment, settings.generator, request_router_config=router).bind(
+            settings, catalogs
+        )
     return _scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
 
 

@@ -64,7 +64,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "work": ("parse", "fetch", "evict"),
     "role": ROLES,
     "reason": ("hash", "fingerprint", "artefact", "slow"),
-    "direction": ("in", "out"),
+    "direction": ("in", "cached", "out"),
     "texts": ("prompts", "cards"),
 }
 
@@ -108,7 +108,12 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "opensesame_ranker_current": ("gauge", "1 while the registry's champion serves, as far as it was heard of.", ()),
     "opensesame_ranker_load_ms": ("histogram", "Time to load and try a ranker, in milliseconds.", ()),
-    "opensesame_generator_tokens": ("counter", "Tokens of the generator, by direction.", ("direction",)),
+    # The hit rate of the engine's prefix cache is `cached` by `in`.
+    "opensesame_generator_tokens": (
+        "counter",
+        "Tokens of the generator, by direction: in, out, and those of `in` that were cached.",
+        ("direction",),
+    ),
 }
 
 

@@ -112,11 +112,13 @@ class RemoteStages:
         if budget_s < self._settings.generator.min_budget_s:
             raise GeneratorError("no time is left for the generator")
         try:
-            proposal = await self._once(lambda: generator.propose.remote(query, grounded, budget_s), budget_s)
+            handle = generator.options(session_id=grounded.digest)  # there the catalog's prefix is cached
+            proposal = await self._once(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
         except (TimeoutError, Overloaded, RayActorError, RayTaskError, RequestCancelledError) as error:
             raise GeneratorError(f"the generator did not answer: {type(error).__name__}") from None
         self._metrics.count("opensesame_cache", layer="prefix", result="hit" if proposal.tokens_cached else "miss")
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_in, direction="in")
+        self._metrics.count("opensesame_generator_tokens", proposal.tokens_cached, direction="cached")
         self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
         return proposal
 

@@ -18,8 +18,11 @@ _CHAT_TEMPLATE = (
 )
 
 
-def make_tiny_checkpoint(folder: Path, vocab: int = 1024, seed: int = 7) -> Path:
-    """`folder` holding config, weights (about half a million), tokenizer and chat template."""
+def make_tiny_checkpoint(folder: Path, vocab: int = 1024, seed: int = 7, text: str = _TEXT, **config_: int) -> Path:
+    """`folder` holding config, weights (about half a million), tokenizer and chat template.
+
+    The tokenizer learns from `text`; `config_` changes fields of the model's configuration.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -33,27 +36,57 @@ def make_tiny_checkpoint(folder: Path, vocab: int = 1024, seed: int = 7) -> Path
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([_TEXT, json.dumps(_TEXT)], trainer)
+    tokenizer.train_from_iterator([text, json.dumps(text)], trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=8192
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=65536
     )
     fast.chat_template = _CHAT_TEMPLATE
     fast.save_pretrained(folder)
 
     torch.manual_seed(seed)
+    shape = {
+        "vocab_size": vocab,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 8192,
+    }
     config = Qwen3Config(
-        vocab_size=vocab,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=8192,
+        **shape | config_,
         bos_token_id=None,
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,
         tie_word_embeddings=True,
     )
     Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def make_tiny_adapter(folder: Path, model: Path, rank: int = 8, seed: int = 8) -> Path:
+    """`folder` holding a LoRA adapter for the checkpoint `model`: random, and strong enough to change its mind."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    weights = {}
+    for name, weight in load_file(model / "model.safetensors").items():
+        if name.endswith(("q_proj.weight", "o_proj.weight", "down_proj.weight")):
+            base = f"base_model.model.{name.removesuffix('.weight')}"
+            weights[f"{base}.lora_A.weight"] = torch.randn(rank, weight.shape[1], dtype=torch.bfloat16) * 0.1
+            weights[f"{base}.lora_B.weight"] = torch.randn(weight.shape[0], rank, dtype=torch.bfloat16) * 0.1
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": ["q_proj", "o_proj", "down_proj"],
+        "base_model_name_or_path": str(model),
+        "bias": "none",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -12,16 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 
 from pipeline.candidates import prompt
+from pipeline.candidates.overview import Overview, overview
+from pipeline.candidates.propose import Proposer
 from pipeline.errors import GeneratorError
 from pipeline.settings import Settings, load
 from pipeline.types import Call, Candidate, GroundedQuery, Parameter, Query, Source
 from serve.generator import Generator
-from tests.tiny_checkpoint import make_tiny_checkpoint
+from tests.tiny_checkpoint import make_tiny_adapter, make_tiny_checkpoint
 
 QUERY = Query(
     Source(name="billing"), calls=(Call("GET", "/charges/ch_123"),), prompt="refund charge ch_123", k=3, temperature=1.0
@@ -29,8 +33,9 @@ QUERY = Query(
 SUMMARY = "Create a refund of the charge that was just read, in full or in part"
 
 
-def configured(model: Path | str) -> Settings:
-    return load("local-vllm", generator={"model": str(model), "max_model_len": 8192, "kv_cache_gib": 1})
+def configured(model: Path | str, **changes: Any) -> Settings:
+    few = {"model": str(model), "max_model_len": 8192, "kv_cache_gib": 1, "mode": "choose", "overview_tokens": 0}
+    return load("local-vllm", generator=few | changes)
 
 
 def grounded(count: int = 30) -> GroundedQuery:
@@ -64,9 +69,12 @@ def wait_until_started(generator: Any, limit_s: float = 300) -> None:
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One engine for all tests of this module; one of the last kills it."""
+    """One engine with an adapter, for all tests of this module; one of the last kills it."""
     environment = dict(os.environ)
-    generator = made(configured(make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))))
+    folder = tmp_path_factory.mktemp("generator")
+    model = make_tiny_checkpoint(folder / "tiny")
+    adapter = make_tiny_adapter(folder / "adapter", model)
+    generator = made(configured(model, lora=str(adapter)))
     assert generator._engine.status == "starting"  # the constructor waits for nothing
     with pytest.raises(GeneratorError, match="starting"):
         asyncio.run(generator.propose(QUERY, grounded(), 5.0))
@@ -84,10 +92,12 @@ def engine_core() -> psutil.Process:
 
 
 @pytest.mark.vllm
-async def test_random_weights_give_valid_picks(generator: Any) -> None:
+@pytest.mark.parametrize("known", [None, overview(grounded().candidates, 2000)], ids=["any catalog", "this catalog"])
+async def test_random_weights_give_valid_picks(generator: Any, known: Overview | None) -> None:
     messages = [{"role": "user", "content": "GET /v1/charges"}]
-    for number in range(6):
-        reply = await generator._engine.generate(messages, prompt.schema(24, 3), 2000, 1.0, f"valid-{number}")
+    schema = prompt.schema(24, 3, known)
+    asked = (generator._engine.generate(messages, schema, 2000, 1.0, f"valid-{known is None}-{n}") for n in range(12))
+    for reply in await asyncio.gather(*asked):
         picks = json.loads(reply.text, strict=False)["picks"]
         assert reply.finish == "stop"
         assert 1 <= len(picks) <= 3
@@ -96,6 +106,59 @@ async def test_random_weights_give_valid_picks(generator: Any) -> None:
             assert 1 <= pick["i"] <= 24
             assert len(pick["params"]) <= 4
             assert len(pick["why"]) <= 80
+            if known:
+                assert pick["params"].keys() <= {"charge", "amount"}
+                assert isinstance(pick["params"].get("amount", 0), int)
+
+
+@pytest.mark.vllm
+async def test_letters_are_weighed_as_the_model_with_its_adapter_does(generator: Any) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+    messages = [{"role": "user", "content": "refund charge ch_123"}]
+    weighing = await generator._engine.weigh(messages, prompt.LETTERS[:30], "weigh")
+    settings = generator._engine._settings
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(settings.model)
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+    letters = [tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in prompt.LETTERS[:30]]
+    model = Qwen3ForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
+    adapter = load_file(Path(settings.lora) / "adapter_model.safetensors")
+
+    def logprobs() -> np.ndarray:
+        with torch.no_grad():
+            return torch.log_softmax(model(ids).logits[0, -1], -1)[letters].numpy()
+
+    plain = logprobs()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            key = f"base_model.model.{name.removesuffix('.weight')}.lora_"
+            if f"{key}A.weight" in adapter:
+                weight += 2.0 * adapter[f"{key}B.weight"].float() @ adapter[f"{key}A.weight"].float()  # alpha / rank
+    expected = logprobs()
+    assert weighing.tokens_in == ids.shape[1]
+    np.testing.assert_allclose(weighing.logprobs, expected, atol=0.15)  # bfloat16
+    assert np.abs(expected - plain).max() > 0.5
+
+
+@pytest.mark.vllm
+async def test_weighed_options_stay_within_the_shortlist(generator: Any) -> None:
+    settings = generator._engine._settings.model_copy(update={"mode": "logprob"})
+    proposer = Proposer(settings, generator._engine)
+    proposals = await asyncio.gather(*(proposer.propose(QUERY, grounded(), 60.0) for _ in range(8)))
+    for proposal in proposals:
+        assert len(proposal.picks) == QUERY.k + settings.buffer
+        assert all(0 <= index < 24 for index, _, _ in proposal.picks)
+        assert 0 < sum(proposal.weights) <= 1.001
+        assert proposal.tokens_out == 2
+
+
+@pytest.mark.vllm
+async def test_a_word_is_no_letter_to_weigh(generator: Any) -> None:
+    with pytest.raises(GeneratorError, match="no single token"):
+        await generator._engine.weigh([{"role": "user", "content": "1"}], ["a whole sentence of words"], "word")
 
 
 @pytest.mark.vllm
@@ -109,11 +172,25 @@ async def test_eight_proposals_at_once_stay_within_the_shortlist(generator: Any)
 
 
 @pytest.mark.vllm
-async def test_a_catalog_asked_again_is_served_from_the_prefix_cache(generator: Any) -> None:
-    await generator.propose(QUERY, grounded(), 60.0)
-    again = Query(Source(name="billing"), prompt="something else entirely", k=3)
-    proposal = await generator.propose(again, grounded(), 60.0)
-    assert proposal.tokens_cached > proposal.tokens_in / 2
+@pytest.mark.parametrize("mode", ["choose", "logprob"])
+async def test_a_catalogs_overview_is_served_from_the_prefix_cache(generator: Any, mode: str) -> None:
+    changes = {"mode": mode, "overview_tokens": 4000, "max_tokens": 40}
+    settings = generator._engine._settings.model_copy(update=changes)
+
+    class Cards:
+        async def cards(self, *_: Any) -> tuple[Candidate, ...]:
+            return grounded(200).candidates
+
+    proposer = Proposer(settings, generator._engine, Cards())
+    with contextlib.suppress(GeneratorError):  # cut off before a pick
+        await proposer.propose(QUERY, grounded(), 60.0)
+    await proposer.read()
+    generator._engine._tokens.clear()
+    for wish in ("refund it", "make a thing", "what is the amount"):
+        with contextlib.suppress(GeneratorError):
+            await proposer.propose(msgspec.structs.replace(QUERY, prompt=wish), grounded(), 60.0)
+    assert generator._engine.prefix_hit_rate > 0.8
+    assert (await generator.state())["prefix_hit_rate"] == round(generator._engine.prefix_hit_rate, 3)
 
 
 @pytest.mark.vllm

@@ -104,12 +104,13 @@ async def test_a_generator_that_fails_degrades_the_answer_and_never_fails_it(red
 async def test_what_the_generator_chose_is_told_and_paid(redis_url):
     async with make_app(redis_url, generator=True) as app:
         app.generator.propose = _returns(
-            Proposal(picks=((0, {"amount": 5}, "because"),), model="tiny", tokens_in=9, tokens_out=3)
+            Proposal(picks=((0, {"amount": 5}, "because"),), model="tiny", tokens_in=9, tokens_cached=6, tokens_out=3)
         )
         metadata = (await app.predict(**REFUND, k=50)).json()["metadata"]
         assert metadata["served_by"] == "generator+ranker"
         assert metadata["generator"]["tokens_in"] == 9
-        assert app.metrics.counted["opensesame_generator_tokens direction=out"] == 3
+        directions = ("in", "cached", "out")
+        assert [app.metrics.counted[f"opensesame_generator_tokens direction={d}"] for d in directions] == [9, 6, 3]
 
 
 async def test_history_alone_never_asks_the_generator(redis_url):

@@ -117,6 +117,7 @@ class Witnessed:
     recorded: int
     duplicates: int
     closed: tuple[str, ...]  # ids of the predictions they answered
+    groups: tuple[QueryGroup, ...] = dataclasses.field(default=(), compare=False)  # of these
 
 
 async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
@@ -182,7 +183,8 @@ async def observe(
             tenant, user, lineage, sight, sighted, tail, SCALE["observed"].amount
         )
         if status == "kept":
-            return Witnessed(kept, len(calls) - kept, closed)
+            groups = tuple(group for one in sighted for group, _ in one.closes if group.impression.id in closed)
+            return Witnessed(kept, len(calls) - kept, closed, groups)
         await asyncio.sleep(random.uniform(0.0, 0.02))
     raise Overloaded("Calls of this user are being reported from many places at once; try again.")
 

@@ -367,6 +367,7 @@ def _impression(
         terms=prompt_terms(query.prompt),
         last_ts=query.calls[-1].ts if query.calls else None,
         adapted=tuple(float(adapted.probability[i]) for i in rows) if adapted.losses else (),
+        confidence=float(adapted.probability[shown[0]]) if shown else 0.0,
         losses=tuple(adapted.losses[i] for i in rows) if adapted.losses else (),
     )
 

@@ -299,6 +299,7 @@ class Impression(msgspec.Struct, frozen=True, omit_defaults=True):
     terms: tuple[int, ...] = ()  # hashed stems of the prompt, sorted: `catalog/terms.py`
     last_ts: float | None = None  # when the last call was made, by the client's clock
     adapted: tuple[float, ...] = ()  # what was learnt online made of `scores`: probabilities; () when nothing was known
+    confidence: float = 0.0  # told for rank 1
     losses: tuple[bytes, ...] = ()  # of shown and others: what `ranking/adapt.py`'s experts lose should it be chosen
 
     def mentions(self, operation: str) -> bool:

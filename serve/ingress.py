@@ -31,6 +31,7 @@ from serve.compare import Comparison
 from serve.envelope import TITLES, Envelope, problem, problem_document, tell
 from serve.metrics import Metrics
 from serve.operator import Operator
+from serve.quality import count_answers
 from serve.remote import RemoteStages
 from serve.scrape import scrape
 from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
@@ -57,7 +58,7 @@ class Service:
         self._backend = backend
         self._state = state
         self._metrics = metrics
-        metrics.begin("opensesame_degraded", "opensesame_feedback")
+        metrics.begin("opensesame_degraded", "opensesame_feedback", "opensesame_answers", "opensesame_told_confidence")
 
     async def predict(self, request: Request) -> Response:
         """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
@@ -95,6 +96,7 @@ class Service:
         receipt = await record(feedback, self._state, match)
         if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=feedback.outcome)
+            count_answers(self._metrics, [receipt.group])
         return _json_response({"prediction_id": receipt.prediction_id, "status": receipt.status}, 202)
 
     async def events(self, request: Request) -> Response:
@@ -115,6 +117,7 @@ class Service:
             self._state.join_window_s,
         )
         self._metrics.count("opensesame_feedback", len(kept.closed), outcome="observed")
+        count_answers(self._metrics, kept.groups)
         unmatched = [i for i, operation in enumerate(operations) if not operation]
         return _json_response(
             {

@@ -20,7 +20,9 @@ from ray.util.metrics import Metric as RayMetric
 
 from pipeline import guardrails
 from pipeline.errors import OpenSesameError
+from pipeline.ranking import drift
 from pipeline.stores.mirror import ROLES
+from pipeline.stores.trainings import ENDINGS
 
 _log = logging.getLogger("opensesame.metrics")
 
@@ -64,8 +66,12 @@ TAGS: dict[str, tuple[str, ...]] = {
     "work": ("parse", "fetch", "evict"),
     "role": ROLES,
     "reason": ("hash", "fingerprint", "artefact", "slow"),
+    "ending": ENDINGS,
     "direction": ("in", "cached", "out"),
     "texts": ("prompts", "cards"),
+    "rank": ("1", "2", "3", "4-5", "6-", "none"),
+    "confidence": tuple(f"0.{tenth}" for tenth in range(10)),
+    "group": drift.GROUPS,
 }
 
 # name -> (kind, what, tags)
@@ -83,6 +89,27 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "opensesame_suspicious": ("counter", "Shown operations that deserve a second look, by kind.", ("kind",)),
     "opensesame_feedback": ("counter", "Feedback recorded, by outcome.", ("outcome",)),
+    # hit@1 is rank 1 by all. Calibration error is the mean, over the bins of confidence, of the difference between
+    # hits and told confidences, by all.
+    "opensesame_answers": (
+        "counter",
+        "Predictions whose next call became known, by its rank and by the confidence told for rank 1.",
+        ("rank", "confidence"),
+    ),
+    "opensesame_told_confidence": (
+        "counter",
+        "Sum of the confidences told for rank 1 of those predictions, by tenth.",
+        ("confidence",),
+    ),
+    "opensesame_feature_drift": (
+        "gauge",
+        "Mean PSI of the features of a group against the packaged ranker's; 0 below a hundred predictions.",
+        ("group",),
+    ),
+    "opensesame_inbox": ("gauge", "Labelled groups that wait to be drained to the journal.", ()),
+    "opensesame_inbox_age_s": ("gauge", "Seconds since the oldest of them came; 0 when none waits.", ()),
+    "opensesame_trainings": ("counter", "Trainings that ended, by how.", ("ending",)),
+    "opensesame_training_age_s": ("gauge", "Seconds since the last training ended; 0 when none has.", ()),
     # Coverage is `full` by all: as many propositions as were asked for, or as many as there are.
     "opensesame_suggestions": (
         "counter",

@@ -29,6 +29,7 @@ from serve.jobs import TrainingJobs
 from serve.metrics import Metrics
 from serve.registered import aliases_json, fetch, overview_json, promote, version_json
 from serve.remote import as_values
+from serve.vitals import Vitals
 
 _log = logging.getLogger("opensesame.models")
 _AGAIN_S = 30.0  # until a refused version is tried once more: its artefact may have been restored
@@ -146,7 +147,9 @@ class ModelsDeployment:
         self._registry = Registry(settings.registry)
         self._score_limit_s = settings.ranker.score_limit_s
         self._jobs = jobs or TrainingJobs(settings)
-        self._watch = Watch(settings, self._registry, metrics or Metrics())
+        metrics = metrics or Metrics()
+        self._watch = Watch(settings, self._registry, metrics)
+        self._vitals = Vitals(settings, metrics)
 
     @as_values
     async def overview(self) -> dict[str, Any]:
@@ -183,6 +186,7 @@ class ModelsDeployment:
 
     def close(self) -> None:
         self._watch.close()
+        self._vitals.close()
 
     async def _moved(self, move: Callable[[], Overview]) -> dict[str, Any]:
         now = await asyncio.to_thread(move)

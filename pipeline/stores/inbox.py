@@ -43,6 +43,12 @@ class Inbox:
         """How many labelled groups wait to be drained."""
         return int(await self._bulk.run(lambda redis: redis.xlen(key("t", tenant, "inbox"))))
 
+    async def oldest_ts(self, tenant: str) -> float:
+        """When the group that waits longest came, by the server's clock; 0 when none waits."""
+        name = key("t", tenant, "inbox")
+        found = await self._bulk.run(lambda redis: redis.xrange(name, count=1))
+        return int(found[0][0].split(b"-")[0]) / 1000 if found else 0.0
+
     async def claim(self, tenant: str, most: int) -> Claim | None:
         """The batch that was claimed and not acknowledged, else the `most` oldest groups; None when nothing waits."""
         found = await self._bulk.script(lua.CLAIM, [key("t", tenant, "inbox"), key("t", tenant, "claim")], [most])

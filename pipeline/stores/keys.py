@@ -12,6 +12,7 @@
     t:{tenant}:inbox                               stream of QueryGroup
     t:{tenant}:claim                               first and last id of the batch that is being drained
     inboxes                                        set: tenants that have one
+    trainings                                      hash: how trainings ended, see `trainings.py`
     t:{tenant}:once:{user}:{key}                   what was said under an Idempotency-Key
     t:{tenant}:once:{id}                           what was said of a prediction: hash, then the operation chosen
     t:{tenant}:marks:{id}                          hash: proposition -> what happened to it; "" -> edition

@@ -3,8 +3,8 @@
 The request path costs two round trips: `recall` before a prediction and `remember` after it;
 feedback costs two more, `join` and `record`. Scripts lie in `lua.py`, names of keys in `keys.py`,
 counts in `counts.py`; catalogs are kept by `State.catalogs`, observed calls and suggestions by
-`State.observed`, the way to the journal is `State.inbox`. What feedback means is the business of
-`pipeline/feedback.py`. Every method may raise StateUnavailable.
+`State.observed`, the way to the journal is `State.inbox`, how trainings ended `State.trainings`.
+What feedback means is the business of `pipeline/feedback.py`. Every method may raise StateUnavailable.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from pipeline.stores.encoding import pack_group, pack_impression, unpack_impress
 from pipeline.stores.inbox import INBOXES, Inbox
 from pipeline.stores.keys import key, may_be, shapes_of_call
 from pipeline.stores.observed import Observed, inbox_full, losses, remembered
+from pipeline.stores.trainings import Trainings
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -85,6 +86,7 @@ class State:
         self.observed = Observed(self._quick, limits)
         self.arms = arms.Arms(self._quick)
         self.inbox = Inbox(self._bulk)
+        self.trainings = Trainings(self._bulk)
 
     @property
     def connection(self) -> Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,10 @@ import pytest
 
 from loadtest.retraining import _fill
 from pipeline import settings as configuration
+from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.registry import Registry
+from pipeline.stores.state import State
+from pipeline.stores.trainings import Ended
 
 
 @pytest.mark.cluster
@@ -42,3 +46,21 @@ def test_the_command_trains_on_ray_and_registers_with_a_report(tmp_path: Path) -
     assert version.params["heads"] == "prompt_only,prompt_history,history_only"
     again = run()
     assert json.loads(again.stdout.splitlines()[-1])["status"] == "waiting"
+    (tmp_path / "broken.yaml").write_text("ranker: {artifact: nowhere.json}\n")
+    assert run("--force", "--config", str(tmp_path / "broken.yaml")).returncode == 1
+    assert _endings(tmp_path) == {outcome["status"]: 1, "waiting": 1, "failed": 1}
+
+
+def _endings(var: Path) -> dict[str, int]:
+    """How trainings ended, as deployment Models will read it."""
+    limits = configuration.load().state
+    with EmbeddedRedis(var) as redis:
+
+        async def read() -> Ended:
+            state = State(limits, redis.url)
+            try:
+                return await state.trainings.read()
+            finally:
+                await state.close()
+
+        return {ending: count for ending, count in asyncio.run(read()).counts.items() if count}

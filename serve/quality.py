@@ -1,0 +1,28 @@
+"""How good predictions turned out, counted as what users did with them becomes known. Called by the ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.types import Impression, QueryGroup
+from serve.metrics import Metrics
+
+_KNOWN = ("accept", "override", "observed")  # outcomes that say which call came next
+
+
+def count_answers(metrics: Metrics, groups: Iterable[QueryGroup | None]) -> None:
+    """Count each prediction whose next call these groups tell; one that was shuffled to explore tells nothing."""
+    for group in groups:
+        if group is None or group.outcome not in _KNOWN or not group.impression.shown or group.impression.explored:
+            continue
+        told = group.impression.confidence
+        tenth = f"0.{min(9, int(told * 10))}"
+        metrics.count("opensesame_answers", rank=_rank(group.impression, group.chosen), confidence=tenth)
+        metrics.count("opensesame_told_confidence", told, confidence=tenth)
+
+
+def _rank(impression: Impression, chosen: str) -> str:
+    if chosen not in impression.shown:
+        return "none"
+    rank = impression.shown.index(chosen) + 1
+    return str(rank) if rank <= 3 else "4-5" if rank <= 5 else "6-"

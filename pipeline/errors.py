@@ -3,6 +3,7 @@
     OpenSesameError
     ├── BadRequest                 the request is malformed
     │   └── GuardrailRefused       the guard will not let it in
+    ├── Unauthorized               nobody known asks
     ├── Forbidden                  not from this place or with this identity
     ├── NotFound                   no such thing for this tenant
     │   ├── UnknownCatalog
@@ -19,7 +20,8 @@
     │   ├── CatalogPreparing
     │   ├── StateUnavailable
     │   ├── RegistryUnavailable
-    │   └── Overloaded
+    │   ├── Overloaded
+    │   └── RateLimited            this key or user asks too often
     ├── GeneratorError             late, broken or garbage; degrades the answer, never fails it
     ├── RankerArtifactError        a saved ranker that must not be served
     ├── JournalError               the journal's files cannot be read or written
@@ -57,6 +59,10 @@ class GuardrailRefused(BadRequest):
         OpenSesameError.__init__(self, detail)
         self.args = (detail, kinds)
         self.kinds = kinds  # of `guardrails.FLAGS`
+
+
+class Unauthorized(OpenSesameError):
+    slug = "unauthorized"
 
 
 class Forbidden(OpenSesameError):
@@ -146,6 +152,10 @@ class RegistryUnavailable(Unavailable):
 
 class Overloaded(Unavailable):
     slug = "overloaded"
+
+
+class RateLimited(Unavailable):
+    slug = "rate_limited"
 
 
 class GeneratorError(OpenSesameError):

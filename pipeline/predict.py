@@ -271,6 +271,8 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     )
     if memory is not None and prediction_id:
         impression = _impression(prediction_id, kept, grounded, matrix, scores, adapted, how, order)
+        if settings.privacy.prompts == "none":
+            impression = msgspec.structs.replace(impression, terms=())
         try:
             await memory.remember(impression)
         except StateUnavailable:

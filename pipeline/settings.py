@@ -15,20 +15,17 @@ import pydantic
 import yaml
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from pipeline.access import Auth, Limits, Privacy, Section, Server
 from pipeline.errors import SettingsError
 
 _PREFIX = "OPENSESAME__"
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 _PersonalPolicy = Literal["off", "flag", "redact", "block"]
 _AttackPolicy = Literal["off", "flag", "block"]
 
 
-class Replicas(_Section):
+class Replicas(Section):
     min: pydantic.PositiveInt = 1
     max: pydantic.PositiveInt = 1
 
@@ -39,22 +36,13 @@ class Replicas(_Section):
         return self
 
 
-class _Deployment(_Section):
+class _Deployment(Section):
     replicas: Replicas
     num_cpus: pydantic.NonNegativeFloat
     max_ongoing_requests: pydantic.PositiveInt
 
 
-class Server(_Section):
-    host: str
-    port: int = pydantic.Field(ge=0, le=65535)
-    auth: Literal["none"]
-    body_limit_bytes: pydantic.PositiveInt
-    upload_limit_bytes: pydantic.PositiveInt
-    default_catalog: str
-
-
-class RayRuntime(_Section):
+class RayRuntime(Section):
     address: str
     logical_cpus: pydantic.PositiveInt
     object_store_bytes: pydantic.PositiveInt
@@ -63,7 +51,7 @@ class RayRuntime(_Section):
     request_timeout_s: pydantic.PositiveFloat
 
 
-class Predict(_Section):
+class Predict(Section):
     deadline_default_s: pydantic.PositiveFloat
     deadline_max_s: pydantic.PositiveFloat
     history_max: pydantic.PositiveInt
@@ -75,7 +63,7 @@ class Predict(_Section):
     hop_retries: pydantic.NonNegativeInt
 
 
-class Fetch(_Section):
+class Fetch(Section):
     connect_s: pydantic.PositiveFloat
     read_s: pydantic.PositiveFloat
     total_s: pydantic.PositiveFloat
@@ -89,7 +77,7 @@ class Fetch(_Section):
     host_per_minute: pydantic.PositiveInt
 
 
-class Parse(_Section):
+class Parse(Section):
     inline_limit_bytes: pydantic.PositiveInt
     operations_max: pydantic.PositiveInt
     depth_max: pydantic.PositiveInt
@@ -106,7 +94,7 @@ class Catalogs(_Deployment):
     embed_chunk: pydantic.PositiveInt
 
 
-class Shortlist(_Section):
+class Shortlist(Section):
     words: pydantic.NonNegativeInt
     meaning: pydantic.NonNegativeInt
     neighbours: pydantic.NonNegativeInt
@@ -135,7 +123,7 @@ class Ranker(_Deployment):
     score_limit_s: pydantic.PositiveFloat
 
 
-class Registry(_Section):
+class Registry(Section):
     url: str
     folder: str
     name: str
@@ -209,7 +197,7 @@ class Ingress(_Deployment):
     shed_at: pydantic.PositiveInt
 
 
-class State(_Section):
+class State(Section):
     url: str
     redis_server: str
     join_window_s: pydantic.PositiveInt
@@ -236,7 +224,7 @@ class State(_Section):
         return value
 
 
-class Journal(_Section):
+class Journal(Section):
     folder: str
     batch: pydantic.PositiveInt
     small_groups: pydantic.PositiveInt
@@ -244,7 +232,7 @@ class Journal(_Section):
     retention_days: pydantic.PositiveInt
 
 
-class Train(_Section):
+class Train(Section):
     groups: pydantic.PositiveInt
     hours: pydantic.PositiveFloat
     groups_max: pydantic.PositiveInt
@@ -265,7 +253,7 @@ class Train(_Section):
         return self
 
 
-class Experiments(_Section):
+class Experiments(Section):
     name: str = pydantic.Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
     challenger_percent: float = pydantic.Field(ge=0, le=100)
     interleave_percent: float = pydantic.Field(ge=0, le=100)
@@ -280,13 +268,13 @@ class Experiments(_Section):
         return self
 
 
-class Suggest(_Section):
+class Suggest(Section):
     catalog: str
     limit_default: pydantic.PositiveInt
     limit_max: pydantic.PositiveInt
 
 
-class PersonalData(_Section):
+class PersonalData(Section):
     """What is done with each kind of personal data in a prompt."""
 
     email: _PersonalPolicy
@@ -299,7 +287,7 @@ class PersonalData(_Section):
     ip: _PersonalPolicy
 
 
-class Attacks(_Section):
+class Attacks(Section):
     """What is done with a prompt that looks like each kind of attack."""
 
     sql: _AttackPolicy
@@ -310,13 +298,13 @@ class Attacks(_Section):
     prompt_injection: _AttackPolicy
 
 
-class Guardrails(_Section):
+class Guardrails(Section):
     destructive: Literal["intent", "allow"]
     personal: PersonalData
     attacks: Attacks
 
 
-class Log(_Section):
+class Log(Section):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "console"]
 
@@ -329,6 +317,9 @@ class Settings(BaseSettings):
     )
 
     server: Server
+    auth: Auth
+    limits: Limits
+    privacy: Privacy
     ray: RayRuntime
     predict: Predict
     fetch: Fetch
@@ -348,6 +339,14 @@ class Settings(BaseSettings):
     suggest: Suggest
     guardrails: Guardrails
     log: Log
+
+    @pydantic.model_validator(mode="after")
+    def _tokens_can_be_judged(self) -> Settings:
+        told = {"jwks": self.auth.jwks, "issuer": self.auth.issuer, "audience": self.auth.audience}
+        missing = [f"auth.{name}" for name, value in told.items() if not value]
+        if self.server.auth == "jwt" and missing:
+            raise ValueError(f"server.auth is jwt: set {', '.join(missing)} too")
+        return self
 
 
 def resource(name: str) -> Path:

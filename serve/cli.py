@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from serve import ask_commands, model_commands, terminal
+from serve import ask_commands, key_commands, model_commands, terminal
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
 from train.evaluate import run as evaluate
@@ -102,6 +102,7 @@ def check_config(config: Annotated[str, typer.Argument(help="A name in configs/ 
 async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, int]:
     from pipeline.stores.embedded import EmbeddedRedis
     from pipeline.stores.journal import Journal
+    from pipeline.stores.pseudonym import pseudonym, secret_of
     from pipeline.stores.state import State
 
     loaded = configuration.load(config)
@@ -111,7 +112,8 @@ async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, i
             url = stack.enter_context(EmbeddedRedis(var, loaded.state.redis_server)).url
         state = State(loaded.state, url)
         try:
-            return await Journal.at(loaded.journal, var).forget(state, tenant, user)
+            known = pseudonym(secret_of(loaded.privacy, var), tenant, user)
+            return await Journal.at(loaded.journal, var).forget(state, tenant, known)
         finally:
             await state.close()
 
@@ -127,6 +129,7 @@ _TRAINING: dict[str, Callable[..., None]] = {
 for _name, _command in _TRAINING.items():
     app.command(_name)(errors()(_command))
 model_commands.register(app, ask, errors)
+key_commands.register(app)
 app.command()(forget)
 app.command("check-config")(check_config)
 

@@ -16,6 +16,7 @@ from pipeline.errors import NotFound
 from pipeline.ranking.experiments import Counts, compare
 from pipeline.settings import Experiments
 from serve import schemas
+from serve.identity import tenant_of
 
 
 class Arms(Protocol):
@@ -29,20 +30,20 @@ class Arms(Protocol):
 class Comparison:
     """The handler."""
 
-    def __init__(self, limits: Experiments, arms: Arms, tenant: str) -> None:
+    def __init__(self, limits: Experiments, arms: Arms) -> None:
         self._limits = limits
         self._arms = arms
-        self._tenant = tenant
 
     async def compare_models(self, request: Request) -> Response:
         """Champion against challenger: rates by arm, differences with intervals that hold at every look."""
-        known = await self._arms.experiments(self._tenant)
+        tenant = tenant_of(request)
+        known = await self._arms.experiments(tenant)
         asked = request.query_params.get("experiment", "")
         names = [name for name, _ in known]
         if asked and asked not in names:
             raise NotFound("There is no such experiment; without `experiment` the latest one is told, with all names.")
         told = asked or (names[0] if names else "")
-        counts = await self._arms.read(self._tenant, told) if told else {}
+        counts = await self._arms.read(tenant, told) if told else {}
         return Response(schemas.dump(report(told, known, counts, self._limits)), media_type="application/json")
 
 

@@ -8,6 +8,7 @@ bookkeeping. The table STATUS is the only place where an error gets its HTTP sta
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import errors
+from pipeline.access import LOOPBACK
 from pipeline.errors import OpenSesameError
 from pipeline.settings import Settings
 from pipeline.types import Answer
@@ -26,11 +28,11 @@ from serve.metrics import Metrics
 _log = logging.getLogger("opensesame.access")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOTHING_TOLD: dict[str, Any] = {"catalog": None, "model_version": None, "degraded": []}
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 # The most derived class of an error that stands here decides.
 STATUS: dict[type, int] = {
     errors.BadRequest: 400,
+    errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -38,11 +40,13 @@ STATUS: dict[type, int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.SpecError: 422,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 TITLES = {
     400: "The request is malformed",
-    403: "Not from here",
+    401: "Who asks?",
+    403: "Not allowed",
     404: "Not found",
     405: "No such method here",
     409: "Conflict",
@@ -50,6 +54,7 @@ TITLES = {
     413: "Too large",
     415: "Unsupported media type",
     422: "Not a usable spec",
+    429: "Too many requests",
     500: "A fault of ours",
     503: "Try again",
 }
@@ -60,7 +65,9 @@ def problem(error: OpenSesameError, request_id: str) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     response = problem_document(status, error.slug, error.detail, request_id, getattr(error, "where", ""))
     if isinstance(error, errors.Unavailable):
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s - 1e-3)))
+    if isinstance(error, errors.Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="opensesame"'
     return response
 
 
@@ -96,7 +103,7 @@ class Envelope:
         self._shed_at = settings.ingress.shed_at
         # Without authentication a page in the user's browser must not reach the service through a name that it
         # resolves to this machine (DNS rebinding): only loopback names are answered.
-        self._loopback_only = settings.server.auth == "none" and settings.server.host in _LOOPBACK
+        self._loopback_only = settings.server.auth == "none"
         self._ongoing = 0
         metrics.follow("opensesame_ongoing", lambda: self._ongoing)
         metrics.begin("opensesame_errors")
@@ -152,7 +159,7 @@ class Envelope:
     def _refusal(self, host: str) -> OpenSesameError | None:
         if self._loopback_only:
             name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-            if name.lower() not in _LOOPBACK:
+            if name.lower() not in LOOPBACK:
                 return errors.Forbidden(
                     "This instance has no authentication and answers only requests to localhost; the Host header "
                     "names another host."

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import fastapi
+import msgspec
 from fastapi.exceptions import RequestValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -24,19 +25,21 @@ from pipeline.errors import OpenSesameError
 from pipeline.feedback import expose, observe, record
 from pipeline.predict import Stages, predict, source_key
 from pipeline.settings import Settings
+from pipeline.stores.apikeys import KeyFile
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
 from serve import console, documents, logs, outcomes, schemas
 from serve.compare import Comparison
 from serve.envelope import TITLES, Envelope, problem, problem_document, tell
+from serve.identity import SECURITY, Door, Judge, Keys, tenant_of
 from serve.metrics import Metrics
 from serve.operator import Operator
 from serve.quality import count_answers
 from serve.remote import RemoteStages
 from serve.scrape import scrape
 from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
+from serve.tokens import Tokens
 
-_TENANT = "local"  # the one tenant there is when server.auth is none
 _NAME_MAX = 128
 
 
@@ -53,17 +56,19 @@ class Backend(Stages, Protocol):
 class Service:
     """The handlers of one replica."""
 
-    def __init__(self, settings: Settings, backend: Backend, state: State, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, backend: Backend, state: State, metrics: Metrics, door: Door) -> None:
         self._settings = settings
         self._backend = backend
         self._state = state
         self._metrics = metrics
+        self._door = door
         metrics.begin("opensesame_degraded", "opensesame_feedback", "opensesame_answers", "opensesame_told_confidence")
 
     async def predict(self, request: Request) -> Response:
         """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
         body = schemas.read_json(await self._json(request), schemas.PredictRequest)
-        query = schemas.to_query(body, self._settings, tenant=_TENANT, header_user=self._user(request))
+        query = schemas.to_query(body, self._settings, tenant=tenant_of(request), header_user=self._user(request))
+        query = msgspec.structs.replace(query, user=await self._door.enter(request, query.user))
         answer = await predict(query, self._backend, self._state, self._settings)
         tell(request, answer)
         for stage, seconds in answer.timings_s.items():
@@ -84,14 +89,15 @@ class Service:
         body = schemas.read_json(await self._json(request), schemas.FeedbackRequest)
         feedback = schemas.to_feedback(
             body,
-            tenant=_TENANT,
+            tenant=tenant_of(request),
             header_user=self._user(request),
             idempotency_key=request.headers.get("idempotency-key", ""),
         )
+        feedback = msgspec.structs.replace(feedback, user=await self._door.enter(request, feedback.user))
 
         async def match(impression: Impression, method: str, path: str) -> str | None:
             digest = impression.digest
-            return await self._backend.catalogs("match", _TENANT, digest, method, path, key=digest)
+            return await self._backend.catalogs("match", impression.tenant, digest, method, path, key=digest)
 
         receipt = await record(feedback, self._state, match)
         if receipt.status == "recorded":
@@ -105,12 +111,13 @@ class Service:
         reported = outcomes.read_events(
             body, self._settings, self._user(request), request.headers.get("idempotency-key", "")
         )
+        user, tenant = await self._door.enter(request, reported.user), tenant_of(request)
         lineage, operations = await self._backend.catalogs(
-            "identify", _TENANT, reported.source, reported.calls, key=source_key(reported.source)
+            "identify", tenant, reported.source, reported.calls, key=source_key(reported.source)
         )
         kept = await observe(
-            _TENANT,
-            reported.user,
+            tenant,
+            user,
             lineage,
             reported.observations(operations),
             self._state.observed,
@@ -133,8 +140,9 @@ class Service:
         """Report an impression of a suggested proposition, a click on it, or its conversion."""
         body = schemas.read_json(await self._json(request), outcomes.LogEventRequest)
         exposure = outcomes.read_exposure(
-            body, _TENANT, self._user(request), request.headers.get("idempotency-key", "")
+            body, tenant_of(request), self._user(request), request.headers.get("idempotency-key", "")
         )
+        exposure = msgspec.structs.replace(exposure, user=await self._door.enter(request, exposure.user))
         receipt = await expose(exposure, self._state.observed, self._state.join_window_s)
         if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=exposure.event)
@@ -148,28 +156,31 @@ class Service:
         name = _name(request)
         data = await _body(request, self._settings.server.upload_limit_bytes)
         summary = await self._backend.catalogs(
-            "upload", _TENANT, name, data, key=name, timeout_s=self._settings.parse.time_s + 5
+            "upload", tenant_of(request), name, data, key=name, timeout_s=self._settings.parse.time_s + 5
         )
         return _json_response(summary)
 
     async def list_catalogs(self, request: Request) -> Response:
         """The uploaded catalogs."""
-        return _json_response({"catalogs": await self._backend.catalogs("names", _TENANT, key="")})
+        return _json_response({"catalogs": await self._backend.catalogs("names", tenant_of(request), key="")})
 
     async def get_catalog(self, request: Request) -> Response:
         """A catalog: its operations and what of its spec could not be read."""
         source = Source(name=_name(request))
-        return _json_response(await self._backend.catalogs("describe", _TENANT, source, key=source_key(source)))
+        described = await self._backend.catalogs("describe", tenant_of(request), source, key=source_key(source))
+        return _json_response(described)
 
     async def delete_catalog(self, request: Request) -> Response:
         """Remove an uploaded catalog."""
         name = _name(request)
-        await self._backend.catalogs("remove", _TENANT, name, key=name)
+        await self._backend.catalogs("remove", tenant_of(request), name, key=name)
         return Response(status_code=204)
 
     async def health(self, request: Request) -> Response:
-        """Alive, and what each component says of itself; 200 also when some are away."""
+        """Alive, and what each component says of itself (to who is known: in full); 200 also when some are away."""
         components = await self._components()
+        if await self._door.recognise(request) is None:
+            components = {name: {"status": part["status"]} for name, part in components.items()}
         ok = all(part["status"] in ("ok", "starting") for part in components.values())
         return _json_response({"status": "ok" if ok else "degraded", "components": components})
 
@@ -208,11 +219,16 @@ class Service:
 
 
 def build_app(settings: Settings, backend: Backend, state: State, metrics: Metrics) -> ASGIApp:
-    """The HTTP application: every route at `/` and, the same, under `/v1`."""
-    service = Service(settings, backend, state, metrics)
+    """The HTTP application: every route at `/` and, the same, under `/v1`.
+
+    Raises:
+        SettingsError: the settings say who may ask, but not what that takes.
+    """
+    door = Door(settings, _judge(settings, state), state.limiter(settings.limits))
+    service = Service(settings, backend, state, metrics, door)
     operator = Operator(backend, service._json)
-    suggestions = Suggestions(settings, backend, state, metrics, service._json, service._user, _TENANT)
-    comparison = Comparison(settings.experiments, state.arms, _TENANT)
+    suggestions = Suggestions(settings, backend, state, metrics, service._json, service._user, door.enter)
+    comparison = Comparison(settings.experiments, state.arms)
     nothing, training = schemas.OperatorRequest, schemas.TrainRequest
     app = fastapi.FastAPI(
         title="OpenSesame",
@@ -256,8 +272,9 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         ("/metrics", "GET", service.metrics, _docs(None, None)),
     ):
         name = handler.__name__
-        app.add_api_route(path, handler, methods=[method], operation_id=name, response_model=None, **docs)
-        app.add_api_route(f"/v1{path}", handler, methods=[method], response_model=None, include_in_schema=False)
+        guarded, docs = door.guard(method, path, handler), door.described(method, path, docs)
+        app.add_api_route(path, guarded, methods=[method], operation_id=name, response_model=None, **docs)
+        app.add_api_route(f"/v1{path}", guarded, methods=[method], response_model=None, include_in_schema=False)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, OpenSesameError)
@@ -285,8 +302,8 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ClientDisconnect, left)
-    app.router.routes.extend(console.routes(settings.server.default_catalog))
-    app.openapi = _with_schemas(app, app.openapi)  # type: ignore[method-assign]
+    app.router.routes.extend(console.routes(settings.server.default_catalog, settings.server.auth))
+    app.openapi = _with_schemas(app, app.openapi, settings.server.auth)  # type: ignore[method-assign]
     return Envelope(app, settings, metrics)
 
 
@@ -313,6 +330,20 @@ class Ingress:
         return build_app(
             self._settings, self._stages, State(self._settings.state, self._settings.state.url), self._metrics
         )
+
+
+def _judge(settings: Settings, state: State) -> Judge | None:
+    auth = settings.auth
+    if settings.server.auth == "none":
+        return None
+    if not settings.privacy.secret.get_secret_value():
+        raise errors.SettingsError(
+            "privacy.secret is empty: users of several tenants need a key that hides their ids "
+            "(OPENSESAME__PRIVACY__SECRET, 32 random characters)."
+        )
+    if settings.server.auth == "jwt":
+        return Tokens(auth)
+    return Keys(auth.cache_s, state.apikeys, KeyFile(auth.keys_file) if auth.keys_file else None)
 
 
 def _content_type(request: Request) -> str:
@@ -395,9 +426,13 @@ def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, A
     return docs
 
 
-def _with_schemas(app: fastapi.FastAPI, openapi: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+def _with_schemas(
+    app: fastapi.FastAPI, openapi: Callable[[], dict[str, Any]], auth: str
+) -> Callable[[], dict[str, Any]]:
     def document() -> dict[str, Any]:
         made = openapi()
+        if auth != "none":
+            made.setdefault("components", {})["securitySchemes"] = SECURITY
         known = made.setdefault("components", {}).setdefault("schemas", {})
         for model in _BODIES:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -26,10 +26,12 @@ from typing import Any
 
 import httpx2
 import psutil
+import pydantic
 
 from pipeline.errors import SettingsError, Unavailable
 from pipeline.settings import Settings, under
 from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.pseudonym import secret_of
 from pipeline.stores.state import State
 
 _APP = "opensesame"
@@ -113,6 +115,8 @@ class Runtime:
             state = settings.state.model_copy(update={"url": self._redis.url})
             settings = settings.model_copy(update={"state": state})
         settings = under(settings, self._var)
+        secret = pydantic.SecretStr(secret_of(settings.privacy, self._var))
+        settings = settings.model_copy(update={"privacy": settings.privacy.model_copy(update={"secret": secret})})
         asyncio.run(_verify(settings))
         # Ray puts the driver's folder first on its workers' path: nothing there may shadow our packages.
         os.chdir(self._folder)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated, Any, Literal
 
+import msgspec
 import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +23,7 @@ from pipeline.settings import Settings
 from pipeline.types import Answer, Query, Source
 from serve import schemas
 from serve.envelope import tell
+from serve.identity import tenant_of
 from serve.metrics import Metrics
 
 Device = Literal["web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"]
@@ -80,7 +82,7 @@ class SuggestResponse(pydantic.BaseModel):
 
 
 class Suggestions:
-    """The handler; `read` gives the body of a JSON request, `user` the user of its header."""
+    """The handler; `read` gives the body of a JSON request, `user` the user of its header, `enter` lets him in."""
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class Suggestions:
         metrics: Metrics,
         read: Callable[[Request], Awaitable[bytes]],
         user: Callable[[Request], str],
-        tenant: str,
+        enter: Callable[[Request, str], Awaitable[str]],
     ) -> None:
         self._settings = settings
         self._stages = stages
@@ -98,13 +100,14 @@ class Suggestions:
         self._metrics = metrics
         self._read = read
         self._user = user
-        self._tenant = tenant
+        self._enter = enter
 
     async def suggest(self, request: Request) -> Response:
         """The propositions of a catalog that suit a user and what he is looking at, best first."""
         began = time.perf_counter()
         body = schemas.read_json(await self._read(request), SuggestRequest)
-        query = to_query(body, self._settings, tenant=self._tenant, header_user=self._user(request))
+        query = to_query(body, self._settings, tenant=tenant_of(request), header_user=self._user(request))
+        query = msgspec.structs.replace(query, user=await self._enter(request, query.user))
         answer = await predict(query, self._stages, self._memory, self._settings)
         tell(request, answer)
         shown = len(answer.predictions)

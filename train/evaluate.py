@@ -107,6 +107,7 @@ def run(
     ],
     specs: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the specs that they name.")],
     url: Annotated[str, typer.Option(help="A running service; without it the pipeline runs in this process.")] = "",
+    api_key: Annotated[str, typer.Option(envvar="OPENSESAME_API_KEY", help="Key of that service.")] = "",
     ranker: Annotated[
         str,
         typer.Option(help="A saved ranker, or 'cold-start' for the declared linear order; '' is the configured one."),
@@ -134,7 +135,7 @@ def run(
         if prequential:
             _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, png)
             return
-        report = _report(cases, specs, url, ranker, shuffle, recall, config)
+        report = _report(cases, specs, url, api_key, ranker, shuffle, recall, config)
         if json is not None:
             json.write_bytes(orjson.dumps(dataclasses.asdict(report), option=orjson.OPT_INDENT_2))
         if png is not None:
@@ -151,7 +152,7 @@ def run(
 
 
 def _report(
-    files: Sequence[Path], folder: Path, url: str, ranker: str, shuffle: bool, recall: bool, config: str
+    files: Sequence[Path], folder: Path, url: str, api_key: str, ranker: str, shuffle: bool, recall: bool, config: str
 ) -> Report:
     """What `run` was asked for; its progress goes to stderr."""
     from rich.console import Console
@@ -160,7 +161,10 @@ def _report(
     settings = configuration.load(config)
     chosen = _ranker(ranker)
     predictor: LocalPredictor | ServerPredictor
-    predictor = ServerPredictor(url, Specs(settings, folder)) if url else LocalPredictor(settings, folder, chosen)
+    if url:
+        predictor = ServerPredictor(url, Specs(settings, folder), api_key)
+    else:
+        predictor = LocalPredictor(settings, folder, chosen)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("cases", total=None)
         asked = read_cases(files, predictor.specs)

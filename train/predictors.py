@@ -187,10 +187,11 @@ def bind(compiled: Compiled, query: Query, operation: Operation) -> dict[str, An
 class ServerPredictor:
     """A running service; uploads each spec under a name once. What it answers is already guarded."""
 
-    def __init__(self, url: str, specs: Specs) -> None:
+    def __init__(self, url: str, specs: Specs, key: str = "") -> None:
         import httpx2
 
-        self._client = httpx2.Client(base_url=url.rstrip("/"), timeout=60.0)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=60.0)
         self._url, self.specs, self.version = url, specs, ""
         self._sizes: dict[str, int] = {}
 

@@ -13,6 +13,9 @@
     t:{tenant}:claim                               first and last id of the batch that is being drained
     inboxes                                        set: tenants that have one
     trainings                                      hash: how trainings ended, see `trainings.py`
+    apikeys                                        hash: id of a key -> ApiKey, which says whose it is
+    t:{tenant}:rate:{key}, ...:rate:{key}:{user}   when the bucket of a key, of a user of it, is empty again
+    t:{tenant}:refusals:..., t:{tenant}:block:...  refusals of the last minute; until when nothing is answered
     t:{tenant}:once:{user}:{key}                   what was said under an Idempotency-Key
     t:{tenant}:once:{id}                           what was said of a prediction: hash, then the operation chosen
     t:{tenant}:marks:{id}                          hash: proposition -> what happened to it; "" -> edition
@@ -28,8 +31,9 @@
     t:{tenant}:user:{user}:{lineage}:tail          Tail: where this user's observed calls ended
     t:{tenant}:user:{user}:{lineage}:seen          sorted set: observed calls, by when they were reported
 
-Names are kept in one hash a tenant, not in a key each: the quota is then exact, and listing is one
-read. Written for `state.py` and `catalogs.py`; pure.
+A user is what `pseudonym.py` makes of the id that clients send. Catalogs' names are kept in one hash a
+tenant, not in a key each: the quota is then exact, and listing is one read. Written for `state.py` and
+its neighbours; pure.
 """
 
 from __future__ import annotations

@@ -314,3 +314,48 @@ return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], 
 RELEASE = """
 return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0
 """
+
+# May this request be, by GCRA (a leaky bucket that keeps one moment: github.com/brandur/redis-cell).
+# KEYS: for each bucket: the moment at which it is empty again; refusals of the last minute; the block.
+# ARGV: 1 now in microseconds, or "" for Redis's clock; 2 refusals after which, 3 for how many microseconds it is
+#       blocked; then for each bucket: microseconds a request takes to leak, and how many there may be in it.
+# All of the buckets take the request, or none. Answers {wait in microseconds, number of the bucket that refused or 0,
+# is it blocked, then for each bucket: how many more it takes now, microseconds until it is empty}.
+RATE = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local wait, which, blocked = 0, 0, 0
+for i = 1, #KEYS / 3 do
+  local ends = tonumber(redis.call('GET', KEYS[3 * i]) or 0)
+  if ends - now > wait then wait, which, blocked = ends - now, i, 1 end
+end
+local empty, told = {}, {}
+for i = 1, #KEYS / 3 do
+  local leak, size = tonumber(ARGV[2 + 2 * i]), tonumber(ARGV[3 + 2 * i])
+  empty[i] = math.max(now, tonumber(redis.call('GET', KEYS[3 * i - 2]) or 0))
+  local over = empty[i] + leak - size * leak - now
+  if blocked == 0 and over > wait then wait, which = over, i end
+end
+for i = 1, #KEYS / 3 do
+  local leak, size = tonumber(ARGV[2 + 2 * i]), tonumber(ARGV[3 + 2 * i])
+  if wait == 0 then
+    empty[i] = empty[i] + leak
+    redis.call('SET', KEYS[3 * i - 2], string.format('%.0f', empty[i]), 'PX', math.ceil((empty[i] - now) / 1000))
+  end
+  told[2 * i - 1] = math.max(0, math.floor((now + size * leak - empty[i]) / leak))
+  told[2 * i] = empty[i] - now
+end
+if wait > 0 and blocked == 0 then
+  local refusals = redis.call('INCR', KEYS[3 * which - 1])
+  if refusals == 1 then redis.call('PEXPIRE', KEYS[3 * which - 1], 60000) end
+  if refusals >= tonumber(ARGV[2]) then
+    blocked, wait = 1, tonumber(ARGV[3])
+    redis.call('SET', KEYS[3 * which], string.format('%.0f', now + wait), 'PX', math.ceil(wait / 1000))
+    redis.call('DEL', KEYS[3 * which - 1])
+  end
+end
+return {wait, which, blocked, unpack(told)}
+"""

@@ -3,8 +3,9 @@
 The request path costs two round trips: `recall` before a prediction and `remember` after it;
 feedback costs two more, `join` and `record`. Scripts lie in `lua.py`, names of keys in `keys.py`,
 counts in `counts.py`; catalogs are kept by `State.catalogs`, observed calls and suggestions by
-`State.observed`, the way to the journal is `State.inbox`, how trainings ended `State.trainings`.
-What feedback means is the business of `pipeline/feedback.py`. Every method may raise StateUnavailable.
+`State.observed`, API keys by `State.apikeys`, the way to the journal is `State.inbox`, how trainings
+ended `State.trainings`. What feedback means is the business of `pipeline/feedback.py`. Every method may
+raise StateUnavailable.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from redis.asyncio import Redis
 
 from pipeline import settings
 from pipeline.stores import arms, lua
+from pipeline.stores.apikeys import ApiKeys
 from pipeline.stores.catalogs import CatalogStore, decode_spec, decode_upload
 from pipeline.stores.connection import Connection
 from pipeline.stores.counts import (
@@ -38,6 +40,7 @@ from pipeline.stores.counts import (
 from pipeline.stores.encoding import pack_group, pack_impression, unpack_impression
 from pipeline.stores.inbox import INBOXES, Inbox
 from pipeline.stores.keys import key, may_be, shapes_of_call
+from pipeline.stores.limits import Limiter
 from pipeline.stores.observed import Observed, inbox_full, losses, remembered
 from pipeline.stores.trainings import Trainings
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
@@ -87,6 +90,11 @@ class State:
         self.arms = arms.Arms(self._quick)
         self.inbox = Inbox(self._bulk)
         self.trainings = Trainings(self._bulk)
+        self.apikeys = ApiKeys(self._quick)
+
+    def limiter(self, limits: settings.Limits) -> Limiter:
+        """The buckets of keys and users, by these rates."""
+        return Limiter(self._quick, limits)
 
     @property
     def connection(self) -> Connection:

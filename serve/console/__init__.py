@@ -48,13 +48,13 @@ _HEADERS = {
 }
 
 
-def routes(default_catalog: str) -> Iterable[Route]:
-    """The page, its files, and `start.json`: which catalogs there are without an upload, and sessions on them."""
+def routes(default_catalog: str, auth: str = "none") -> Iterable[Route]:
+    """The page, its files, and `start.json`: how one is let in, packaged catalogs and their sessions."""
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
             where = "/" if path.name == "index.html" else f"/console/{path.name}"
             yield Route(where, _answer(path.read_bytes(), _TYPES[path.suffix]))
-    start = orjson.dumps({"default_catalog": default_catalog, "examples": _examples()})
+    start = orjson.dumps({"auth": auth, "default_catalog": default_catalog, "examples": _examples()})
     yield Route("/console/start.json", _answer(start, "application/json"))
 
 

@@ -1,6 +1,15 @@
 // The service's routes. Addresses are relative, so that the page works behind a gateway's prefix too.
 
 const WAIT_MS = 60_000;
+const KEY = "opensesame.key"; // of this tab only: sessionStorage ends with it
+
+export const key = () => sessionStorage.getItem(KEY) ?? "";
+
+/** Keeps the key that every request carries; "" forgets it. */
+export function useKey(text) {
+  if (text) sessionStorage.setItem(KEY, text);
+  else sessionStorage.removeItem(KEY);
+}
 
 /** What the service, or the way to it, refused: `status` is 0 when nothing answered. */
 export class Problem extends Error {
@@ -13,6 +22,7 @@ export class Problem extends Error {
 
 async function ask(method, path, body, type = "application/json") {
   const headers = body === undefined ? {} : { "Content-Type": type };
+  if (key()) headers.Authorization = `Bearer ${key()}`;
   const content = body === undefined || body instanceof Blob ? body : JSON.stringify(body);
   let answer;
   let text;

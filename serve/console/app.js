@@ -195,7 +195,26 @@ function pressed(event) {
   act();
 }
 
+/** Offers a field for the key where the service wants one; another key begins the page anew. */
+async function offerKey() {
+  const { auth } = await api.start().catch(() => ({ auth: "none" }));
+  byId("key-form").hidden = auth === "none";
+  byId("key").value = api.key();
+  const take = () => {
+    const typed = byId("key").value.trim();
+    if (typed === api.key()) return;
+    api.useKey(typed);
+    location.reload();
+  };
+  byId("key").addEventListener("change", take);
+  byId("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    take();
+  });
+}
+
 async function begin() {
+  await offerKey();
   byId("user").value = localStorage.getItem(USER) || "console";
   byId("user").addEventListener("change", () => localStorage.setItem(USER, session.user()));
   document.addEventListener("keydown", pressed);

@@ -140,6 +140,10 @@ def names(docs: list[Doc], secrets: list[Doc], images: set[str]) -> list[str]:
             for volume in volumes.values():
                 if "configMap" in volume and ("ConfigMap", volume["configMap"]["name"]) not in keys:
                     wrong.append(f"{where}: no ConfigMap {volume['configMap']['name']}")
+                secret = volume.get("secret", {})
+                for item in secret.get("items", ()):
+                    if item["key"] not in keys.get(("Secret", secret["secretName"]), ()):
+                        wrong.append(f"{where}: no key {item['key']} in a Secret {secret['secretName']}")
                 claim = volume.get("persistentVolumeClaim", {}).get("claimName")
                 if claim and ("PersistentVolumeClaim", claim) not in keys:
                     wrong.append(f"{where}: no PersistentVolumeClaim {claim}")

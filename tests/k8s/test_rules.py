@@ -156,6 +156,9 @@ BROKEN = {
     "an upgrade strategy in the cluster": lambda d: _cluster(d).update(upgradeStrategy={"type": "None"}),
     "an image nobody builds": lambda d: _container(d).update(image="opensesame:latest"),
     "a key the Secret has not": lambda d: _container(d)["env"][0]["valueFrom"]["secretKeyRef"].update(key="uri"),
+    "a mounted key the Secret has not": lambda d: _cluster(d)["headGroupSpec"]["template"]["spec"]["volumes"][1][
+        "secret"
+    ]["items"][0].update(key="key.yaml"),
     "settings that are not there": lambda d: _cluster(d)["headGroupSpec"]["template"]["spec"]["volumes"][0][
         "configMap"
     ].update(name="opensesame-settings"),

@@ -17,7 +17,9 @@ from typer.cli import get_docs_for_click
 from typer.testing import CliRunner
 
 from pipeline import settings
+from pipeline.stores.apikeys import id_of, read_keys
 from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.state import State, new_id
 from pipeline.types import Feedback, Impression
 from serve.cli import app
@@ -126,15 +128,41 @@ def test_forget_takes_a_user_out_of_the_state_that_serve_left(tmp_path: Path):
         await state.close()
         return joined.prediction_id
 
+    secret = secret_of(settings.load("local").privacy, tmp_path)
+    ana, bob = (pseudonym(secret, "local", name) for name in ("ana", "bob"))  # as a request's user is kept
     with EmbeddedRedis(tmp_path) as embedded:
-        assert asyncio.run(remember("ana"))
-        bobs = asyncio.run(remember("bob"))
+        assert asyncio.run(remember(ana))
+        bobs = asyncio.run(remember(bob))
     done = run(app, ["forget", "--user", "ana", "--var", str(tmp_path), "--json"])
     assert json.loads(done.stdout)["impressions"] == 1
     with EmbeddedRedis(tmp_path) as embedded:
-        assert (asyncio.run(last("ana")), asyncio.run(last("bob"))) == ("", bobs)
+        assert (asyncio.run(last(ana)), asyncio.run(last(bob))) == ("", bobs)
     refused = run(app, ["forget", "--user", "anonymous", "--var", str(tmp_path)])
     assert (refused.exit_code, "name a user" in refused.output) == (1, True)
+
+
+@pytest.mark.redis
+def test_keys_are_made_listed_and_revoked_and_told_once(tmp_path: Path):
+    here = ["--var", str(tmp_path)]
+    made = run(app, ["keys", "create", "--tenant", "acme", "--scope", "predict", "--scope", "feedback", *here])
+    presented = made.stdout.strip()
+    assert id_of(presented)
+    listed = run(app, ["keys", "list", "--json", *here])
+    (told,) = json.loads(listed.stdout)
+    assert (told["id"], told["tenant"], told["scopes"]) == (id_of(presented), "acme", ["predict", "feedback"])
+    assert "sha256" not in listed.stdout
+    assert run(app, ["keys", "revoke", presented, *here]).exit_code == 0
+    again = run(app, ["keys", "revoke", presented, *here])
+    assert (again.exit_code, "no such key" in again.output) == (1, True)
+    wrong = run(app, ["keys", "create", "--tenant", "acme", "--scope", "admin", *here])
+    assert (wrong.exit_code, "admin is not" in wrong.output) == (1, True)
+
+
+def test_an_entry_for_a_file_is_printed_beside_its_key_and_kept_nowhere(tmp_path: Path):
+    done = run(app, ["keys", "create", "--tenant", "acme", "--scope", "operator", "--entry", "--var", str(tmp_path)])
+    (record,) = read_keys(done.stderr).values()
+    assert record.opens(done.stdout.strip())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("config", ["local", "local-vllm", "cluster"])

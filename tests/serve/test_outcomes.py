@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from pipeline.stores.pseudonym import pseudonym
 from pipeline.stores.state import new_id
 from pipeline.types import Call, Query, Source
 
@@ -32,7 +33,8 @@ async def report(
 
 
 async def habit(app: Any, name: str) -> dict[str, float]:
-    query = Query(Source(name="billing"), calls=(Call("GET", "/v1/charges/ch_9"),), user=name)
+    who = pseudonym("", "local", name)
+    query = Query(Source(name="billing"), calls=(Call("GET", "/v1/charges/ch_9"),), user=who)
     return dict((await app.state.recall(query)).own_followed.after("GET /v1/charges/{charge}"))
 
 

@@ -16,11 +16,12 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from serve import ask_commands, key_commands, model_commands, terminal
+from serve import ask_commands, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
+from train.imports.follow import follow
 from train.synthesize import run as synthesize
 
 _STATUSES = (
@@ -120,6 +121,7 @@ async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, i
 
 app.command()(serve)
 ask_commands.register(app)
+watch_command.register(app, follow)
 app.command()(mcp)
 _TRAINING: dict[str, Callable[..., None]] = {
     "import": import_recordings,

@@ -1,0 +1,119 @@
+"""`opensesame watch`: follows recorded traffic and says, after each call, what likely comes next.
+
+What a file's requests are is the reader's that `serve.cli` hands in; here each user's calls are kept apart, asked
+about in this process or at a service, and told. Calls that are no operation of the spec are passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import orjson
+import typer
+from rich.text import Text
+
+from opensesame_client.wire import event
+from pipeline import settings as configuration
+from pipeline.types import Call
+from serve.ask_commands import import_lightgbm_alone, name_spec
+from serve.terminal import Config, Spec, Url, ask, err, errors, out, print_json
+
+_USERS = 10_000  # whose calls are held; the longest silent goes first
+_HISTORY = 100  # calls of each; a prediction reads no more
+
+
+class Seen(Protocol):
+    """A request of a recording (`train/imports/recording.py`)."""
+
+    @property
+    def call(self) -> Call: ...
+    @property
+    def user(self) -> str: ...
+
+
+Follow = Callable[..., Iterator[Seen]]  # (file, from_start, to_end)
+Predict = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def register(app: typer.Typer, follow: Follow) -> None:
+    """Add the command to `app`; `follow` gives the requests of a file as they come."""
+
+    @app.command()
+    def watch(
+        file: Annotated[Path, typer.Argument(help="A HAR file or an access log that something writes to.")],
+        spec: Spec = "billing",
+        prompt: Annotated[str, typer.Option(help="What the users want, in a sentence.")] = "",
+        k: Annotated[int, typer.Option(help="How many predictions after each call, 1-50.")] = 3,
+        from_start: Annotated[bool, typer.Option("--from-start", help="Begin with what the file has already.")] = False,
+        to_end: Annotated[
+            bool, typer.Option("--to-end", help="Read what the file has, and end there instead of waiting for more.")
+        ] = False,
+        config: Config = "local",
+        url: Url = "",
+        json: Annotated[bool, typer.Option("--json", help="Print a line of JSON after each call.")] = False,
+    ) -> None:
+        """Follow a HAR file or an access log as it grows, and print after each call what comes next; Ctrl-C ends it."""
+        with errors(), _predictor(url, config) as predict:
+            histories: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
+            source: dict[str, Any] = name_spec(spec, remote=bool(url)) | ({"prompt": prompt} if prompt else {})
+            if not to_end:
+                err.print(f"Watching {file}; Ctrl-C ends it.", markup=False)
+            for seen in follow(file, from_start=from_start or to_end, to_end=to_end):
+                history = histories.setdefault(seen.user, deque(maxlen=_HISTORY))
+                histories.move_to_end(seen.user)
+                if len(histories) > _USERS:
+                    histories.popitem(last=False)
+                history.append(_event(seen.call))
+                answer = predict({**source, "k": k, "events": list(history)})
+                if len(history) - 1 in answer["metadata"]["unmatched"]:
+                    history.pop()
+                    continue
+                if json:
+                    told = {"call": seen.call.endpoint, "user": seen.user, "predictions": answer["predictions"]}
+                    print_json(told, line=True)
+                else:
+                    _show(seen, answer)
+
+
+@contextlib.contextmanager
+def _predictor(url: str, config: str) -> Iterator[Predict]:
+    if url:
+        yield lambda body: ask(url, "POST", "/predict", orjson.dumps(body), "application/json")
+        return
+    from pipeline.local import LocalStages
+    from pipeline.predict import predict
+    from serve import schemas
+
+    import_lightgbm_alone()
+    loaded = configuration.load(config)
+    stages = LocalStages(loaded)
+
+    async def tell(body: dict[str, Any]) -> dict[str, Any]:
+        query = schemas.to_query(schemas.read_value(body, schemas.PredictRequest), loaded, tenant="local")
+        return schemas.answer_json(await predict(query, stages, None, loaded))
+
+    with asyncio.Runner() as runner:
+        try:
+            yield lambda body: runner.run(tell(body))
+        finally:
+            runner.run(stages.__aexit__())
+
+
+def _event(call: Call) -> dict[str, Any]:
+    ts = None if call.ts is None else datetime.datetime.fromtimestamp(call.ts, datetime.UTC)
+    return event(call.endpoint, params=call.params, status=call.status, body=call.body, ts=ts)
+
+
+def _show(seen: Seen, answer: dict[str, Any]) -> None:
+    line = Text(seen.call.endpoint, style="bold")
+    out.print(line.append(f"  {seen.user[:8]}", style="dim"))
+    for p in answer["predictions"]:
+        params = " ".join(f"{name}={value}" for name, value in p["params"].items())
+        row = Text(f"  {p['confidence']:4.0%}  ").append(p["endpoint"], style="red" if p["is_destructive"] else "cyan")
+        out.print(row.append(f"  {params}").append(f"  {p['reason']}", style="dim"))

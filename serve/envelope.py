@@ -152,6 +152,7 @@ class Envelope:
                     "status": status,
                     "latency_ms": round((time.perf_counter() - started) * 1e3, 2),
                     "tenant": logs.hashed(state.get("tenant", "local")),
+                    "key": state.get("key", ""),
                     "request_id": request_id,
                 }
                 _log.info("request", extra=line | state.get("told", _NOTHING_TOLD))

@@ -147,7 +147,8 @@ class Door:
 
         async def guarded(request: Request) -> Response:
             request.state.verdict = None
-            request.state.caller = await self._let_in(request, scopes)
+            caller = request.state.caller = await self._let_in(request, scopes)
+            request.state.tenant, request.state.key = caller.tenant, caller.id  # for the request's line in the log
             if not serves_users:
                 await self._count(request, ANONYMOUS)
             try:

@@ -77,7 +77,7 @@ class NextCall:
         `queue` bounds what waits, `workers` the requests under way to the service. No `header` is set when it is "".
         """
         self.counts: Counter[str] = Counter()  # recorded, predicted, dropped, failed
-        self._app, self._client, self._user, self._on_next = app, client, user, on_next
+        self.app, self._client, self._user, self._on_next = app, client, user, on_next
         self._source: Any = {"catalog": catalog, "spec_url": spec_url}
         self._header, self._k, self._size, self._workers = header.lower().encode(), k, queue, workers
         self._history: OrderedDict[str, deque[Json]] = OrderedDict()
@@ -92,13 +92,13 @@ class NextCall:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             try:
-                await self._app(scope, receive, send)
+                await self.app(scope, receive, send)
             finally:
                 await self.aclose()
             return
         told = self._begin(scope) if scope["type"] == "http" else None
         if told is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def send_with_header(message: Message) -> None:
@@ -110,7 +110,7 @@ class NextCall:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_header)
+            await self.app(scope, receive, send_with_header)
         finally:
             if "response" in told.event:
                 self._put(lambda: self._record(told))

@@ -143,6 +143,7 @@ class Models(_Deployment):
     train_num_cpus: pydantic.NonNegativeFloat
     var: str
     train_niceness: int = pydantic.Field(ge=0, le=19)
+    schedule_s: pydantic.NonNegativeFloat
 
     @pydantic.field_validator("replicas")
     @classmethod

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from pipeline.errors import NotFound, Unavailable
+from pipeline.errors import Conflict, NotFound, Unavailable
 from pipeline.settings import Settings
 
 _KIND = {"opensesame": "train"}  # marks our jobs among others of the cluster
@@ -38,22 +40,34 @@ class TrainingJobs:
         self._settings = settings
         self._connected: Any = None
         self._address = ""
+        self._alone = threading.Lock()  # between looking for a job and starting one
 
     def submit(self, force: bool) -> dict[str, Any]:
-        """The job that trains now: a new one, or the one that already runs."""
-        client = self._client()
-        for job in _asked(client.list_jobs):
-            if job.metadata == _KIND and str(job.status.value) not in _ENDED and job.submission_id:
-                return {"job_id": job.submission_id, "status": str(job.status.value).lower(), "started": False}
-        models = self._settings.models
-        job_id = _asked(
-            lambda: client.submit_job(
-                entrypoint=entrypoint(self._settings, force, self._address),
-                runtime_env={"env_vars": variables(self._settings)},
-                metadata=_KIND,
-                entrypoint_num_cpus=models.train_num_cpus,
+        """The job that trains now: a new one, or the one that already runs.
+
+        Raises:
+            Conflict: there is no place for the journal that outlives the job.
+            Unavailable: Ray's job API does not answer.
+        """
+        if folder(self._settings) is None:
+            raise Conflict(
+                "This service starts no trainings: models.var names no absolute folder, and a job would leave the "
+                "journal on the disk of the pod that it happens to run on. Set it to a volume that Ray's pods share, "
+                "or run train.retrain on a schedule (k8s/components/retrain-cronjob)."
             )
-        )
+        client = self._client()
+        with self._alone:
+            for job in _asked(client.list_jobs):
+                if job.metadata == _KIND and str(job.status.value) not in _ENDED and job.submission_id:
+                    return {"job_id": job.submission_id, "status": str(job.status.value).lower(), "started": False}
+            job_id = _asked(
+                lambda: client.submit_job(
+                    entrypoint=entrypoint(self._settings, force, self._address),
+                    runtime_env={"env_vars": variables(self._settings)},
+                    metadata=_KIND,
+                    entrypoint_num_cpus=self._settings.models.train_num_cpus,
+                )
+            )
         return {"job_id": job_id, "status": "pending", "started": True}
 
     def read(self, job_id: str) -> dict[str, Any]:
@@ -90,6 +104,12 @@ class TrainingJobs:
         return self._connected
 
 
+def folder(settings: Settings) -> Path | None:
+    """Where trainings keep the journal; None where nobody said: a relative path would be a pod's own disk."""
+    var = Path(settings.models.var)
+    return var if var.is_absolute() else None
+
+
 def entrypoint(settings: Settings, force: bool, address: str) -> str:
     """The command line of a training on the Ray at `address`.
 
@@ -101,8 +121,7 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     command += ["--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
-    if settings.models.var:
-        command += ["--var", settings.models.var]
+    command += ["--var", settings.models.var]
     return shlex.join([*command, *(["--force"] if force else []), "--json"])
 
 

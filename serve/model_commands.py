@@ -69,6 +69,7 @@ class _Models(Protocol):
     def show(self, version: str) -> dict[str, Any]: ...
     def promote(self, version: str) -> dict[str, Any]: ...
     def rollback(self) -> dict[str, Any]: ...
+    def challenge(self, version: str) -> dict[str, Any]: ...
 
 
 def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
@@ -138,11 +139,12 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
         version: Annotated[str, typer.Argument(help="A version; without it nobody is the challenger any more.")] = "",
         config: Config = "local",
         var: Var = Path("var"),
+        url: Url = "",
         json: Json = False,
     ) -> None:
         """Let a version challenge the champion, as the configuration's `experiments` say; every replica follows."""
         with errors():
-            now = _Local(config, var).challenge(version)
+            now = at(url, config, var).challenge(version)
             if json:
                 _print(now)
                 return
@@ -223,6 +225,11 @@ class _Remote:
 
     def rollback(self) -> dict[str, Any]:
         return self._ask(self._url, "POST", "/models/rollback", b"{}", "application/json")
+
+    def challenge(self, version: str) -> dict[str, Any]:
+        if not version:
+            return self._ask(self._url, "DELETE", "/models/challenger")
+        return self._ask(self._url, "POST", f"/models/{version}/challenge", b"{}", "application/json")
 
 
 class _Local:

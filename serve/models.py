@@ -2,7 +2,8 @@
 
 One replica, off the request path, and the only serving process that loads MLflow. A thread looks at the
 aliases each second, whoever moved them, and copies what they name into Redis; nothing else waits for it. What
-must not serve is refused here already: the mirror keeps the last good one. Errors of ours go back as values.
+must not serve is refused here already: the mirror keeps the last good one. What is done with feedback without
+being asked is `serve/schedule.py`'s. Errors of ours go back as values.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from pipeline.stores.registry import Overview, Registry
 from serve import logs
 from serve.jobs import TrainingJobs
 from serve.metrics import Metrics
-from serve.registered import aliases_json, fetch, overview_json, promote, version_json
+from serve.registered import aliases_json, challenge, fetch, overview_json, promote, version_json
 from serve.remote import as_values
+from serve.schedule import Schedule
 from serve.vitals import Vitals
 
 _log = logging.getLogger("opensesame.models")
@@ -150,6 +152,7 @@ class ModelsDeployment:
         metrics = metrics or Metrics()
         self._watch = Watch(settings, self._registry, metrics)
         self._vitals = Vitals(settings, metrics)
+        self._schedule = Schedule(settings, self._jobs, self._registry)
 
     @as_values
     async def overview(self) -> dict[str, Any]:
@@ -172,6 +175,11 @@ class ModelsDeployment:
         return await self._moved(self._registry.rollback)
 
     @as_values
+    async def challenge(self, version: str) -> dict[str, Any]:
+        """Make a version the challenger, "" for none; raises Conflict when it may not serve or is the champion."""
+        return await self._moved(lambda: challenge(self._registry, version, self._score_limit_s))
+
+    @as_values
     async def train(self, force: bool) -> dict[str, Any]:
         """The training job that runs from now on, or already does."""
         return await asyncio.to_thread(self._jobs.submit, force)
@@ -180,13 +188,15 @@ class ModelsDeployment:
     async def job(self, job_id: str) -> dict[str, Any]:
         return await asyncio.to_thread(self._jobs.read, job_id)
 
-    async def state(self) -> dict[str, str]:
-        told = {"status": self._watch.status}
+    async def state(self) -> dict[str, Any]:
+        """How it is, and how many labelled groups wait to be drained."""
+        told = {"status": self._watch.status, "inbox": self._vitals.inbox}
         return {**told, "detail": self._watch.detail} if self._watch.detail else told
 
     def close(self) -> None:
         self._watch.close()
         self._vitals.close()
+        self._schedule.close()
 
     async def _moved(self, move: Callable[[], Overview]) -> dict[str, Any]:
         now = await asyncio.to_thread(move)

@@ -1,4 +1,4 @@
-"""The operator's routes: models, promotion, rollback, training. Deployment Models does what they ask.
+"""The operator's routes: models, promotion, rollback, challenge, training. Deployment Models does what they ask.
 
 What changes something wants a body of application/json, if only `{}`: a page in the operator's browser cannot
 send one to another origin unasked. Registered by `serve.ingress`.
@@ -45,6 +45,15 @@ class Operator:
         """Go back to the champion before this one."""
         await self._asked(request, schemas.OperatorRequest)
         return _json(await self._registry.models("rollback"))
+
+    async def challenge_model(self, request: Request) -> Response:
+        """Make a version the challenger, which the configuration's `experiments` compare with the champion."""
+        await self._asked(request, schemas.OperatorRequest)
+        return _json(await self._registry.models("challenge", request.path_params["version"]))
+
+    async def end_challenge(self, request: Request) -> Response:
+        """Nobody is the challenger any more."""
+        return _json(await self._registry.models("challenge", ""))
 
     async def train(self, request: Request) -> Response:
         """Start a training, or name the one that runs; with `force` also when none is due."""

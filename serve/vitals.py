@@ -38,6 +38,11 @@ class Vitals:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="vitals", daemon=True)
         self._thread.start()
 
+    @property
+    def inbox(self) -> int:
+        """Labelled groups of all tenants that wait to be drained."""
+        return self._waiting
+
     def close(self) -> None:
         self._closed.set()
         self._thread.join(10.0)

@@ -35,6 +35,7 @@ from pipeline.ranking import calibrate
 from pipeline.ranking.ranker import Artifact, Ranker, Spec, dump, packaged_path, serving, uncalibrated
 from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES, Head
 from pipeline.settings import Settings
+from pipeline.stores import due
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.journal import Journal as JournalFiles
 from pipeline.stores.registry import Overview, Version
@@ -136,7 +137,8 @@ def retrain(
 
         # Due?
         names = replay.names(journal, limits.groups_max)
-        waiting = _waiting(names, registry.overview(), limits)
+        until = due.last_trained(registry.overview())
+        waiting = due.waiting([name.ts for name in names if name.ts > until], limits)
         if waiting and not (force and names):
             return Outcome("waiting", waiting, groups=len(names), seconds=time.monotonic() - began)
 
@@ -289,22 +291,6 @@ async def _drain(journal: Journal, state: Any) -> int:
             await asyncio.sleep(1.0)
     finally:
         await state.close()  # its sockets belong to this event loop
-
-
-def _waiting(names: list[replay.Named], overview: Overview, limits: configuration.Train) -> str:
-    """Why no training is due; "" when one is."""
-    last = next((version for version in overview.models if version.origin == "trained"), None)
-    until, hours = 0.0, float("inf")
-    if last is not None:
-        until = float(last.params.get("until", 0.0))
-        hours = (time.time() - datetime.datetime.fromisoformat(last.created).timestamp()) / 3600
-    new = sum(name.ts > until for name in names)
-    if new >= limits.groups or (new and hours >= limits.hours):
-        return ""
-    if not new:
-        return "there is no new labelled group"
-    since = f", the last training is {hours:.1f} h ago of {limits.hours:g}" if last is not None else ""
-    return f"{new} new labelled groups of {limits.groups}{since}"
 
 
 def _start(settings: Settings) -> Artifact:

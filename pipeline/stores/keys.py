@@ -7,6 +7,7 @@
     catalog:{compiler}:{digest}                    a compiled catalog
     vectors:{encoder}:{digest}                     the vectors of its operations
     lease:{what}                                   token of who does it
+    training:until                                 time of the latest label when a training last started by itself
     t:{tenant}:impression:{id}                     Impression
     t:{tenant}:last:{user}, t:{tenant}:suggested:{user}   id of the user's last impression, last one of propositions
     t:{tenant}:inbox                               stream of QueryGroup

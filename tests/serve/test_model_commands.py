@@ -77,6 +77,15 @@ def test_through_a_service_nothing_is_opened_here(tmp_path: Path) -> None:
     done = run(commands(service), ["models", "promote", "2", "--url", "http://x", "--var", str(tmp_path)])
     assert "champion 2, previous 1" in done.stdout
     assert service.asked == [("POST", "/models/2/promote", b"{}")]
+    both = {"champion": "2", "challenger": "3"}
+    service = Played(POST=[both], DELETE=[{**both, "challenger": None}])
+    done = run(commands(service), ["models", "challenge", "3", "--url", "http://x"])
+    assert "champion 2, challenger 3" in done.stdout
+    assert "challenger none" in run(commands(service), ["models", "challenge", "--url", "http://x"]).stdout
+    assert [asked[:2] for asked in service.asked] == [
+        ("POST", "/models/3/challenge"),
+        ("DELETE", "/models/challenger"),
+    ]
     assert not list(tmp_path.iterdir())
 
 

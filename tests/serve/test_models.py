@@ -44,8 +44,9 @@ def loaded(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings
     base = settings.load("local")
     state = base.state.model_copy(update={"url": redis_url, "timeout_s": 5.0})
     registry = base.registry.model_copy(update={"poll_s": 0.1})
+    models = base.models.model_copy(update={"schedule_s": 0})  # its own test: test_schedule.py
     ranker = base.ranker.model_copy(update={"score_limit_s": 10.0})
-    changed = base.model_copy(update={"state": state, "registry": registry, "ranker": ranker})
+    changed = base.model_copy(update={"state": state, "registry": registry, "ranker": ranker, "models": models})
     return settings.under(changed, tmp_path_factory.mktemp("models"))
 
 
@@ -113,7 +114,7 @@ async def test_the_installed_ranker_is_the_first_champion(deployment: Any, mirro
     beat = (await mirror.look()).beat
     await asyncio.sleep(0.5)
     assert (await mirror.look()).beat > beat
-    assert await deployment.state() == {"status": "ok"}
+    assert await deployment.state() == {"status": "ok", "inbox": 0}
 
 
 @pytest.mark.slow
@@ -155,7 +156,27 @@ async def test_the_operator_promotes_and_rolls_back_over_http(
     answer = await client.post("/models/rollback", json={})
     assert answer.json()["champion"] == one
     await mirrored(mirror, one)
-    assert (await client.get("/health")).json()["components"]["models"] == {"status": "ok"}
+    assert (await client.get("/health")).json()["components"]["models"] == {"status": "ok", "inbox": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+async def test_the_operator_lets_a_version_challenge_and_ends_it(
+    client: httpx2.AsyncClient, registry: Registry, mirror: Mirror
+) -> None:
+    one, two = _versions(registry)
+    await client.post(f"/models/{one}/promote", json={})
+    answer = await client.post(f"/models/{two}/challenge", json={})
+    assert (answer.status_code, answer.json()["champion"], answer.json()["challenger"]) == (200, one, two)
+    end = time.monotonic() + 20
+    while (seen := (await mirror.look()).challenger) is None or seen.version != two:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+    answer = await client.post(f"/models/{one}/challenge", json={})
+    assert (answer.status_code, answer.json()["slug"]) == (409, "conflict")
+    answer = await client.delete("/models/challenger")
+    assert (answer.status_code, answer.json()["challenger"]) == (200, None)
+    assert (await client.delete("/models/challenger")).status_code == 200
 
 
 @pytest.mark.slow
@@ -165,6 +186,7 @@ async def test_the_operator_is_told_what_is_wrong(client: httpx2.AsyncClient, re
     for method, path, options, status in (
         ("GET", "/models/99", {}, 404),
         ("POST", "/models/99/promote", {"json": {}}, 404),
+        ("POST", "/models/99/challenge", {"json": {}}, 404),
         ("POST", f"/models/{one}/promote", {}, 415),
         ("POST", f"/models/{one}/promote", {"json": {"surprise": 1}}, 400),
         ("POST", "/models/rollback", {"content": "{}", "headers": {"content-type": "text/plain"}}, 415),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ class _House:
         self.folder = folder
         self.settings: Settings = configuration.load(
             ranker={"artifact": str(ranker)},
-            train={"rounds": 40, "groups": 300},
+            train={"rounds": 40, "groups": 300, "hours": 1e6},
             journal={"retention_days": 36500},  # their days are not today's
         )
         self.registry = ShelfRegistry()
@@ -199,7 +198,7 @@ def test_a_second_training_is_judged_against_the_first_and_waits_for_new_groups(
     assert (waiting.status, waiting.why) == ("waiting", "there is no new labelled group")
     few = house.retrain(people[1200:1250])
     assert few.status == "waiting"
-    assert few.why.startswith("50 new labelled groups of 300, the last training is 0.0 h ago")
+    assert few.why.startswith("50 new labelled groups of 300, the oldest waits ")
     again = house.retrain(people[1250:], force=True)
     assert again.report is not None
     assert again.report.champion == Ranker.load_text(house.registry.texts["1"]).version
@@ -258,9 +257,8 @@ def test_a_training_merges_the_journals_small_files_and_deletes_expired_days(hou
 
 
 def test_hours_make_a_training_due(house: _House) -> None:
-    people = _people(700)
-    house.retrain(people[:600])
-    house.registry.versions[0] = msgspec.structs.replace(
-        house.registry.versions[0], created=f"{time.strftime('%Y')}-01-01T00:00:00+00:00"
-    )
-    assert house.retrain(people[600:]).status != "waiting"
+    people = _people(200)
+    assert house.retrain(people).status == "waiting"
+    limits = house.settings.train.model_copy(update={"hours": 24})  # which they have waited
+    house.settings = house.settings.model_copy(update={"train": limits})
+    assert house.retrain([]).status != "waiting"

@@ -3,8 +3,9 @@
 Several experts read the same counts of what followed what and the same prompt memory, and one of them trusts the
 ranker alone. Each gives every candidate a probability; they are mixed by how well each foretold the latest choices in
 this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
-hold and the ranker where they do not. Nothing is fitted and nothing is kept here: what is known comes from the state's
-recall, and the losses returned go with the impression, to be kept once it is known what was chosen.
+hold and the ranker where they do not. The first place is the mixture's only while it leads: until it has had one more
+than the ranker alone, it orders what comes after. Nothing is fitted and nothing is kept here: what is known comes from
+the state's recall, and the losses returned go with the impression, to be kept once it is known what was chosen.
 
 It acts on scores alone. A ranker whose features hold what is learnt online would count it twice. Called by
 `pipeline/predict.py`, and by `train/prequential.py` to draw how it learns.
@@ -75,7 +76,7 @@ class Adapted:
 
     probability: Array  # [n] float32, of being the next call; they sum to at most 1
     scores: Array  # [n] float32, higher is better: the ranker's own where nothing is known, else log-odds
-    losses: tuple[bytes, ...]  # for each candidate, what every expert loses should it be chosen; () when none knows
+    losses: tuple[bytes, ...]  # for each candidate, what is lost and won should it be chosen; () when nobody knows
 
 
 class Expert(NamedTuple):
@@ -117,7 +118,11 @@ _FADE = 0.97  # of a loss with each later one
 _SURPRISE_MAX = 6.9  # -log of a thousandth: nobody is ruined by one event, be it noise
 _SURPRISE, _MISS = 0.5, 1.0  # what an expert loses by its surprise at a choice, and by another first place
 _STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
-_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS)).encode()) & 0xFE  # losses of other experts are not read
+_FEW, _SURER = 2.0, 2.0  # where the last call was seen less often than that, the mixture must be so much surer
+_ALONE, _MIXED, _LEAD = 1, 2, 4  # a row's last byte: the ranker alone had it first, the mixture had; the lead before it
+_LEAD_MAX = 16  # so many first places later a drift of habits has ended it
+_WIDTH = 1 + len(EXPERTS) + 1  # bytes of a row: whose, what each expert loses, who had it first
+_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER)).encode()) & 0xFE  # those of others are not read
 
 
 def adapt(
@@ -138,12 +143,14 @@ def adapt(
         return unchanged(scores)
     views = _views(_spread(scores), everybody, own, memory)
     probability = trust(known.losses, bool(terms)) @ views
+    ranks, ahead = _ranks(scores.raw), lead(known.losses, bool(terms))
+    alone, mixed = int(ranks.argmax()), int((probability + 1e-9 * ranks).argmax())
+    is_sure = everybody.total >= _FEW or probability[mixed] >= _SURER * probability[alone]
+    losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead)
+    if not ahead or not is_sure:
+        probability[[alone, mixed]] = probability[[mixed, alone]]  # the first place stays the ranker's
     odds = np.clip(probability, 1e-9, 1 - 1e-9)
-    return Adapted(
-        probability.astype(np.float32),
-        np.log(odds / (1.0 - odds)).astype(np.float32),
-        _losses(views, scores.raw, bool(terms)),
-    )
+    return Adapted(probability.astype(np.float32), np.log(odds / (1.0 - odds)).astype(np.float32), losses)
 
 
 def unchanged(scores: Scores) -> Adapted:
@@ -153,13 +160,31 @@ def unchanged(scores: Scores) -> Adapted:
 
 def trust(losses: Sequence[bytes], prompted: bool) -> Array:
     """How far each expert is trusted by its latest losses, with or without a prompt; [len(EXPERTS)] float64, sum 1."""
-    mine = [row for row in losses if len(row) == 1 + len(EXPERTS) and row[0] == _TAG + prompted]
+    rows = _rows(losses, prompted)
     log_weights = np.log(_PRIOR[int(prompted)])
-    if mine:
-        lost = np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(len(mine), -1)[:, 1:]
-        log_weights = log_weights - _STEP * (_FADE ** np.arange(len(mine)) @ lost)
+    if len(rows):
+        log_weights = log_weights - _STEP * (_FADE ** np.arange(len(rows)) @ rows[:, 1:-1])
     weights = np.exp(log_weights - log_weights.max())
     return weights / weights.sum()
+
+
+def lead(losses: Sequence[bytes], prompted: bool) -> int:
+    """First places that the mixture has had more than the ranker alone, since it last had none ahead.
+
+    A lead that was lost counts as none and not as arrears (E. S. Page's cumulative sum, 1954): after a drift of
+    habits it is won as quickly as at first.
+    """
+    rows = _rows(losses, prompted)[::-1, -1].tolist()
+    ahead = rows[0] // _LEAD if rows else 0  # what went before the losses that are kept
+    for had in rows:
+        ahead = min(_LEAD_MAX, max(0, ahead + bool(had & _MIXED) - bool(had & _ALONE)))
+    return ahead
+
+
+def _rows(losses: Sequence[bytes], prompted: bool) -> Array:
+    """What was lost with or without a prompt, newest first; [n, _WIDTH] uint8."""
+    mine = [row for row in losses if len(row) == _WIDTH and row[0] == _TAG + prompted]
+    return np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(len(mine), _WIDTH)
 
 
 class _Counts:
@@ -219,18 +244,21 @@ def _views(static: Array, everybody: _Counts, own: _Counts, memory: _Memory) -> 
     return views
 
 
-def _losses(views: Array, raw: Array, prompted: bool) -> tuple[bytes, ...]:
-    """For each candidate, what each expert loses should it be chosen."""
+def _losses(views: Array, ranks: Array, prompted: bool, alone: int, mixed: int, ahead: int) -> tuple[bytes, ...]:
+    """For each candidate, what each expert loses should it be chosen, and who has it first."""
     surprise = np.minimum(-np.log(np.maximum(views, 1e-9)), _SURPRISE_MAX)
     losses = _SURPRISE * surprise + _MISS
     rows = np.arange(len(views))
-    leaders = (views + 1e-9 * _ranks(raw)).argmax(axis=1)
+    leaders = (views + 1e-9 * ranks).argmax(axis=1)
     losses[rows, leaders] -= _MISS
-    table = np.empty((views.shape[1], 1 + len(views)), dtype=np.uint8)
+    table = np.zeros((views.shape[1], _WIDTH), dtype=np.uint8)
     table[:, 0] = _TAG + prompted
-    table[:, 1:] = np.rint(losses.T / _STEP)
-    data, width = table.tobytes(), table.shape[1]
-    return tuple(data[start : start + width] for start in range(0, len(data), width))
+    table[:, 1:-1] = np.rint(losses.T / _STEP)
+    table[:, -1] = ahead * _LEAD
+    table[alone, -1] |= _ALONE
+    table[mixed, -1] |= _MIXED
+    data = table.tobytes()
+    return tuple(data[start : start + _WIDTH] for start in range(0, len(data), _WIDTH))
 
 
 def _spread(scores: Scores) -> Array:

@@ -310,6 +310,11 @@ class Log(Section):
     format: Literal["json", "console"]
 
 
+class Tracing(Section):
+    endpoint: str
+    sample: float = pydantic.Field(ge=0, le=1)
+
+
 class Settings(BaseSettings):
     """All settings; code receives its section, not the whole."""
 
@@ -340,6 +345,7 @@ class Settings(BaseSettings):
     suggest: Suggest
     guardrails: Guardrails
     log: Log
+    tracing: Tracing
 
     @pydantic.model_validator(mode="after")
     def _tokens_can_be_judged(self) -> Settings:

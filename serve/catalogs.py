@@ -27,7 +27,7 @@ from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Candidate, GroundedQuery, Query, Source
-from serve import logs
+from serve import logs, tracing
 from serve.metrics import Metrics
 from serve.remote import as_values
 
@@ -65,6 +65,7 @@ class CatalogsDeployment:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ground")
         self._warm: asyncio.Task[None] | None = None
         self._ongoing = 0
+        self._embed = tracing.spanned(settings.tracing, "embed", self._vector_of)
         metrics = metrics or Metrics()
         metrics.follow("opensesame_ongoing", lambda: self._ongoing)
         for counter, name, tags in _COUNTERS:
@@ -78,7 +79,7 @@ class CatalogsDeployment:
         """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
         self._ongoing += 1
         try:
-            embedding = asyncio.create_task(self._embed(query.prompt)) if query.prompt and vector is None else None
+            embedding = asyncio.ensure_future(self._embed(query.prompt)) if query.prompt and vector is None else None
             compiled = await self.library.obtain(query.source, query.tenant)
             if embedding is not None:
                 vector = await embedding
@@ -162,7 +163,7 @@ class CatalogsDeployment:
                 while getattr(await self.ground(query, {}, None), "degraded", ()):  # an error ends it too
                     await asyncio.sleep(0.1)
 
-    async def _embed(self, prompt: str) -> np.ndarray | None:
+    async def _vector_of(self, prompt: str) -> np.ndarray | None:
         try:
             async with asyncio.timeout(self._settings.embedder.prompt_wait_s):
                 return await self._embedder.prompt.remote(prompt)

@@ -14,6 +14,7 @@ Each is scaled by its own section of the settings. `build` is the import path of
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pydantic
@@ -21,6 +22,7 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 
 from pipeline.settings import Embedder, Generator, Settings, load
+from serve import tracing
 from serve.catalogs import CatalogsDeployment
 from serve.embedder import EmbedderDeployment
 from serve.ingress import Ingress
@@ -44,23 +46,24 @@ def build(args: GraphArgs) -> serve.Application:
 
 def application(settings: Settings) -> serve.Application:
     """The graph; the Generator is in it only when it is enabled."""
-    embedder = _scaled(EmbedderDeployment, settings.embedder, threads=settings.embedder.threads).bind(settings)
+    scaled = functools.partial(_scaled, variables=tracing.variables(settings.tracing))
+    embedder = scaled(EmbedderDeployment, settings.embedder, threads=settings.embedder.threads).bind(settings)
     router = RequestRouterConfig(request_router_class=_ROUTER)  # type: ignore[arg-type]
-    catalogs = _scaled(CatalogsDeployment, settings.catalogs, request_router_config=router).bind(settings, embedder)
-    ranker = _scaled(RankerDeployment, settings.ranker, threads=settings.ranker.threads).bind(settings)
-    models = _scaled(ModelsDeployment, settings.models).bind(settings)
+    catalogs = scaled(CatalogsDeployment, settings.catalogs, request_router_config=router).bind(settings, embedder)
+    ranker = scaled(RankerDeployment, settings.ranker, threads=settings.ranker.threads).bind(settings)
+    models = scaled(ModelsDeployment, settings.models).bind(settings)
     generator = None
     if settings.generator.enabled:
         from serve.generator import Generator as GeneratorDeployment
 
         # To the replica that has the catalog's prefix in its cache, to another one when that one's batch is full.
-        generator = _scaled(GeneratorDeployment, settings.generator, request_router_config=router).bind(
+        generator = scaled(GeneratorDeployment, settings.generator, request_router_config=router).bind(
             settings, catalogs
         )
-    return _scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
+    return scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
 
 
-def _scaled(deployment: Any, section: Any, threads: int = 1, **more: Any) -> Any:
+def _scaled(deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, **more: Any) -> Any:
     """The deployment with the replicas, concurrency and resources of its section."""
     replicas = section.replicas
     options: dict[str, Any] = {
@@ -72,7 +75,7 @@ def _scaled(deployment: Any, section: Any, threads: int = 1, **more: Any) -> Any
         "ray_actor_options": {
             "num_cpus": section.num_cpus,
             "num_gpus": section.num_gpus if isinstance(section, Embedder | Generator) else 0,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), **variables}},
         },
     }
     if replicas.min == replicas.max:

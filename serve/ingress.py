@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stores.apikeys import KeyFile
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import console, documents, logs, outcomes, schemas
+from serve import console, documents, logs, outcomes, schemas, tracing
 from serve.compare import Comparison
 from serve.envelope import TITLES, Envelope, problem, problem_document, tell
 from serve.identity import SECURITY, Door, Judge, Keys, tenant_of
@@ -62,7 +62,8 @@ class Service:
         self._state = state
         self._metrics = metrics
         self._door = door
-        metrics.begin("opensesame_degraded", "opensesame_feedback", "opensesame_answers", "opensesame_told_confidence")
+        metrics.begin("opensesame_degraded", "opensesame_feedback", "opensesame_guardrail", "opensesame_suspicious")
+        metrics.begin("opensesame_answers", "opensesame_told_confidence")
 
     async def predict(self, request: Request) -> Response:
         """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
@@ -329,9 +330,10 @@ class Ingress:
         self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics, models)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_app(
-            self._settings, self._stages, State(self._settings.state, self._settings.state.url), self._metrics
-        )
+        settings = self._settings
+        stages = tracing.traced(settings.tracing, self._stages, tracing.STAGES)
+        state = tracing.traced(settings.tracing, State(settings.state, settings.state.url), tracing.MEMORY)
+        return build_app(settings, stages, state, self._metrics)
 
 
 def _judge(settings: Settings, state: State) -> Judge | None:

@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from pipeline.settings import Settings, load
+from serve import tracing
 
 APP = "opensesame"
 MOUNTED = "/etc/opensesame/settings.yaml"  # where the pods find their settings
@@ -43,6 +44,7 @@ def serve_config(settings: Settings, config: str = MOUNTED) -> dict[str, Any]:
             "log_level": settings.log.level.upper(),
             "enable_access_log": False,  # the ingress writes its own line, without the query string
         },
+        **({"tracing_config": traces} if (traces := tracing.config(settings.tracing)) else {}),
         "applications": [
             {
                 "name": APP,

@@ -66,6 +66,7 @@ class RemoteStages:
         self._generator = generator
         self._models = models
         self._metrics = metrics
+        metrics.begin("opensesame_generator_tokens")
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]
         self._sent: OrderedDict[str, None] = OrderedDict()  # digests of inline specs Catalogs has had from us
         # Above first_wait_s, so that the late answer is Catalogs' own "catalog_preparing".

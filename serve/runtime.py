@@ -33,6 +33,7 @@ from pipeline.settings import Settings, under
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.pseudonym import secret_of
 from pipeline.stores.state import State
+from serve import tracing
 
 _APP = "opensesame"
 _READY_S = 120.0
@@ -58,6 +59,7 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    variables |= tracing.variables(settings.tracing)
     if haproxy:
         metrics_port, stats_port, fallback_port, fallback_grpc_port = _free_ports(4)
         low = 20000 + secrets.randbelow(200) * 50  # this instance's replicas listen in a window of its own
@@ -154,6 +156,7 @@ class Runtime:
                 "port": settings.server.port,
                 "request_timeout_s": settings.ray.request_timeout_s,
             },
+            tracing_config=tracing.config(settings.tracing),
         )
         from serve.graph import application
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import http.server
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -158,6 +160,41 @@ class SilentMetrics:
 
     def follow(self, name: str, read: Callable[[], float], **tags: str) -> None:
         self.followed[name + "".join(f" {tag}={tags[tag]}" for tag in sorted(tags))] = read
+
+
+class SpanReceiver:
+    """A collector of OpenTelemetry spans, OTLP over HTTP on loopback: keeps what it was sent."""
+
+    def __init__(self) -> None:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        self.spans: list[Any] = []  # opentelemetry.proto.trace.v1.Span
+        self.services: set[str] = set()
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
+                for resource in told.resource_spans:
+                    named = {a.key: a.value.string_value for a in resource.resource.attributes}
+                    receiver.services.add(named.get("service.name", ""))
+                    receiver.spans += [span for scope in resource.scope_spans for span in scope.spans]
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def of(self, trace_id: str) -> list[Any]:
+        return [span for span in self.spans if span.trace_id.hex() == trace_id]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class WaitingGroups:

@@ -20,6 +20,8 @@ import psutil
 import pytest
 import yaml
 
+from tests.fakes import SpanReceiver
+
 START_S = 400  # on a machine that does much else; alone it is under half a minute
 
 
@@ -93,7 +95,15 @@ class Service:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def collector() -> Iterator[SpanReceiver]:
+    """Where the service sends its spans: those of requests that bring a sampled traceparent."""
+    receiver = SpanReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     # Decoys: the names of our packages are common words, and a user's folder may hold them too.
     for decoy in ("train.py", "serve.py", "pipeline/__init__.py", "pipeline/types.py"):
@@ -105,6 +115,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "ray": {"dashboard_port": 0},
             "fetch": {"allow_hosts": ["127.0.0.1"], "read_s": 1.0, "total_s": 2.0},
             "parse": {"operations_max": 2000},
+            "log": {"format": "json"},
+            "tracing": {"endpoint": collector.url, "sample": 0.0},
         },
     )
     try:

@@ -20,7 +20,9 @@ async def scrape() -> bytes:
         if node["Alive"] and node.get("MetricsExportPort")
     ]
     async with httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client:
-        return merge(await asyncio.gather(*(_read(client, target) for target in targets)))
+        exports = await asyncio.gather(*(_read(client, target) for target in targets))
+    away = [target for target, export in zip(targets, exports, strict=True) if not export]
+    return b"".join(f"# no answer from {target}\n".encode() for target in away) + merge(exports)
 
 
 def merge(exports: list[str]) -> bytes:

@@ -75,6 +75,18 @@ def test_prometheus_takes_the_rules(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_metric_is_in_the_table_of_the_docs_as_it_is_described():
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    for name, (kind, what, tags) in METRICS.items():
+        assert f"| `{name}` | {kind} | {', '.join(tags)} | {what} |" in documented
+
+
+def test_every_metric_is_asked_for_by_the_dashboard_or_an_alert():
+    asked = set().union(*map(monitoring.asked_for, monitoring.expressions()))
+    unseen = [name for name in METRICS if not any(a.startswith(f"ray_{name}") for a in asked)]
+    assert unseen == []
+
+
 def test_the_provocations_name_every_alert():
     cases = yaml.safe_load((Path(__file__).parent / "alerts.yaml").read_text())["tests"]
     fired = {test["alertname"] for case in cases for test in case["alert_rule_test"] if test.get("exp_alerts")}

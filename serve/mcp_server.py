@@ -25,6 +25,7 @@ from opensesame_client.wire import event
 from pipeline import settings as configuration
 from pipeline.errors import OpenSesameError
 from pipeline.settings import Settings
+from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.types import Source
 from serve import terminal
 from serve.ask_commands import name_spec
@@ -76,6 +77,8 @@ async def _serve(spec: str, url: str, user: str, var: Path | None, meaning: bool
             place: Place = await stack.enter_async_context(_through(url, name_spec(spec, remote=True)))
         else:
             place = await stack.enter_async_context(_here(name_spec(spec, remote=False), var, meaning, config))
+            if var is not None:  # what is kept is kept under the name that `opensesame forget` looks for
+                user = pseudonym(secret_of(configuration.load(config).privacy, var), "local", user)
         await build(place, user).run_stdio_async()
 
 

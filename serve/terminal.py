@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from rich.console import Console
 import opensesame_client.errors as client_errors
 from opensesame_client import Client, wire
 from pipeline.errors import OpenSesameError, Unavailable
+from pipeline.settings import resource
 
 FAILED, TRY_AGAIN, INTERRUPTED = 1, 3, 130  # exit statuses; 2 is Typer's, for a wrong command line
 SERVICE = "http://127.0.0.1:8000"
@@ -28,12 +29,34 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 api_key: ContextVar[str] = ContextVar("api_key", default="")  # of this command line, as its callback read it
 
-Config = Annotated[str, typer.Option(help="Configuration: a name in configs/ or a path to a YAML file.")]
+
+def _named(folder: str, suffixes: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """What a shell offers for a name in a packaged folder; files it knows by itself."""
+
+    def offered(begun: str) -> list[str]:
+        found = {path.stem for path in resource(folder).iterdir() if path.suffix in suffixes and "." not in path.stem}
+        return sorted(name for name in found if name.startswith(begun)) or sorted(map(str, Path().glob(f"{begun}*")))
+
+    return offered
+
+
+Config = Annotated[
+    str,
+    typer.Option(
+        help="Configuration: a name in configs/ or a path to a YAML file.", autocompletion=_named("configs", (".yaml",))
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Var = Annotated[Path, typer.Option(help="Folder of the state, as given to serve.")]
 Url = Annotated[str, typer.Option(help="Address of a running service; without it the work is done in this process.")]
 Service = Annotated[str, typer.Option(help="Address of the service.")]
-Spec = Annotated[str, typer.Option(help="An OpenAPI file, its URL, or the name of a packaged example.")]
+Spec = Annotated[
+    str,
+    typer.Option(
+        help="An OpenAPI file, its URL, or the name of a packaged example.",
+        autocompletion=_named("examples", (".yaml", ".json")),
+    ),
+]
 
 
 def ask(url: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
+import httpx2
+import pytest
 from typer.testing import CliRunner
 
+from opensesame_client import Client
+from serve import terminal
 from serve.cli import app
 from tests.conftest import NOTES
 
@@ -34,3 +39,30 @@ def test_catalogs_are_put_listed_shown_and_removed(url: str, tmp_path: Path) -> 
     assert run(app, ["catalogs", "notes-cli", "--remove", "--url", url]).exit_code == 0
     gone = run(app, ["catalogs", "notes-cli", "--url", url])
     assert (gone.exit_code, "404: " in gone.stderr) == (1, True)
+
+
+def test_the_key_of_the_command_line_or_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = list[str | None]()
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.headers.get("x-api-key"))
+        return httpx2.Response(401, json={"slug": "unauthorized", "detail": "This key is not known."})
+
+    refusing = functools.partial(Client, transport=httpx2.MockTransport(refuse))
+    monkeypatch.setattr(terminal, "Client", refusing)
+    for arguments, environment in ((["--api-key", "k-1"], {}), ([], {"OPENSESAME_API_KEY": "k-2"}), ([], {})):
+        refused = run(app, [*arguments, "catalogs", "--url", "http://service"], env=environment)
+        assert refused.exit_code == 1
+        assert "401: This key is not known." in refused.stderr
+        assert "OPENSESAME_API_KEY" in refused.stderr
+    assert sent == ["k-1", "k-2", None]
+
+
+def test_a_shell_is_offered_the_packaged_names() -> None:
+    environment = {
+        "_OPENSESAME_COMPLETE": "complete_bash",
+        "COMP_WORDS": "opensesame predict --spec bi",
+        "COMP_CWORD": "3",
+    }
+    offered = run(app, [], env=environment, prog_name="opensesame")
+    assert offered.stdout.split() == ["billing"]

@@ -215,6 +215,13 @@ def show(report: dict[str, Any], console: Console) -> None:
         for endpoint, count in report["unmatched"].items():
             table.add_row(f"{count:,}", endpoint)
         console.print(table)
+    if report["operations"]:
+        shown, seen = len(report["operations"]), report["operations_seen"]
+        more = f"{shown} of {seen:,} operations" if seen > shown else f"{seen} operations"
+        table = Table("requests", "operation of the spec", title=f"{matched:,} matched to {more}")
+        for endpoint, count in report["operations"].items():
+            table.add_row(f"{count:,}", endpoint)
+        console.print(table)
     for why, count in report["without_session"].items():
         console.print(f"{count:,} recordings gave no session: {why}")
     specs = sorted(report["specs"].items(), key=lambda item: -item[1])

@@ -26,6 +26,7 @@ from pipeline.errors import BadRequest
 from pipeline.local import LocalService
 from pipeline.settings import Settings
 from pipeline.stores.embedded import EmbeddedRedis
+from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.state import State
 from pipeline.types import Call, Catalog, Observation, Query, Source
 from train import corpus, recorded
@@ -80,19 +81,24 @@ class Place(Protocol):
 
 
 class Here:
-    """In this process, over the state that `service` has."""
+    """In this process, over the state that `service` has; users go by the names that a service of `secret` gives."""
 
-    def __init__(self, service: LocalService, source: Source, digest: str) -> None:
+    def __init__(self, service: LocalService, source: Source, digest: str, secret: str) -> None:
         self._service, self._source, self._lineage = service, source, lineage(source, digest)
+        self._secret = secret
 
     async def foretell(self, user: str, prompt: str, calls: Sequence[Call]) -> list[str]:
-        query = Query(self._source, tuple(calls), prompt, _K, user, _TENANT)
+        query = Query(self._source, tuple(calls), prompt, _K, self._name(user), _TENANT)
         return [p.candidate.operation for p in (await self._service.predict(query)).predictions]
 
     async def tell(self, user: str, number: int, call: Call, operation: str) -> bool:
         # Known again by its number: a recording may lack times, and an old one would answer no prediction of today.
         made = Observation(time.time(), call.endpoint, operation, f"{user} {number} {call.endpoint}")
-        return bool((await self._service.observe(_TENANT, user, self._lineage, [made])).recorded)
+        kept = await self._service.observe(_TENANT, self._name(user), self._lineage, [made])
+        return bool(kept.recorded)
+
+    def _name(self, user: str) -> str:
+        return pseudonym(self._secret, _TENANT, user)
 
 
 class There:
@@ -150,13 +156,13 @@ def here(made: Made, settings: Settings, source_of: SourceOf, var: Path, tell: C
         state = State(settings.state, url)
         try:
             async with LocalService(settings, state, meaning=True) as service:
-                found = Learnt()
+                found, secret = Learnt(), secret_of(settings.privacy, var)
                 for spec, catalog, sessions in made:
                     service.stages.keep(catalog)
                     source = msgspec.structs.replace(
                         source_of(spec.name, catalog.digest), data=b"", digest=catalog.digest
                     )
-                    found.add(await learn(sessions, Here(service, source, catalog.digest), tell))
+                    found.add(await learn(sessions, Here(service, source, catalog.digest, secret), tell))
                 return found
         finally:
             await state.close()

@@ -45,6 +45,8 @@ ACCESS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/models/rollback"): ("operator",),
     ("GET", "/models/{version}"): ("operator",),
     ("POST", "/models/{version}/promote"): ("operator",),
+    ("POST", "/models/{version}/challenge"): ("operator",),
+    ("DELETE", "/models/challenger"): ("operator",),
     ("POST", "/train"): ("operator",),
     ("GET", "/train/{job_id}"): ("operator",),
     ("GET", "/health"): (),

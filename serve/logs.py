@@ -69,6 +69,7 @@ def hashed(tenant: str) -> str:
 
 def _places(logger: Any, method: str, told: dict[str, Any]) -> dict[str, Any]:
     """An exception as its types, outermost last, and where it came from."""
+    told.pop("_ray_timestamp_ns", None)  # Ray adds it to every record
     raised = told.pop("exc_info", None)
     if raised is True:
         raised = sys.exc_info()

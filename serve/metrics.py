@@ -194,13 +194,16 @@ class Metrics:
             self._thread.start()
 
     def _look(self) -> None:
+        said: list[Callable[[], None]] = []  # whose first fault is in the log
         while True:
             time.sleep(_LOOK_S)
             for look in list(self._followed):
                 try:
                     look()
                 except Exception:  # a fault of one must not end the looking at the others
-                    _log.exception("what is followed could not be read")
+                    if look not in said:
+                        said.append(look)
+                        _log.exception("what is followed could not be read")
 
     def _metric(self, name: str) -> Any:
         metric: Any = self._made.get(name)

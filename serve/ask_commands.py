@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import orjson
 import typer
 from rich.table import Table
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.errors import BadRequest, OpenSesameError
+from pipeline.types import Source
 from serve.terminal import SERVICE, Config, Json, Service, Spec, Url, ask, client, err, errors, out, print_json
 
 _IMPORTED_FOR_OTHERS = ("sklearn", "pandas", "matplotlib", "dask")  # by LightGBM, for those who pass it their objects
@@ -63,12 +65,11 @@ def predict(
             body["user_id"] = user
         if request is not None:
             body = orjson.loads(_read(request))
-        else:
-            body |= name_spec(spec, remote=bool(url))
         if url:
-            answer = ask(url, "POST", "/predict", orjson.dumps(body), "application/json")
+            named = {} if request is not None else name_spec(spec)
+            answer = ask(url, "POST", "/predict", orjson.dumps(body | named), "application/json")
         else:
-            answer = asyncio.run(_predict_here(body, config))
+            answer = asyncio.run(_predict_here(body, None if request is not None else source_of(spec), config))
         if json:
             print_json(answer)
         else:
@@ -129,18 +130,27 @@ def catalogs(
                 out.print(f"  {operation['endpoint']}  {operation['summary']}", markup=False)
 
 
-def name_spec(spec: str, *, remote: bool) -> dict[str, Any]:
-    """The field of POST /predict that names a spec: an address, a file's content, or a name.
-
-    Raises:
-        OpenSesameError: it is neither an address nor a file, nor here a packaged example.
-    """
+def name_spec(spec: str) -> dict[str, Any]:
+    """The field of POST /predict that names a spec: an address, a file's content, or the name of a catalog."""
     if spec.startswith(("http://", "https://")):
         return {"spec_url": spec}
     if Path(spec).is_file():
         return {"spec": _read(Path(spec)).decode(errors="replace")}
-    if remote or configuration.packaged_spec(spec) is not None:
-        return {"catalog": spec}
+    return {"catalog": spec}
+
+
+def source_of(spec: str) -> Source:
+    """The spec that is meant in this process; a file may have any size here.
+
+    Raises:
+        OpenSesameError: it is neither an address nor a file nor a packaged example.
+    """
+    if spec.startswith(("http://", "https://")):
+        return Source(url=spec)
+    if Path(spec).is_file():
+        return Source(data=_read(Path(spec)))
+    if configuration.packaged_spec(spec) is not None:
+        return Source(name=spec)
     raise OpenSesameError(f"There is no spec '{spec}': name an OpenAPI file, its URL or a packaged example.")
 
 
@@ -158,7 +168,7 @@ def show_predictions(answer: dict[str, Any]) -> None:
         err.print("without: " + ", ".join(answer["metadata"]["degraded"]))
 
 
-async def _predict_here(body: dict[str, Any], config: str) -> dict[str, Any]:
+async def _predict_here(body: dict[str, Any], source: Source | None, config: str) -> dict[str, Any]:
     from pipeline.local import LocalStages
     from pipeline.predict import predict as tell
     from serve import schemas
@@ -166,6 +176,8 @@ async def _predict_here(body: dict[str, Any], config: str) -> dict[str, Any]:
     import_lightgbm_alone()
     loaded = configuration.load(config)
     query = schemas.to_query(schemas.read_value(body, schemas.PredictRequest), loaded, tenant="local")
+    if source is not None:
+        query = msgspec.structs.replace(query, source=source)
     async with LocalStages(loaded) as stages:
         return schemas.answer_json(await tell(query, stages, None, loaded))
 

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.types import Source
 from serve import terminal
-from serve.ask_commands import name_spec
+from serve.ask_commands import name_spec, source_of
 from serve.terminal import Config, Spec, errors
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def mcp(
 async def _serve(spec: str, url: str, user: str, var: Path | None, meaning: bool, config: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         if url:
-            place: Place = await stack.enter_async_context(_through(url, name_spec(spec, remote=True)))
+            place: Place = await stack.enter_async_context(_through(url, name_spec(spec)))
         else:
-            place = await stack.enter_async_context(_here(name_spec(spec, remote=False), var, meaning, config))
+            place = await stack.enter_async_context(_here(source_of(spec), var, meaning, config))
             if var is not None:  # what is kept is kept under the name that `opensesame forget` looks for
                 user = pseudonym(secret_of(configuration.load(config).privacy, var), "local", user)
         await build(place, user).run_stdio_async()
@@ -239,7 +239,7 @@ class _Here:
 
 
 @contextlib.asynccontextmanager
-async def _here(source: Json, var: Path | None, meaning: bool, config: str) -> AsyncIterator[Place]:
+async def _here(source: Source, var: Path | None, meaning: bool, config: str) -> AsyncIterator[Place]:
     from pipeline.stores.embedded import EmbeddedRedis
     from pipeline.stores.state import State
     from serve.ask_commands import import_lightgbm_alone
@@ -249,13 +249,7 @@ async def _here(source: Json, var: Path | None, meaning: bool, config: str) -> A
     redis = EmbeddedRedis(var, settings.state.redis_server) if var else EmbeddedRedis.throwaway()
     with redis:
         state = State(settings.state, redis.url)
-        here = _Here(
-            settings,
-            state,
-            Source(
-                name=source.get("catalog", ""), url=source.get("spec_url", ""), data=source.get("spec", "").encode()
-            ),
-        )
+        here = _Here(settings, state, source)
         try:
             await here.open()
             if meaning:

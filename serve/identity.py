@@ -40,6 +40,7 @@ ACCESS: dict[tuple[str, str], tuple[str, ...]] = {
     ("PUT", "/catalogs/{name}"): ("catalogs",),
     ("GET", "/catalogs/{name}"): ("catalogs", "predict"),
     ("DELETE", "/catalogs/{name}"): ("catalogs",),
+    ("GET", "/cost-analytics"): ("operator",),
     ("GET", "/models"): ("operator",),
     ("GET", "/models/compare"): ("operator",),
     ("POST", "/models/rollback"): ("operator",),

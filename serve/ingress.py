@@ -30,6 +30,7 @@ from pipeline.stores.state import State
 from pipeline.types import Impression, Source
 from serve import console, documents, logs, outcomes, schemas, tracing
 from serve.compare import Comparison
+from serve.costs import Costs, CostsResponse
 from serve.envelope import TITLES, Envelope, problem, problem_document, tell
 from serve.identity import SECURITY, Door, Judge, Keys, tenant_of
 from serve.metrics import Metrics
@@ -230,6 +231,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     operator = Operator(backend, service._json)
     suggestions = Suggestions(settings, backend, state, metrics, service._json, service._user, door.enter)
     comparison = Comparison(settings.experiments, state.arms)
+    costs = Costs(settings.router, state.spend)
     nothing, training = schemas.OperatorRequest, schemas.TrainRequest
     app = fastapi.FastAPI(
         title="OpenSesame",
@@ -270,6 +272,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         ("/models/challenger", "DELETE", operator.end_challenge, _docs(None, None, 503)),
         ("/train", "POST", operator.train, _docs(training, None, 409, 415, 503)),
         ("/train/{job_id}", "GET", operator.training, _docs(None, None, 404, 503)),
+        ("/cost-analytics", "GET", costs.cost_analytics, _docs(None, CostsResponse, 503)),
         ("/health", "GET", service.health, _docs(None, None)),
         ("/ready", "GET", service.ready, _docs(None, None, 503)),
         ("/metrics", "GET", service.metrics, _docs(None, None)),
@@ -327,12 +330,15 @@ class Ingress:
         logs.configure(settings.log)
         self._settings = settings
         self._metrics = Metrics()
-        self._stages = RemoteStages(settings, catalogs, embedder, ranker, generator, self._metrics, models)
+        self._state = State(settings.state, settings.state.url)
+        self._stages = RemoteStages(
+            settings, catalogs, embedder, ranker, generator, self._metrics, models, self._state.spend
+        )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         settings = self._settings
         stages = tracing.traced(settings.tracing, self._stages, tracing.STAGES)
-        state = tracing.traced(settings.tracing, State(settings.state, settings.state.url), tracing.MEMORY)
+        state = tracing.traced(settings.tracing, self._state, tracing.MEMORY)
         return build_app(settings, stages, state, self._metrics)
 
 
@@ -391,6 +397,7 @@ _BODIES = (
     outcomes.LogEventRequest,
     SuggestRequest,
     SuggestResponse,
+    CostsResponse,
     documents.PredictResponse,
     documents.FeedbackResponse,
     documents.EventsResponse,
@@ -416,7 +423,7 @@ def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, A
     later = body in (schemas.FeedbackRequest, outcomes.EventsRequest, outcomes.LogEventRequest, schemas.TrainRequest)
     if answer is not None:
         docs["responses"][202 if later else 200] = {
-            "description": "It is kept." if later else "The ranked next calls.",
+            "description": "It is kept." if later else (answer.__doc__ or "The ranked next calls.").split("\n")[0],
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}},
         }
     if later:

@@ -13,12 +13,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from ray.serve import metrics as ray_metrics
 from ray.util.metrics import Metric as RayMetric
 
 from pipeline import guardrails
+from pipeline.candidates import route
 from pipeline.errors import OpenSesameError
 from pipeline.ranking import drift
 from pipeline.stores.mirror import ROLES
@@ -68,6 +69,8 @@ TAGS: dict[str, tuple[str, ...]] = {
     "reason": ("hash", "fingerprint", "artefact", "slow"),
     "ending": ENDINGS,
     "direction": ("in", "cached", "out"),
+    "tier": ("none", "small", "large"),
+    "decision": get_args(route.Reason),
     "texts": ("prompts", "cards"),
     "rank": ("1", "2", "3", "4-5", "6-", "none"),
     "confidence": tuple(f"0.{tenth}" for tenth in range(10)),
@@ -138,9 +141,17 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # The hit rate of the engine's prefix cache is `cached` by `in`.
     "opensesame_generator_tokens": (
         "counter",
-        "Tokens of the generator, by direction: in, out, and those of `in` that were cached.",
-        ("direction",),
+        "Tokens of generators, by direction (in, out, and those of `in` that were cached) and tier.",
+        ("direction", "tier"),
     ),
+    "opensesame_route": (
+        "counter",
+        "Predictions by the tier that proposed and why it did or none.",
+        ("tier", "decision"),
+    ),
+    "opensesame_cost_usd": ("counter", "What proposals cost, in US dollars.", ()),
+    "opensesame_tier_up": ("gauge", "1 while a tier's breaker is closed: it answers, as far as was seen.", ("tier",)),
+    "opensesame_budget_used": ("gauge", "Share of the day's budget that is spent or reserved.", ()),
 }
 
 

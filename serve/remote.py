@@ -20,11 +20,14 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
+from pipeline import generate
+from pipeline.candidates.route import Outlook
 from pipeline.catalog.compile import content_digest
 from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, RegistryUnavailable, UnknownCatalog
+from pipeline.generate import Ledger, Tiers
 from pipeline.predict import source_key
 from pipeline.settings import Settings
-from pipeline.types import GroundedQuery, Proposal, Query, Scores
+from pipeline.types import GroundedQuery, Proposal, Query, Route, Scores
 from serve.metrics import Metrics
 
 _PAUSE_S = 0.03  # before the first retry; doubled for each further one
@@ -47,7 +50,7 @@ def as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
 
 
 class RemoteStages:
-    """The stages behind deployments Catalogs, Ranker and, when it is on, Generator."""
+    """The stages behind deployments Catalogs, Ranker and, when it is on, Generator; `tiers` are who can propose."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class RemoteStages:
         generator: DeploymentHandle | None,
         metrics: Metrics,
         models: DeploymentHandle | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._settings = settings
         self._catalogs = catalogs
@@ -67,6 +71,14 @@ class RemoteStages:
         self._models = models
         self._metrics = metrics
         metrics.begin("opensesame_generator_tokens")
+        tiers = [] if generator is None else [generate.small(settings.generator, self._generate)]
+        if settings.endpoint.url:
+            tiers.append(generate.large(settings.generator, settings.endpoint))
+        self.tiers = Tiers(settings, tiers, ledger)
+        if tiers:
+            metrics.follow("opensesame_budget_used", lambda: self.tiers.used)
+        for tier in tiers:
+            metrics.follow("opensesame_tier_up", functools.partial(self._is_up, tier.name), tier=tier.name)
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]
         self._sent: OrderedDict[str, None] = OrderedDict()  # digests of inline specs Catalogs has had from us
         # Above first_wait_s, so that the late answer is Catalogs' own "catalog_preparing".
@@ -106,22 +118,38 @@ class RemoteStages:
             self._sent.popitem(last=False)
         return grounded
 
-    async def propose(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal | None:
+    async def propose(
+        self, query: Query, grounded: GroundedQuery, outlook: Outlook, budget_s: float
+    ) -> tuple[Proposal | None, Route]:
+        proposal, route = await self.tiers.propose(query, grounded, outlook, budget_s)
+        if route.reason != "off":
+            self._metrics.count("opensesame_route", tier=route.tier, decision=route.reason)
+            self._metrics.count("opensesame_cost_usd", route.cost_usd)
+        if proposal is not None:
+            self._metrics.count("opensesame_cache", layer="prefix", result="hit" if proposal.tokens_cached else "miss")
+            count = functools.partial(self._metrics.count, "opensesame_generator_tokens", tier=proposal.tier)
+            count(proposal.tokens_in, direction="in")
+            count(proposal.tokens_cached, direction="cached")
+            count(proposal.tokens_out, direction="out")
+        return proposal, route
+
+    def _is_up(self, tier: str) -> float:
+        return float(self.tiers.states()[tier]["breaker"] == "closed")
+
+    async def _generate(self, query: Query, grounded: GroundedQuery, budget_s: float) -> Proposal:
+        """The proposal of the graph's own engine; raises GeneratorError."""
         generator = self._generator
-        if generator is None or not query.prompt or query.max_cost_usd == 0:
-            return None
-        if budget_s < self._settings.generator.min_budget_s:
-            raise GeneratorError("no time is left for the generator")
+        assert generator is not None
         try:
             handle = generator.options(session_id=grounded.digest)  # there the catalog's prefix is cached
-            proposal = await self._once(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
-        except (TimeoutError, Overloaded, RayActorError, RayTaskError, RequestCancelledError) as error:
-            raise GeneratorError(f"the generator did not answer: {type(error).__name__}") from None
-        self._metrics.count("opensesame_cache", layer="prefix", result="hit" if proposal.tokens_cached else "miss")
-        self._metrics.count("opensesame_generator_tokens", proposal.tokens_in, direction="in")
-        self._metrics.count("opensesame_generator_tokens", proposal.tokens_cached, direction="cached")
-        self._metrics.count("opensesame_generator_tokens", proposal.tokens_out, direction="out")
-        return proposal
+            return await self._once(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
+        except Overloaded as error:
+            raise GeneratorError(f"the generator did not answer: {error}") from None
+        except (TimeoutError, RayActorError, RayTaskError, RequestCancelledError) as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, GeneratorError):
+                raise cause from None
+            raise GeneratorError(f"the generator did not answer: {type(error).__name__}", asked=True) from None
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
@@ -157,7 +185,15 @@ class RemoteStages:
             except (TimeoutError, OpenSesameError, RayActorError, RayTaskError, RequestCancelledError):
                 return {"status": "unavailable"}
 
-        return dict(zip(handles, await asyncio.gather(*map(ask, handles.values())), strict=True))
+        states = dict(zip(handles, await asyncio.gather(*map(ask, handles.values())), strict=True))
+        for tier, deployment in (("small", "generator"), ("large", "endpoint")):
+            told = self.tiers.states().get(tier)
+            if told is not None:  # of the endpoint nothing else is known than how it has been answering
+                known = states.setdefault(
+                    deployment, {"status": "ok" if told["breaker"] == "closed" else "unavailable"}
+                )
+                states[deployment] = known | told
+        return states
 
     async def _retried(self, call: Callable[[], Any], timeout_s: float) -> Any:
         for attempt in range(self._settings.predict.hop_retries + 1):

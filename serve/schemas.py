@@ -241,14 +241,21 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "degraded": list(answer.degraded),
         "unmatched": list(grounded.unmatched),
         "experiment": {"arm": answer.arm},
+        "route": {
+            "tier": answer.route.tier,
+            "reason": answer.route.reason,
+            "gain": round(answer.route.gain, 4),
+            "cost_usd": round(answer.route.cost_usd, 9),
+        },
     }
     if proposal is not None:
         metadata["generator"] = {
             "model": proposal.model,
             "tier": proposal.tier,
             "tokens_in": proposal.tokens_in,
+            "tokens_cached": proposal.tokens_cached,
             "tokens_out": proposal.tokens_out,
-            "cost_usd": round(proposal.cost_usd, 8),
+            "cost_usd": round(proposal.cost_usd, 9),
         }
     metadata["timings_ms"] = {name: round(value * 1000, 2) for name, value in answer.timings_s.items()}
     return {"prediction_id": answer.prediction_id, "predictions": predictions, "metadata": metadata}

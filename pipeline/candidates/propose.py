@@ -1,6 +1,6 @@
 """The generator's proposal: which operations of the shortlist a language model would call next.
 
-`Proposer` builds the request, holds the deadline, reads the reply and counts what it cost; the model itself is an
+`Proposer` builds the request, holds the deadline, reads the reply and counts its tokens; the model itself is an
 `Engine` (vLLM in `serve/generator.py`, a script in tests), and what a catalog is about comes from a `Directory`. The
 model either writes picks with arguments and reasons in JSON, or says by one token's log-probabilities how likely each
 option is. Whatever goes wrong is a GeneratorError, and the answer is then given without a proposal.
@@ -119,17 +119,16 @@ class Proposer:
         """The engine's picks within `deadline_s` seconds.
 
         Raises:
-            GeneratorError: late, broken, over the query's cost limit, or no reply that names an offered operation.
+            GeneratorError: late, broken, or no reply that names an offered operation.
         """
         request = self._request(query, grounded)
-        self._check_cost(query, request)
         until = time.monotonic() + deadline_s
         try:
             if self._settings.mode == "logprob":
                 return await self._weighed(request, until)
             return await self._chosen(query, grounded, request, until)
         except TimeoutError:
-            raise GeneratorError(f"no reply within {deadline_s:.3f} s") from None
+            raise GeneratorError(f"no reply within {deadline_s:.3f} s", asked=True) from None
 
     async def _chosen(self, query: Query, grounded: GroundedQuery, request: _Request, until: float) -> Proposal:
         """Picks that the model writes; asked once more when that fits, and the reply names none or is objected to."""
@@ -151,9 +150,7 @@ class Proposer:
         faults: dict[int, str] = {}
         if settings.critique:
             faults = review.objections(chosen, grounded.candidates, len(request.options.indexes))
-        # A second reply takes as long and costs as much as the first.
-        limit_usd = math.inf if query.max_cost_usd is None else query.max_cost_usd
-        fits = until - time.monotonic() > took and 2 * self._cost_of(replies) <= limit_usd
+        fits = until - time.monotonic() > took  # a second reply takes as long as the first
         if (faults or not chosen) and fits:
             wrong = list(faults.values()) or [_REFUSED]
             try:
@@ -167,7 +164,7 @@ class Proposer:
                 kept += [pick for pick in second if pick[0] not in taken]
                 chosen = tuple(kept[: request.picks]) or chosen
         if not chosen:
-            raise GeneratorError(f"the reply names no offered operation (finish: {replies[-1].finish})")
+            raise GeneratorError(f"the reply names no offered operation (finish: {replies[-1].finish})", asked=True)
         return self._proposal(
             chosen,
             sum(reply.tokens_in for reply in replies),
@@ -205,7 +202,6 @@ class Proposer:
             tokens_in=tokens_in,
             tokens_cached=tokens_cached,
             tokens_out=tokens_out,
-            cost_usd=self._cost_usd(tokens_in, tokens_out),
             weights=weights,
         )
 
@@ -277,26 +273,6 @@ class Proposer:
     async def read(self) -> None:
         """Wait until no catalog is being read."""
         await asyncio.gather(*self._reading.values())
-
-    # What it costs
-
-    def _check_cost(self, query: Query, request: _Request) -> None:
-        if query.max_cost_usd is None:
-            return
-        tokens_in = sum(map(_tokens, request.messages))
-        tokens_out = len(request.messages) * (1 if self._settings.mode == "logprob" else self._settings.max_tokens)
-        expected = self._cost_usd(tokens_in, tokens_out)
-        if expected > query.max_cost_usd:
-            raise GeneratorError(f"a proposal may cost {expected:.6f} USD, over the limit {query.max_cost_usd:.6f}")
-
-    def _cost_of(self, replies: Sequence[Reply]) -> float:
-        return sum(self._cost_usd(reply.tokens_in, reply.tokens_out) for reply in replies)
-
-    def _cost_usd(self, tokens_in: int, tokens_out: int) -> float:
-        settings = self._settings
-        return (
-            tokens_in * settings.usd_per_million_tokens_in + tokens_out * settings.usd_per_million_tokens_out
-        ) / 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from pipeline.stores.inbox import INBOXES, Inbox
 from pipeline.stores.keys import key, may_be, shapes_of_call
 from pipeline.stores.limits import Limiter
 from pipeline.stores.observed import Observed, inbox_full, losses, remembered
+from pipeline.stores.spend import Spend
 from pipeline.stores.trainings import Trainings
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
 
@@ -91,6 +92,7 @@ class State:
         self.inbox = Inbox(self._bulk)
         self.trainings = Trainings(self._bulk)
         self.apikeys = ApiKeys(self._quick)
+        self.spend = Spend(self._quick)
 
     def limiter(self, limits: settings.Limits) -> Limiter:
         """The buckets of keys and users, by these rates."""

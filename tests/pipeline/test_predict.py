@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 
 import msgspec
@@ -13,11 +12,11 @@ from pipeline import settings
 from pipeline.catalog.library import compile_catalog, with_vectors
 from pipeline.catalog.parse import parse_spec
 from pipeline.catalog.terms import prompt_terms
-from pipeline.errors import BadRequest, GeneratorError, GuardrailRefused, StateUnavailable
+from pipeline.errors import BadRequest, GuardrailRefused, StateUnavailable
 from pipeline.local import LocalStages
 from pipeline.predict import assemble, predict, prepare
 from pipeline.ranking import adapt, features
-from pipeline.types import Call, Proposal, Query, Source
+from pipeline.types import Call, Proposal, Query, Route, Source
 from tests.fakes import HashingEncoder
 
 SETTINGS = settings.load()
@@ -166,17 +165,17 @@ def test_the_largest_real_catalog_stays_within_the_bound(eval_folder):
 
 async def test_a_late_generator_degrades_and_a_good_one_adds_arguments(stages):
     class Late(LocalStages):
-        async def propose(self, query, grounded, budget_s):
-            await asyncio.sleep(0)
-            raise GeneratorError("late")
+        async def propose(self, query, grounded, outlook, budget_s):
+            return None, Route("none", "late", is_degraded=True)
 
     answer = await tell(Late(SETTINGS))
     assert "generator" in answer.degraded
 
     class Good(LocalStages):
-        async def propose(self, query, grounded, budget_s):
+        async def propose(self, query, grounded, outlook, budget_s):
             index = [c.operation for c in grounded.candidates].index("POST /v1/refunds")
-            return Proposal(((index, {"charge": "ch_other", "amount": 700}, "They paid twice."),), model="m")
+            picks = ((index, {"charge": "ch_other", "amount": 700}, "They paid twice."),)
+            return Proposal(picks, model="m"), Route("small", "worth")
 
     best = (await tell(Good(SETTINGS))).predictions[0].candidate
     assert best.params["amount"] == 700
@@ -214,9 +213,9 @@ async def test_personal_data_reaches_neither_generator_nor_store_and_stands_in_t
     mail = "ann.lee@example.com"
 
     class _Reads(LocalStages):
-        async def propose(self, query, grounded, budget_s):
+        async def propose(self, query, grounded, outlook, budget_s):
             self.read = query
-            return Proposal(((0, {"receipt_email": "EMAIL_1"}, "EMAIL_1 wants it"),), "m")
+            return Proposal(((0, {"receipt_email": "EMAIL_1"}, "EMAIL_1 wants it"),), "m"), Route("small", "worth")
 
     stages, memory = _Reads(SETTINGS), _Memory()
     calls = (Call("GET", "/v1/customers", {"email": mail}),)

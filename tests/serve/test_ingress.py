@@ -110,7 +110,11 @@ async def test_what_the_generator_chose_is_told_and_paid(redis_url):
         assert metadata["served_by"] == "generator+ranker"
         assert metadata["generator"]["tokens_in"] == 9
         directions = ("in", "cached", "out")
-        assert [app.metrics.counted[f"opensesame_generator_tokens direction={d}"] for d in directions] == [9, 6, 3]
+        assert [app.metrics.counted[f"opensesame_generator_tokens direction={d} tier=small"] for d in directions] == [
+            9,
+            6,
+            3,
+        ]
 
 
 async def test_history_alone_never_asks_the_generator(redis_url):

@@ -17,6 +17,7 @@ import redis
 
 from pipeline.stores.encoding import unpack_group, unpack_impression
 from pipeline.stores.pseudonym import pseudonym
+from pipeline.stores.spend import of_reason, today
 from pipeline.stores.state import new_id
 from pipeline.types import Impression
 from serve.identity import ACCESS
@@ -173,6 +174,13 @@ async def compare_models(two: Two) -> None:
     same_refusal(*asked)
 
 
+async def cost_analytics(two: Two) -> None:
+    await two.app.state.spend.settle("a", today(), 0, 5_000_000_000, {of_reason("worth"): 3})
+    assert (await two.a("GET", "/cost-analytics")).json()["predictions"] == 3
+    told = (await two.b("GET", "/cost-analytics")).json()
+    assert (told["predictions"], told["cost_usd"], told["budget"]["used"]) == (0, 0, 0)
+
+
 PROBES: dict[tuple[str, str], Callable[[Two], Awaitable[None]]] = {
     ("POST", "/predict"): predict,
     ("POST", "/suggest"): suggest,
@@ -184,6 +192,7 @@ PROBES: dict[tuple[str, str], Callable[[Two], Awaitable[None]]] = {
     ("GET", "/catalogs/{name}"): get_catalog,
     ("DELETE", "/catalogs/{name}"): delete_catalog,
     ("GET", "/models/compare"): compare_models,
+    ("GET", "/cost-analytics"): cost_analytics,
 }
 # These act on the service as a whole and handle no tenant's data; what they answer is the same for every operator.
 OF_THE_SERVICE = {

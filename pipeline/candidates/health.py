@@ -1,0 +1,105 @@
+"""How a tier has been doing lately: whether it answers at all, and how long it takes.
+
+Kept by each process for itself and told the time by its caller, so that a test needs no clock. Used by
+`pipeline/generate.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+_PACE_MAX = 64  # replies that are looked at
+_PACE_S = 60.0  # and how long: an engine that was slow is tried again after so long
+
+
+class Breaker:
+    """Closed; open after `failures` in a row; after `open_s` half open, for one request that tries for all.
+
+    Requests that fail side by side count as one failure: they met the same moment.
+    """
+
+    def __init__(self, failures: int, open_s: float) -> None:
+        self._limit = failures
+        self._open_s = open_s
+        self._failures = 0
+        self._failed_at = float("-inf")
+        self._probe_since: float | None = None
+
+    def state(self, now: float) -> str:
+        """closed | open | half_open: a request may begin, but for open."""
+        if self._failures < self._limit:
+            return "closed"
+        waits_since = self._failed_at if self._probe_since is None else self._probe_since
+        return "open" if now < waits_since + self._open_s else "half_open"
+
+    def begin(self, now: float) -> None:
+        """A request is sent; when half open, the others go on being refused until its end, or `open_s` more."""
+        if self.state(now) == "half_open":
+            self._probe_since = now
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self._probe_since = None
+
+    def failed(self, began: float, now: float) -> None:
+        if began >= self._failed_at:
+            self._failures += 1
+            self._failed_at = now
+            self._probe_since = None
+
+    def released(self) -> None:
+        """The request ended without telling anything: its caller went away, or had little time."""
+        self._probe_since = None
+
+
+class Pace:
+    """How long the last replies took."""
+
+    def __init__(self) -> None:
+        self._replies: deque[tuple[float, float]] = deque(maxlen=_PACE_MAX)  # when, seconds
+
+    def note(self, seconds: float, now: float) -> None:
+        self._replies.append((now, seconds))
+
+    def in_time(self, budget_s: float, now: float) -> float:
+        """Share of the last minute's replies that took no longer than `budget_s`; 1 when there were none."""
+        recent = self._recent(now)
+        return sum(seconds <= budget_s for seconds in recent) / len(recent) if recent else 1.0
+
+    def usual_s(self, now: float) -> float:
+        """The median of the last minute's replies; 0 when there were none."""
+        recent = sorted(self._recent(now))
+        return recent[len(recent) // 2] if recent else 0.0
+
+    def _recent(self, now: float) -> list[float]:
+        return [seconds for when, seconds in self._replies if now - when < _PACE_S]
+
+
+class Share:
+    """Divides the time of one engine among the requests that are in it: seconds that are paid once.
+
+    While n requests are in the engine, each takes 1/n of the time; the shares of all add up to the time in which the
+    engine had any. (Processor sharing: one clock that runs at the rate 1/n gives every share in constant time.)
+    """
+
+    def __init__(self) -> None:
+        self._clock = 0.0
+        self._since = 0.0
+        self._count = 0
+
+    def enter(self, now: float) -> float:
+        """A request begins; what is returned is handed to `leave`."""
+        self._run(now)
+        self._count += 1
+        return self._clock
+
+    def leave(self, entered: float, now: float) -> float:
+        """The request ends; its seconds."""
+        self._run(now)
+        self._count -= 1
+        return self._clock - entered
+
+    def _run(self, now: float) -> None:
+        if self._count:
+            self._clock += (now - self._since) / self._count
+        self._since = now

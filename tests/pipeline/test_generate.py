@@ -230,6 +230,7 @@ async def test_who_usually_takes_longer_than_there_is_time_is_not_asked():
 def test_the_tiers_of_the_settings_bound_what_a_request_can_cost():
     loaded = settings.load("local", endpoint={"url": "http://h/v1", "model": "m", "price": PRICED.model_dump()})
     made = generate.large(loaded.generator, loaded.endpoint)
-    assert made.bound_usd(10.0) == pytest.approx((loaded.endpoint.tokens_in_max + 4 * loaded.endpoint.max_tokens) / 1e6)
+    once = (loaded.endpoint.tokens_in_max + 4 * loaded.endpoint.max_tokens) / 1e6
+    assert made.bound_usd(10.0) == pytest.approx(2 * once)
     hourly = loaded.generator.model_copy(update={"price": FREE.model_copy(update={"usd_per_hour": 3.6})})
     assert generate.small(hourly, scripted(REPLY)).bound_usd(0.5) == pytest.approx(0.0005)

@@ -12,7 +12,7 @@ from pipeline import settings
 from pipeline.catalog.library import compile_catalog, with_vectors
 from pipeline.catalog.parse import parse_spec
 from pipeline.catalog.terms import prompt_terms
-from pipeline.errors import BadRequest, GuardrailRefused, StateUnavailable
+from pipeline.errors import BadRequest, GuardrailRefused, Overloaded, StateUnavailable
 from pipeline.local import LocalStages
 from pipeline.predict import assemble, predict, prepare
 from pipeline.ranking import adapt, features
@@ -186,10 +186,11 @@ async def test_a_late_generator_degrades_and_a_good_one_adds_arguments(stages):
 
 async def test_a_destructive_pick_of_the_generator_is_shown_only_with_evident_intent(stages):
     class Eager(LocalStages):
-        async def propose(self, query, grounded, budget_s):
+        async def propose(self, query, grounded, outlook, budget_s):
             destructive = [i for i, c in enumerate(grounded.candidates) if c.destructive]
             assert len(destructive) > 3
-            return Proposal(tuple((i, {}, "Because I say so.") for i in destructive), model="m")
+            picks = tuple((i, {}, "Because I say so.") for i in destructive)
+            return Proposal(picks, model="m"), Route("small", "worth")
 
     harmless = msgspec.structs.replace(REFUND, prompt="show the charge", k=50)
     shown = [p.candidate for p in (await tell(Eager(SETTINGS), harmless)).predictions]
@@ -235,3 +236,45 @@ async def test_prompt_that_the_settings_block_is_refused(stages):
     strict = SETTINGS.model_copy(update={"guardrails": SETTINGS.guardrails.model_copy(update={"attacks": attacks})})
     with pytest.raises(GuardrailRefused):
         await tell(stages, Query(source=Source(name="billing"), prompt="x'; DROP TABLE users; --"), loaded=strict)
+
+
+async def test_the_ranker_says_first_how_sure_it_is_and_scores_again_only_with_a_proposal():
+    class Counting(LocalStages):
+        scored, outlooks, proposal = 0, (), None
+
+        async def score(self, *arguments):
+            self.scored += 1
+            return await super().score(*arguments)
+
+        async def propose(self, query, grounded, outlook, budget_s):
+            self.outlooks = (*self.outlooks, outlook)
+            return self.proposal, Route("small", "worth") if self.proposal else Route("none", "not_worth")
+
+    stages = Counting(SETTINGS)
+    answer = await tell(stages)
+    assert stages.scored == 1
+    (outlook,) = stages.outlooks
+    first, second = (p.confidence for p in answer.predictions[:2])
+    assert outlook == (pytest.approx(first), pytest.approx(first - second), pytest.approx(0.0))
+    stages.proposal = Proposal(((0, {}, ""),), model="m")
+    assert (await tell(stages)).route.tier == "small"
+    assert stages.scored == 3
+
+
+async def test_a_proposal_that_cannot_be_scored_leaves_the_first_order():
+    class Away(LocalStages):
+        scored = 0
+
+        async def score(self, *arguments):
+            self.scored += 1
+            if self.scored == 2:
+                raise Overloaded("away")
+            return await super().score(*arguments)
+
+        async def propose(self, query, grounded, outlook, budget_s):
+            return Proposal(((0, {}, ""),), model="m"), Route("small", "worth")
+
+    answer = await tell(Away(SETTINGS))
+    assert answer.predictions == (await tell(LocalStages(SETTINGS))).predictions
+    assert "generator" in answer.degraded
+    assert answer.proposal is None

@@ -7,7 +7,6 @@ documents in `serve.envelope`. `build_app` needs no Ray: tests give it stages of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import fastapi
@@ -31,9 +30,11 @@ from pipeline.types import Impression, Source
 from serve import console, documents, logs, outcomes, schemas, tracing
 from serve.compare import Comparison
 from serve.costs import Costs, CostsResponse
-from serve.envelope import TITLES, Envelope, problem, problem_document, tell
-from serve.identity import SECURITY, Door, Judge, Keys, tenant_of
+from serve.envelope import Envelope, problem, problem_document, tell
+from serve.identity import Door, Judge, Keys, tenant_of
 from serve.metrics import Metrics
+from serve.openapi import describe as _docs
+from serve.openapi import with_schemas
 from serve.operator import Operator
 from serve.quality import count_answers
 from serve.remote import RemoteStages
@@ -309,7 +310,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ClientDisconnect, left)
     app.router.routes.extend(console.routes(settings.server.default_catalog, settings.server.auth))
-    app.openapi = _with_schemas(app, app.openapi, settings.server.auth)  # type: ignore[method-assign]
+    app.openapi = with_schemas(app, app.openapi, settings.server.auth)  # type: ignore[method-assign]
     return Envelope(app, settings, metrics)
 
 
@@ -386,69 +387,3 @@ async def _body(request: Request, limit: int) -> bytes:
 
 def _json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(schemas.dump(value), status, headers, media_type="application/json")
-
-
-_BODIES = (
-    schemas.PredictRequest,
-    schemas.FeedbackRequest,
-    schemas.OperatorRequest,
-    schemas.TrainRequest,
-    outcomes.EventsRequest,
-    outcomes.LogEventRequest,
-    SuggestRequest,
-    SuggestResponse,
-    CostsResponse,
-    documents.PredictResponse,
-    documents.FeedbackResponse,
-    documents.EventsResponse,
-    documents.LogEventResponse,
-    documents.Propositions,
-    documents.Problem,
-)
-
-
-def _docs(body: type | None, answer: type | None, *problems: int) -> dict[str, Any]:
-    """What /docs says of a route; bodies are read by hand, so FastAPI cannot know."""
-    docs: dict[str, Any] = {"responses": {}}
-    if body is bytes:
-        openapi = {"type": "object", "description": "An OpenAPI document.", "required": ["paths"]}
-        offers = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Proposition"}}
-        document = {"schema": {"anyOf": [openapi, {"$ref": "#/components/schemas/Propositions"}, offers]}}
-        content: dict[str, Any] = dict.fromkeys(("application/json", "application/yaml"), document)
-        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-        docs["openapi_extra"] = {"requestBody": {"required": True, "content": content}}
-    elif body is not None:
-        reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
-        docs["openapi_extra"] = {"requestBody": {"required": True, "content": {"application/json": reference}}}
-    later = body in (schemas.FeedbackRequest, outcomes.EventsRequest, outcomes.LogEventRequest, schemas.TrainRequest)
-    if answer is not None:
-        docs["responses"][202 if later else 200] = {
-            "description": "It is kept." if later else (answer.__doc__ or "The ranked next calls.").split("\n")[0],
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}},
-        }
-    if later:
-        docs["status_code"] = 202
-    for status in (400, 413, *problems) if body is not None else (400, *problems):
-        reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
-        docs["responses"][status] = {
-            "description": TITLES[status],
-            "content": {"application/problem+json": reference},
-        }
-    return docs
-
-
-def _with_schemas(
-    app: fastapi.FastAPI, openapi: Callable[[], dict[str, Any]], auth: str
-) -> Callable[[], dict[str, Any]]:
-    def document() -> dict[str, Any]:
-        made = openapi()
-        if auth != "none":
-            made.setdefault("components", {})["securitySchemes"] = SECURITY
-        known = made.setdefault("components", {}).setdefault("schemas", {})
-        for model in _BODIES:
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            known |= schema.pop("$defs", {})
-            known[model.__name__] = schema
-        return made
-
-    return document

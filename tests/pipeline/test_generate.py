@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -76,8 +76,8 @@ async def ask(tiers: Tiers, query: Query = QUERY, outlook: Outlook = DOUBT, budg
 
 
 @pytest.fixture
-async def spend(state: State) -> AsyncIterator[Any]:
-    yield state.spend
+def spend(state: State) -> Any:
+    return state.spend
 
 
 async def counted(tiers: Tiers, spend: Any, tenant: str = "local") -> Any:

@@ -1,4 +1,4 @@
-"""The stand-ins: a scripted generator engine and an encoder that hashes words.
+"""The stand-ins: a scripted generator engine, a scripted model server and an encoder that hashes words.
 
 Everything else in the tests is the real part. `ScriptedEngine` speaks the `Engine` protocol of
 `pipeline/candidates/propose.py`; `HashingEncoder` has the shape of `pipeline/catalog/embed.Encoder`.
@@ -7,10 +7,13 @@ Everything else in the tests is the real part. `ScriptedEngine` speaks the `Engi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import http.server
 import itertools
+import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -98,6 +101,56 @@ class ScriptedEngine:
         if isinstance(line, BaseException):
             raise line
         return line(*asked) if callable(line) else line
+
+
+class ScriptedServer:
+    """An OpenAI-compatible server on a socket of its own; answers with the script's lines in turn, the last for ever.
+
+    A line is the text of a completion, an HTTP status, bytes to send as they are, None to break the connection off,
+    seconds to wait before an empty completion, or a function of the request's body that gives one of them. `asked`
+    keeps (path, headers, body) of every request.
+    """
+
+    def __init__(self, *script: Any) -> None:
+        self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        lines = itertools.chain(script, itertools.repeat(script[-1]))
+        outer, self._stopped = self, threading.Event()
+
+        class _Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                outer.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                line = next(lines)
+                line = line(body) if callable(line) else line
+                if line is None:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                if isinstance(line, float):
+                    outer._stopped.wait(line)
+                status = line if isinstance(line, int) else 200
+                usage = {"prompt_tokens": 40, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 16}}
+                text = line if isinstance(line, str) else ""
+                completion = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
+                data = line if isinstance(line, bytes) else json.dumps(completion).encode()
+                with contextlib.suppress(OSError):
+                    self.send_response(status)
+                    self.send_header("content-length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> ScriptedServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class LocalHandle:

@@ -22,8 +22,8 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def service() -> Iterator[str]:
-    """The base URL of a running application with an empty state."""
+def service() -> Iterator[tuple[str, str]]:
+    """The base URL of a running application with an empty state, and the URL of its Redis."""
     redis = EmbeddedRedis.throwaway()
     started = threading.Event()
     found: list[_Server] = []
@@ -41,9 +41,9 @@ def service() -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
     try:
-        assert started.wait(60)
+        assert started.wait(400)  # on a machine that does much else
         port = found[0].servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", redis.url
     finally:
         for server in found:
             server.should_exit = True

@@ -51,8 +51,9 @@ async def test_before_a_service(url: str) -> None:
         early = await client.call_tool("feedback", {"outcome": "accept"})
         assert early.is_error
         await call(client, "record_call", call="GET /v1/charges/ch_5", status=200)
-        found = await call(client, "next_call", prompt="refund it")
-        assert found["predictions"][0]["params"]["charge"] == "ch_5"
+        found = await call(client, "next_call", prompt="refund the duplicate charge")
+        refund = next(p for p in found["predictions"] if p["endpoint"] == "POST /v1/refunds")
+        assert refund["params"]["charge"] == "ch_5"
         assert (await call(client, "feedback", outcome="accept"))["status"] == "recorded"
         twice = await client.call_tool("feedback", {"outcome": "reject"})
         assert twice.is_error

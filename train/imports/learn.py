@@ -22,7 +22,7 @@ import msgspec
 from opensesame_client import AsyncClient
 from opensesame_client.wire import event
 from pipeline.catalog.library import lineage
-from pipeline.errors import BadRequest
+from pipeline.errors import BadRequest, Unavailable
 from pipeline.local import LocalService
 from pipeline.settings import Settings
 from pipeline.stores.embedded import EmbeddedRedis
@@ -37,6 +37,7 @@ SourceOf = Callable[[str, str], Source]  # name and digest of a spec -> what a s
 _LATER = re.compile(r"#\d+\+\d+$")  # id of a long session's piece that is not its first
 _K = 5  # predictions asked for each call
 _TENANT = "local"
+_WAITS_S = (0.2, 1.0, 3.0)  # before a call that could not be kept is told again
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,8 +95,11 @@ class Here:
     async def tell(self, user: str, number: int, call: Call, operation: str) -> bool:
         # Known again by its number: a recording may lack times, and an old one would answer no prediction of today.
         made = Observation(time.time(), call.endpoint, operation, f"{user} {number} {call.endpoint}")
-        kept = await self._service.observe(_TENANT, self._name(user), self._lineage, [made])
-        return bool(kept.recorded)
+        for wait_s in _WAITS_S:
+            with contextlib.suppress(Unavailable):  # a machine that is busy for a moment; told twice it counts once
+                return bool((await self._service.observe(_TENANT, self._name(user), self._lineage, [made])).recorded)
+            await asyncio.sleep(wait_s)
+        return bool((await self._service.observe(_TENANT, self._name(user), self._lineage, [made])).recorded)
 
     def _name(self, user: str) -> str:
         return pseudonym(self._secret, _TENANT, user)

@@ -3,8 +3,9 @@
     python -m loadtest.retraining --groups 100000 --workers 2
 
 The groups are of the packaged anchor, with noise, so that they compress and teach like real ones; the command is
-`python -m train.retrain` on an empty registry. Seconds are the wall clock's, memory is the sum over all of its
-processes, shared pages counted once (PSS), looked at every second.
+`python -m train.retrain` on an empty registry. Beside the wall clock's seconds stand those of CPU, which say what a
+machine with less to do would need; memory is the sum over all of its processes, shared pages counted once (PSS). Both
+are looked at every second.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ def main(
     folder = keep or Path(tempfile.mkdtemp(prefix="retraining-"))
     try:
         if not (folder / "journal").is_dir():
-            _fill(folder, groups, anchor)
+            fill(folder, groups, anchor)
         command = [sys.executable, "-P", "-m", "train.retrain", "--var", str(folder), "--force", "--json"]
         began = time.monotonic()
         process = subprocess.Popen([*command, "--workers", str(workers)], stdout=subprocess.PIPE)
-        peak = 0
+        peak, cpu_s = 0, dict[int, float]()
         while process.poll() is None:
-            peak = max(peak, _memory(process.pid))
+            peak = max(peak, _look(process.pid, cpu_s))
             time.sleep(1.0)
         seconds = time.monotonic() - began
         said = (process.stdout.read() if process.stdout else b"").decode().splitlines()
@@ -59,7 +60,8 @@ def main(
             raise typer.Exit(1)
         outcome = orjson.loads(said[-1])
         typer.echo(
-            f"{groups:,} groups of {_ROWS}, {workers} workers: {seconds:.0f} s, {peak / 2**30:.2f} GiB at the peak"
+            f"{groups:,} groups of {_ROWS}, {workers} workers: {seconds:.0f} s, {sum(cpu_s.values()):.0f} s of CPU, "
+            f"{peak / 2**30:.2f} GiB at the peak"
         )
         typer.echo(f"{outcome['status']}: {outcome['why']}")
     finally:
@@ -67,19 +69,21 @@ def main(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _memory(pid: int) -> int:
-    """PSS of a process and of all that it started; Ray's daemons leave their parent, but not their session."""
+def _look(pid: int, cpu_s: dict[int, float]) -> int:
+    """PSS of a process and of all that it started; what each has used of the CPU so far goes into `cpu_s`, by pid."""
     total = 0
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
         for process in [parent, *parent.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                cpu_s[process.pid] = times.user + times.system
                 total += process.memory_full_info().pss
     return total
 
 
-def _fill(folder: Path, count: int, anchor: Path | None) -> None:
-    """Writes the journal's files, as a drain would have."""
+def fill(folder: Path, count: int, anchor: Path | None) -> None:
+    """Writes so many groups as files of the journal under `folder`, as a drain would have."""
     limits = configuration.load().journal
     journal = Journal.at(limits, folder)
     made: list[QueryGroup] = []

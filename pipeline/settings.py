@@ -239,7 +239,6 @@ class Train(Section):
     hours: pydantic.PositiveFloat
     groups_max: pydantic.PositiveInt
     workers: pydantic.PositiveInt
-    worker_cpus: pydantic.PositiveFloat
     rounds: pydantic.PositiveInt
     head_groups: pydantic.PositiveInt
     anchor_groups: pydantic.PositiveInt

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.retraining import _fill
+from loadtest.retraining import fill
 from pipeline import settings as configuration
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.registry import Registry
@@ -23,7 +23,7 @@ from pipeline.stores.trainings import Ended
 @pytest.mark.redis
 @pytest.mark.slow
 def test_the_command_trains_on_ray_and_registers_with_a_report(tmp_path: Path) -> None:
-    _fill(tmp_path, 400, None)
+    fill(tmp_path, 400, None)
     command = [sys.executable, "-P", "-m", "train.retrain", "--var", str(tmp_path), "--json"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 

@@ -12,7 +12,7 @@
     experiment, teams, shadow              what it counts for, who drafted what, what the challenger had shown unseen
     has_prompt, terms, history             hashed stems of the prompt; operations of the last three calls
 
-What the experts of adaptation lost is not kept: no ranker is fitted on it, and the latest in Redis are all that is read.
+What the experts of adaptation lost is not kept: no ranker is fitted on it, and only the latest, in Redis, are read.
 Written and read by `journal.py`; `matrix` and `sizes` give a batch of rows to a learner without a
 copy. pyarrow is imported when it is needed.
 """

@@ -227,6 +227,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
             degraded += ["state", "adaptation"]
     if recall.digest and not query.source.digest:
         query = msgspec.structs.replace(query, source=msgspec.structs.replace(query.source, digest=recall.digest))
+    recalled_at = time.perf_counter()
     grounded = await stages.ground(query, recall.habit)
     degraded += grounded.degraded
     # The deadline counts from here: the first answer of a catalog never seen waits for the catalog.
@@ -322,9 +323,11 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         proposal=proposal,
         degraded=tuple(dict.fromkeys(degraded)),
         timings_s={
-            "ground": grounded_at - started,
+            "recall": recalled_at - started,
+            "ground": grounded_at - recalled_at,
             "generate": proposed_at - scored_at,
             "score": scored_at - grounded_at + rescored_at - proposed_at,
+            "remember": time.perf_counter() - rescored_at,
             "total": time.perf_counter() - started,
         },
         arm=how.arm,

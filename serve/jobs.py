@@ -6,9 +6,11 @@ called by deployment Models in a thread.
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ import orjson
 from pipeline.errors import Conflict, NotFound, Unavailable
 from pipeline.settings import Settings
 
-_KIND = {"opensesame": "train"}  # marks our jobs among others of the cluster
+_KIND = {  # marks our jobs among others of the cluster, and says in Ray's dashboard what they do
+    "opensesame": "train",
+    "description": "Takes feedback to the journal; trains a ranker when one is due, and promotes it when it is better.",
+}
 _READ = (
     "state",
     "registry",
@@ -64,6 +69,7 @@ class TrainingJobs:
                 lambda: client.submit_job(
                     entrypoint=entrypoint(self._settings, force, self._address),
                     runtime_env={"env_vars": variables(self._settings)},
+                    submission_id=_name(),
                     metadata=_KIND,
                     entrypoint_num_cpus=self._settings.models.train_num_cpus,
                 )
@@ -145,6 +151,11 @@ def variables(settings: Settings) -> dict[str, str]:
             text = value if isinstance(value, str) else orjson.dumps(value).decode()
             told[f"OPENSESAME__{section.upper()}__{name.upper()}"] = text
     return told
+
+
+def _name() -> str:
+    """What Ray's dashboard calls a training."""
+    return f"opensesame-train-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def _seconds(milliseconds: int | None) -> float | None:

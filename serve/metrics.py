@@ -42,7 +42,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "route": (),
     "status": (),
     "slug": tuple(sorted({"method_not_allowed", *_slugs(OpenSesameError)})),
-    "stage": ("ground", "generate", "score", "total"),
+    "stage": ("recall", "ground", "generate", "score", "remember", "total"),
     "part": ("generator", "embedding", "state", "registry", "adaptation"),
     "kind": (*guardrails.FLAGS, "admin", "internal", "debug"),
     "action": ("passed", "refused"),

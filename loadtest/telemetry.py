@@ -96,6 +96,7 @@ def main() -> None:
 
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     try:
+        serve.start(proxy_location="Disabled")
         told = serve.run(Told.bind(), name="telemetry").remote().result()
     finally:
         serve.shutdown()

@@ -293,6 +293,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         )
         for rank, i in enumerate(shown, 1)
     )
+    arranged_at = time.perf_counter()
     if memory is not None and prediction_id:
         impression = _impression(prediction_id, kept, grounded, matrix, scores, adapted, how, order)
         if settings.privacy.prompts == "none":
@@ -327,7 +328,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
             "ground": grounded_at - recalled_at,
             "generate": proposed_at - scored_at,
             "score": scored_at - grounded_at + rescored_at - proposed_at,
-            "remember": time.perf_counter() - rescored_at,
+            "remember": time.perf_counter() - arranged_at,
             "total": time.perf_counter() - started,
         },
         arm=how.arm,

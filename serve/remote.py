@@ -70,13 +70,12 @@ class RemoteStages:
         self._generator = generator
         self._models = models
         self._metrics = metrics
-        metrics.begin("opensesame_generator_tokens")
+        metrics.begin("opensesame_generator_tokens", "opensesame_route", "opensesame_cost_usd")
         tiers = [] if generator is None else [generate.small(settings.generator, self._generate)]
         if settings.endpoint.url:
             tiers.append(generate.large(settings.generator, settings.endpoint))
         self.tiers = Tiers(settings, tiers, ledger)
-        if tiers:
-            metrics.follow("opensesame_budget_used", lambda: self.tiers.used)
+        metrics.follow("opensesame_budget_used", lambda: self.tiers.used)
         for tier in tiers:
             metrics.follow("opensesame_tier_up", functools.partial(self._is_up, tier.name), tier=tier.name)
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]

@@ -54,6 +54,7 @@ def test_the_dashboard_is_whole():
         "Quality",
         "Learning",
         "Generator",
+        "Cost",
     ]
     places = {(x, y) for panel in panels for x, y in [(panel["gridPos"]["x"], panel["gridPos"]["y"])]}
     assert len(places) == len(panels)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Protocol
 import orjson
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from pipeline import settings as configuration
@@ -190,7 +191,7 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
         """Train a ranker from feedback, and promote it when it is better."""
         with errors():
             if url:
-                _follow(ask, url, force, wait)
+                _follow(ask, url, force, wait, json)
                 return
             command = [sys.executable, "-P", "-m", "train.retrain", "--config", config, "--var", str(var.resolve())]
             command += ["--force"] * force + ["--json"] * json
@@ -265,21 +266,35 @@ class _Local:
         return aliases_json(self._registry.rollback())
 
 
-def _follow(ask: Ask, url: str, force: bool, wait: bool) -> None:
-    """Start a training by the service and tell its progress, a JSON line each time it changes."""
+def _follow(ask: Ask, url: str, force: bool, wait: bool, json: bool) -> None:
+    """Start a training by the service and tell its progress: as a bar, or a JSON line each time it changes."""
     job = ask(url, "POST", "/train", orjson.dumps({"force": force}), "application/json")
-    print(orjson.dumps(job).decode(), flush=True)
+    if json:
+        _line(job)
+    elif not wait:
+        _out.print(f"training {job['job_id']}", highlight=False)
     said = None
-    while wait:
-        job = ask(url, "GET", f"/train/{job['job_id']}")
-        if job != said:
-            said = job
-            print(orjson.dumps(job).decode(), flush=True)
-        if job["status"] in ("failed", "stopped"):
-            raise OpenSesameError(f"The training has {job['status']}: {job.get('detail', '')}")
-        if job["status"] == "succeeded":
-            return
-        time.sleep(_POLL_S)
+    with Progress(console=Console(stderr=True), disable=json or not wait, transient=True) as bar:
+        task = bar.add_task("start", total=None)
+        while wait:
+            job = ask(url, "GET", f"/train/{job['job_id']}")
+            if job != said and json:
+                _line(job)
+            said, told = job, job.get("progress") or {}
+            if "step" in told:
+                bar.update(task, description=told["step"], completed=told["done"], total=told["total"])
+            if job["status"] in ("failed", "stopped"):
+                raise OpenSesameError(f"The training has {job['status']}: {job.get('detail', '')}")
+            if job["status"] == "succeeded":
+                break
+            time.sleep(_POLL_S)
+    if wait and not json:
+        told = job.get("progress") or {}
+        _out.print(f"{told.get('status', 'succeeded')}: {told.get('why', job['job_id'])}", highlight=False)
+
+
+def _line(job: dict[str, Any]) -> None:
+    print(orjson.dumps(job).decode(), flush=True)
 
 
 def _tell(now: dict[str, Any], json: bool) -> None:

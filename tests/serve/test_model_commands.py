@@ -93,10 +93,13 @@ def test_a_training_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(model_commands, "_POLL_S", 0.0)
     running, over = {"job_id": "j", "status": "running"}, {"job_id": "j", "status": "succeeded"}
     service = Played(POST=[{"job_id": "j"}], GET=[running, running, over])
-    done = run(commands(service), ["train", "--url", "http://x", "--force"])
+    done = run(commands(service), ["train", "--url", "http://x", "--force", "--json"])
     assert done.exit_code == 0
     assert [json.loads(line)["job_id"] for line in done.stdout.splitlines()] == ["j", "j", "j"]
     assert service.asked[0] == ("POST", "/train", b'{"force":true}')
+    over["progress"] = {"status": "refused", "why": "only 14 later groups"}
+    shown = run(commands(Played(POST=[{"job_id": "j"}], GET=[running, over])), ["train", "--url", "http://x"])
+    assert shown.stdout == "refused: only 14 later groups\n"
     failed = Played(POST=[{"job_id": "j"}], GET=[{"job_id": "j", "status": "failed", "detail": "no labels"}])
     done = run(commands(failed), ["train", "--url", "http://x"])
     assert done.exit_code == 1

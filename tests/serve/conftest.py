@@ -73,6 +73,7 @@ class make_app:
         loaded, metrics, embedder, switched = self.settings, SilentMetrics(), HashingEmbedder(), Switched()
         self.catalogs = CatalogsDeployment.func_or_class(loaded, LocalHandle(embedder), metrics)
         self.ranker = RankerDeployment.func_or_class(loaded, metrics)
+        state = State(loaded.state, loaded.state.url)
         stages = RemoteStages(
             loaded,
             LocalHandle(self.catalogs),
@@ -81,8 +82,8 @@ class make_app:
             LocalHandle(switched) if loaded.generator.enabled else None,
             metrics,
             LocalHandle(self.models) if self.models else None,
+            state.spend,
         )
-        state = State(loaded.state, loaded.state.url)
         asgi = build_app(loaded, stages, state, metrics)
         transport = httpx2.ASGITransport(asgi)
         client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)

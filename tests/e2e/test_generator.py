@@ -34,7 +34,14 @@ def generating(tmp_path_factory: pytest.TempPathFactory, service: Service) -> It
         "options": 8,
         "buffer": 0,
     }
-    running = Service(folder, {"ray": {"dashboard_port": 0}, "generator": generator})
+    generator["price"] = {
+        "usd_per_million_in": 0.1,
+        "usd_per_million_cached": 0.01,
+        "usd_per_million_out": 0.4,
+        "usd_per_hour": 3.6,
+    }
+    router = {"min_gain": 0, "usd_per_hit": 1.0}
+    running = Service(folder, {"ray": {"dashboard_port": 0}, "generator": generator, "router": router})
     try:
         running.start()
         yield running
@@ -66,6 +73,9 @@ def test_the_engine_chooses_among_the_shortlist(generating):
     assert answer.status_code == 200, body
     assert body["metadata"]["served_by"] == "generator+ranker", body["metadata"]
     assert body["metadata"]["generator"]["tokens_out"] > 0
+    cost = body["metadata"]["route"]["cost_usd"]
+    assert 0 < cost == body["metadata"]["generator"]["cost_usd"]
+    assert generating.client.get("/cost-analytics").json()["tiers"]["small"]["cost_usd"] >= cost
     known = {o["endpoint"] for o in generating.client.get("/catalogs/billing").json()["endpoints"]}
     assert {p["endpoint"] for p in body["predictions"]} <= known
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest.deadline`: does /predict keep its deadline while a language model is slow, hung, broken or killed.
+"""`python -m loadtest.deadline`: /predict against its deadline while a language model is slow, hung, broken or killed.
 
 Starts our service with an OpenAI-compatible server of its own (scripted, in this process) as the large tier, or with
 `--model` a real vLLM engine as the small one, whose process is stopped and killed. For each fault it loads /predict

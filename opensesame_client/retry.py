@@ -1,7 +1,7 @@
 """When a request is sent again, and how long it is waited for: pure decisions, the same for both clients.
 
-Again: after 429; after 503 and a broken connection where a repetition does no harm; after a connection that never
-came about always. The wait is what Retry-After says (RFC 9110, 10.2.3), else exponential with full jitter
+Again: after 429; after 502, 503, 504 and a broken connection where a repetition does no harm; after a connection that
+never came about always. The wait is what Retry-After says (RFC 9110, 10.2.3), else exponential with full jitter
 (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wait beyond the deadline is not begun.
 """
 
@@ -20,6 +20,7 @@ import httpx2
 from opensesame_client.errors import DeadlineExceeded, OpenSesameError, Unreachable, problem
 
 _FIRST_S, _LONGEST_S = 0.1, 2.0  # of the waits that the service did not name
+_NOBODY_ANSWERED = (502, 503, 504)  # the service's own word is 503; a proxy before it has the others
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -66,7 +67,7 @@ class Retry:
 
     def _may_again(self, outcome: Reply | httpx2.TransportError) -> bool:
         if isinstance(outcome, Reply):
-            return outcome.status == 429 or (outcome.status == 503 and self._is_safe)
+            return outcome.status == 429 or (outcome.status in _NOBODY_ANSWERED and self._is_safe)
         if isinstance(outcome, httpx2.TimeoutException) and not isinstance(outcome, _NEVER_SENT):
             return False  # an attempt has all the time there is
         if isinstance(outcome, httpx2.UnsupportedProtocol):

@@ -61,7 +61,7 @@ class Predict(Section):
     k_default: pydantic.PositiveInt
     k_max: pydantic.PositiveInt
     prompt_vectors: pydantic.NonNegativeInt
-    hop_retries: pydantic.NonNegativeInt
+    budget_s: pydantic.PositiveFloat
 
 
 class Fetch(Section):
@@ -197,6 +197,7 @@ class Generator(_Deployment):
 
 class Ingress(_Deployment):
     shed_at: pydantic.PositiveInt
+    ground_at_once: pydantic.PositiveInt
 
 
 class State(Section):
@@ -213,6 +214,7 @@ class State(Section):
     once_ttl_s: pydantic.PositiveInt
     impression_limit_bytes: pydantic.PositiveInt
     timeout_s: pydantic.PositiveFloat
+    feedback_timeout_s: pydantic.PositiveFloat
     bulk_timeout_s: pydantic.PositiveFloat
     connect_timeout_s: pydantic.PositiveFloat
     breaker_failures: pydantic.PositiveInt

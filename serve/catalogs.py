@@ -79,7 +79,7 @@ class CatalogsDeployment:
         """The query grounded in its catalog; `vector` is its prompt's, where the caller remembers it."""
         self._ongoing += 1
         try:
-            embedding = asyncio.ensure_future(self._embed(query.prompt)) if query.prompt and vector is None else None
+            embedding = asyncio.ensure_future(self._embed(query)) if query.prompt and vector is None else None
             compiled = await self.library.obtain(query.source, query.tenant)
             if embedding is not None:
                 vector = await embedding
@@ -163,10 +163,10 @@ class CatalogsDeployment:
                 while getattr(await self.ground(query, {}, None), "degraded", ()):  # an error ends it too
                     await asyncio.sleep(0.1)
 
-    async def _vector_of(self, prompt: str) -> np.ndarray | None:
+    async def _vector_of(self, query: Query) -> np.ndarray | None:
         try:
-            async with asyncio.timeout(self._settings.embedder.prompt_wait_s):
-                return await self._embedder.prompt.remote(prompt)
+            async with asyncio.timeout(min(self._settings.embedder.prompt_wait_s, query.deadline_s / 2)):
+                return await self._embedder.prompt.remote(query.prompt)
         except (TimeoutError, RayError, RayServeException):
             return None  # prepare says so: degraded ["embedding"]
 

@@ -66,15 +66,18 @@ def application(settings: Settings) -> serve.Application:
 def _scaled(deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, **more: Any) -> Any:
     """The deployment with the replicas, concurrency and resources of its section."""
     replicas = section.replicas
+    num_gpus = section.num_gpus if isinstance(section, Embedder | Generator) else 0
     options: dict[str, Any] = {
         "max_ongoing_requests": section.max_ongoing_requests,
         "max_queued_requests": 4 * section.max_ongoing_requests,
         "health_check_period_s": 2,
         "health_check_timeout_s": 10,
         "graceful_shutdown_timeout_s": 10,
+        # A new replica answers before an old one stops. Where it needs a GPU there may be none to spare.
+        "max_surge_percent": 0 if num_gpus else 25,
         "ray_actor_options": {
             "num_cpus": section.num_cpus,
-            "num_gpus": section.num_gpus if isinstance(section, Embedder | Generator) else 0,
+            "num_gpus": num_gpus,
             "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), **variables}},
         },
     }

@@ -37,7 +37,7 @@ from serve.openapi import describe as _docs
 from serve.openapi import with_schemas
 from serve.operator import Operator
 from serve.quality import count_answers
-from serve.remote import RemoteStages
+from serve.remote import RemoteStages, budget
 from serve.scrape import scrape
 from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
 from serve.tokens import Tokens
@@ -72,7 +72,8 @@ class Service:
         body = schemas.read_json(await self._json(request), schemas.PredictRequest)
         query = schemas.to_query(body, self._settings, tenant=tenant_of(request), header_user=self._user(request))
         query = msgspec.structs.replace(query, user=await self._door.enter(request, query.user))
-        answer = await predict(query, self._backend, self._state, self._settings)
+        with budget(self._settings.predict.budget_s):
+            answer = await predict(query, self._backend, self._state, self._settings)
         tell(request, answer)
         for stage, seconds in answer.timings_s.items():
             self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)

@@ -71,6 +71,8 @@ TAGS: dict[str, tuple[str, ...]] = {
     "direction": ("in", "cached", "out"),
     "tier": ("none", "small", "large"),
     "decision": get_args(route.Reason),
+    "asked": ("catalogs", "ranker"),
+    "had": ("died", "hung"),
     "texts": ("prompts", "cards"),
     "rank": ("1", "2", "3", "4-5", "6-", "none"),
     "confidence": tuple(f"0.{tenth}" for tenth in range(10)),
@@ -129,6 +131,11 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "opensesame_catalogs": ("gauge", "Compiled catalogs a replica holds.", ()),
     "opensesame_catalogs_bytes": ("gauge", "Memory of the compiled catalogs a replica holds, as it counts it.", ()),
     "opensesame_catalog_work": ("counter", "Specs parsed and fetched, catalogs let go for want of room.", ("work",)),
+    "opensesame_retries": (
+        "counter",
+        "Inner calls that were asked again, by whom they asked and what that replica had done.",
+        ("asked", "had"),
+    ),
     "opensesame_ranker_swaps": ("counter", "Rankers that a replica began to serve, by role.", ("role",)),
     "opensesame_ranker_refused": ("counter", "Rankers that a replica would not serve, by reason.", ("reason",)),
     "opensesame_ranker_version": (

@@ -1,19 +1,25 @@
 """`Stages` over deployment handles: deadlines, retries, degraded answers.
 
-Every inner call is idempotent, so one whose replica died is asked again, a bounded number of times
-and after a jittered pause. Deployments return errors of ours as values: Serve would log a raised
-one with its text, three times. Used by the ingress only.
+A request has one budget of time, and every inner call of it ends within what is left (`budget`). Inner calls are
+idempotent: one whose replica died is asked again after a jittered pause, one whose replica is silent is asked of
+another. Deployments return errors of ours as values: Serve would log a raised one with its text, three times.
+Used by the ingress only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import math
 import random
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
+import grpc
 import msgspec
 import numpy as np
 from ray.exceptions import RayActorError, RayTaskError
@@ -30,10 +36,26 @@ from pipeline.settings import Settings
 from pipeline.types import GroundedQuery, Proposal, Query, Route, Scores
 from serve.metrics import Metrics
 
-_PAUSE_S = 0.03  # before the first retry; doubled for each further one
-_SCORE_S = 2.0  # a group is scored in a millisecond; longer than this the replica is stuck
+_PAUSE_S = 0.03  # before the first retry of a call whose replica died; doubled for each further one
+_PAUSE_MAX_S = 0.5
+_SILENT_S = 1.0  # a known catalog is grounded and a group scored in milliseconds: after this another replica is asked
+_DETOUR_S = 20.0  # for so long a catalog stays with the replica that answered for a silent one
+_KNOWN_MAX = 4096
+_GONE = (RayActorError, RequestCancelledError, grpc.RpcError)  # how a replica that dies or is stopped is heard of
 _STATE_S = 1.0
 _OPERATOR_S = 30.0  # the registry may have to be opened, which takes seconds
+
+_until: ContextVar[float] = ContextVar("until", default=math.inf)  # when the request's budget is spent, monotonic
+
+
+@contextlib.contextmanager
+def budget(seconds: float) -> Iterator[None]:
+    """Inside it the inner calls of a request, their retries and pauses with them, end after `seconds` together."""
+    token = _until.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.reset(token)
 
 
 def as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -80,6 +102,8 @@ class RemoteStages:
             metrics.follow("opensesame_tier_up", functools.partial(self._is_up, tier.name), tier=tier.name)
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()  # prompt -> float32 [n_dims]
         self._sent: OrderedDict[str, None] = OrderedDict()  # digests of inline specs Catalogs has had from us
+        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()  # key -> its detour, and until when
+        self._grounding = 0  # queries that are being grounded in known catalogs
         # Above first_wait_s, so that the late answer is Catalogs' own "catalog_preparing".
         self._ground_s = settings.catalogs.first_wait_s + settings.fetch.total_s / 4
 
@@ -92,11 +116,34 @@ class RemoteStages:
         if query.source.data:
             grounded = await self._ground_inline(query, habit, vector)
         else:
-            grounded = await self.catalogs("ground", query, dict(habit), vector, key=source_key(query.source))
+            grounded = await self._ground_at(source_key(query.source), query, habit, vector)
         if vector is None and grounded.prompt_vector is not None:
             self._vectors[query.prompt] = grounded.prompt_vector
             while len(self._vectors) > self._settings.predict.prompt_vectors:
                 self._vectors.popitem(last=False)
+        return grounded
+
+    async def _ground_at(
+        self, key: str, query: Query, habit: Mapping[str, float], vector: np.ndarray | None
+    ) -> GroundedQuery:
+        """Ask the replica that `key` belongs to; of known catalogs only so many at once.
+
+        A catalog never seen may wait for its spec, which costs nobody anything: those do not count.
+        """
+        if key not in self._known:
+            grounded = await self.catalogs("ground", query, dict(habit), vector, key=key)
+        else:
+            if self._grounding >= self._settings.ingress.ground_at_once:
+                raise Overloaded("The service has more requests than it can take; try again.", 1.0)
+            self._grounding += 1
+            try:
+                grounded = await self.catalogs("ground", query, dict(habit), vector, key=key)
+            finally:
+                self._grounding -= 1
+        self._known.setdefault(key, (0, 0.0))
+        self._known.move_to_end(key)
+        while len(self._known) > _KNOWN_MAX:
+            self._known.popitem(last=False)
         return grounded
 
     async def _ground_inline(
@@ -108,10 +155,10 @@ class RemoteStages:
         if digest in self._sent:
             light = msgspec.structs.replace(full, source=msgspec.structs.replace(full.source, data=b""))
             try:
-                return await self.catalogs("ground", light, dict(habit), vector, key=digest)
+                return await self._ground_at(digest, light, habit, vector)
             except UnknownCatalog:
-                pass
-        grounded = await self.catalogs("ground", full, dict(habit), vector, key=digest)
+                self._known.pop(digest, None)
+        grounded = await self._ground_at(digest, full, habit, vector)
         self._sent[digest] = None
         while len(self._sent) > 4096:
             self._sent.popitem(last=False)
@@ -144,7 +191,7 @@ class RemoteStages:
             return await self._once(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
         except Overloaded as error:
             raise GeneratorError(f"the generator did not answer: {error}") from None
-        except (TimeoutError, RayActorError, RayTaskError, RequestCancelledError) as error:
+        except (TimeoutError, RayTaskError, *_GONE) as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, GeneratorError):
                 raise cause from None
@@ -153,12 +200,26 @@ class RemoteStages:
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
     ) -> Scores:
-        return await self._retried(lambda: self._ranker.score.remote(matrix, head, shown, explain, arm), _SCORE_S)
+        return await self._retried("ranker", lambda _: self._ranker.score.remote(matrix, head, shown, explain, arm))
 
     async def catalogs(self, method: str, *arguments: Any, key: str, timeout_s: float | None = None) -> Any:
-        """Call `method` of the Catalogs replica that `key` belongs to."""
-        handle = self._catalogs.options(session_id=key)
-        return await self._retried(lambda: getattr(handle, method).remote(*arguments), timeout_s or self._ground_s)
+        """Call `method` of the Catalogs replica that `key` belongs to; where that one is silent, of another."""
+        known = self._known.get(key)
+        detour, detour_until = known or (0, 0.0)
+        first = detour if time.monotonic() < detour_until else 0
+        answered_by = first
+
+        def call(silences: int) -> Any:
+            nonlocal answered_by
+            answered_by = first + silences
+            handle = self._catalogs.options(session_id=f"{key}~{answered_by}" if answered_by else key)
+            return getattr(handle, method).remote(*arguments)
+
+        total_s = timeout_s or self._ground_s
+        answer = await self._retried("catalogs", call, _SILENT_S if known and timeout_s is None else total_s, total_s)
+        if known and answered_by != first:
+            self._known[key] = (answered_by, time.monotonic() + _DETOUR_S)
+        return answer
 
     async def models(self, method: str, *arguments: Any) -> Any:
         """Call `method` of deployment Models: what the operator asks of the registry and of training."""
@@ -167,7 +228,7 @@ class RemoteStages:
             raise RegistryUnavailable("This service runs without a model registry.")
         try:  # once: a rollback asked for twice would undo itself
             return await self._once(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
-        except (TimeoutError, RayActorError):
+        except (TimeoutError, *_GONE):
             raise Overloaded("Deployment Models did not answer in time; look at the models and try again.") from None
 
     async def states(self) -> dict[str, dict[str, Any]]:
@@ -181,7 +242,7 @@ class RemoteStages:
         async def ask(handle: DeploymentHandle) -> dict[str, Any]:
             try:
                 return await self._once(lambda: handle.state.remote(), _STATE_S)
-            except (TimeoutError, OpenSesameError, RayActorError, RayTaskError, RequestCancelledError):
+            except (TimeoutError, OpenSesameError, RayTaskError, *_GONE):
                 return {"status": "unavailable"}
 
         states = dict(zip(handles, await asyncio.gather(*map(ask, handles.values())), strict=True))
@@ -194,21 +255,37 @@ class RemoteStages:
                 states[deployment] = known | told
         return states
 
-    async def _retried(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        for attempt in range(self._settings.predict.hop_retries + 1):
+    async def _retried(
+        self, asked: str, call: Callable[[int], Any], silent_s: float = _SILENT_S, total_s: float = math.inf
+    ) -> Any:
+        """What `call` answers, given how often it met silence: asked again while there is time.
+
+        A replica is silent after `silent_s`, then after twice as much, and so on: a machine with too much to do must
+        not be asked for more and more.
+        """
+        until = min(_until.get(), time.monotonic() + total_s)
+        silences, pause_s = 0, _PAUSE_S
+        while (left_s := until - time.monotonic()) > 0:
             try:
-                return await self._once(call, timeout_s)
+                return await self._once(functools.partial(call, silences), min(left_s, silent_s * 2**silences))
             except TimeoutError:
-                raise Overloaded("A part of the service did not answer in time; try again.") from None
-            except RayActorError:  # the replica died: the next attempt goes to another one, or to its successor
-                if attempt < self._settings.predict.hop_retries:
-                    await asyncio.sleep(_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
-        raise Overloaded("A part of the service is being restarted; try again.", 1.0)
+                silences += 1
+                self._metrics.count("opensesame_retries", asked=asked, had="hung")
+            except _GONE:
+                self._metrics.count("opensesame_retries", asked=asked, had="died")
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+        raise Overloaded("A part of the service did not answer in time; try again.", 1.0)
 
     async def _once(self, call: Callable[[], Any], timeout_s: float) -> Any:
         try:
             async with asyncio.timeout(timeout_s):
                 result = await call()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the client has left
+                raise
+            raise RequestCancelledError from None  # gRPC ends a call whose connection breaks like this, too
         except (BackPressureError, DeploymentUnavailableError):
             raise Overloaded("The service has more requests than it can take; try again.", 1.0) from None
         if isinstance(result, OpenSesameError):

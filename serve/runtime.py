@@ -37,6 +37,21 @@ from serve import tracing
 
 _APP = "opensesame"
 _READY_S = 120.0
+# The last line of the `defaults` that Ray writes for HAProxy, and what there is no variable for: a body is read before
+# it is sent on (only what lies in the buffer whole can be sent a second time), and where no replica answers the client
+# hears so in a problem document.
+HAPROXY_DEFAULTS = "\n    ".join(
+    [
+        "leastconn",
+        "option http-buffer-request",
+        *(
+            f"http-error status {status} content-type application/problem+json string "
+            f'\'{{"type":"urn:opensesame:unavailable","title":"Try again","status":{status},"slug":"unavailable",'
+            '"detail":"No replica of the service answers at the moment; try again."}\' hdr Retry-After 1'
+            for status in (502, 503, 504)
+        ),
+    ]
+)
 _STOP_S = 20.0  # a child that has not ended by then is killed
 
 
@@ -76,6 +91,14 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
             "RAY_SERVE_HAPROXY_NBTHREAD": "1" if (os.cpu_count() or 1) <= 4 else "4",
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
+            "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+            # A request whose replica died before it answered goes to another one: every route may be asked twice.
+            "RAY_SERVE_HAPROXY_RETRIES": "3",
+            "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+            "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
+            "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": HAPROXY_DEFAULTS,
+            "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+            "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(low),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(low + 49),
             "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(low + 10000),
@@ -102,6 +125,11 @@ class Runtime:
         self.dashboard = ""
         self.token_file = self._var / "ray-token"
 
+    @property
+    def settings(self) -> Settings:
+        """As they hold: once it is started, with the address of the state."""
+        return self._settings
+
     def start(self) -> None:
         """Raises SettingsError when the port is taken or the state cannot be used."""
         settings = self._settings
@@ -119,6 +147,7 @@ class Runtime:
         settings = under(settings, self._var)
         secret = pydantic.SecretStr(secret_of(settings.privacy, self._var))
         settings = settings.model_copy(update={"privacy": settings.privacy.model_copy(update={"secret": secret})})
+        self._settings = settings
         asyncio.run(_verify(settings))
         # Ray puts the driver's folder first on its workers' path: nothing there may shadow our packages.
         os.chdir(self._folder)

@@ -25,6 +25,7 @@ from serve import schemas
 from serve.envelope import tell
 from serve.identity import tenant_of
 from serve.metrics import Metrics
+from serve.remote import budget
 
 Device = Literal["web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"]
 ContextType = Literal[
@@ -108,7 +109,8 @@ class Suggestions:
         body = schemas.read_json(await self._read(request), SuggestRequest)
         query = to_query(body, self._settings, tenant=tenant_of(request), header_user=self._user(request))
         query = msgspec.structs.replace(query, user=await self._enter(request, query.user))
-        answer = await predict(query, self._stages, self._memory, self._settings)
+        with budget(self._settings.predict.budget_s):
+            answer = await predict(query, self._stages, self._memory, self._settings)
         tell(request, answer)
         shown = len(answer.predictions)
         wanted = min(query.k, answer.grounded.operations)

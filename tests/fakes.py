@@ -329,3 +329,37 @@ class ShelfRegistry:
     def promote(self, version: str) -> Any:
         self.champion = version
         return self.overview()
+
+
+class ScriptedHandle:
+    """A deployment handle whose calls meet, in turn, what a script says; the last line of it goes on for ever.
+
+    A line is an answer, an exception that is raised, or "silence": then the call never ends. Keeps the session of each.
+    """
+
+    def __init__(self, *script: Any) -> None:
+        self._script = list(script)
+        self._session = ""
+        self.sessions: list[str] = []
+
+    def options(self, session_id: str = "") -> ScriptedHandle:
+        self._session = session_id
+        return self
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        handle, session = self, self._session
+
+        class _Method:
+            @staticmethod
+            async def remote(*_: Any) -> Any:
+                handle.sessions.append(session)
+                line = handle._script.pop(0) if len(handle._script) > 1 else handle._script[0]
+                if line == "silence":
+                    await asyncio.Event().wait()
+                if isinstance(line, BaseException):
+                    raise line
+                return line
+
+        return _Method

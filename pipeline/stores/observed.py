@@ -82,14 +82,14 @@ class Found:
 class Observed:
     """What was seen of users, behind one connection."""
 
-    def __init__(self, quick: Connection, limits: settings.State) -> None:
-        self._quick = quick
+    def __init__(self, connection: Connection, limits: settings.State) -> None:
+        self._connection = connection
         self._limits = limits
 
     async def sight(self, tenant: str, user: str, lineage: str, calls: Sequence[Observation]) -> Sight:
         """What is known before `calls` are kept, in one round trip."""
         impressions, once = key("t", tenant, "impression") + ":", key("t", tenant, "once") + ":"
-        tail, seen, waiting = await self._quick.script(
+        tail, seen, waiting = await self._connection.script(
             lua.SIGHT, _own_keys(tenant, user, lineage), [impressions, once, *map(_call_id, calls)]
         )
         return Sight(
@@ -159,7 +159,7 @@ class Observed:
             "calls": calls,
         }
         new_tail = msgspec.msgpack.encode(Tail(tail[0], tail[1][-2:], secrets.token_hex(4)))
-        answer, kept, closed = await self._quick.script(
+        answer, kept, closed = await self._connection.script(
             lua.WITNESS, keys, [sight.tail_data, new_tail, msgspec.msgpack.encode(told), *data]
         )
         if answer == b"full":
@@ -171,7 +171,7 @@ class Observed:
         tenant, user = exposure.tenant, exposure.user
         last = "" if user == ANONYMOUS else key("t", tenant, "suggested", user)
         prefixes = [key("t", tenant, "impression") + ":", key("t", tenant, "marks") + ":"]
-        said, id_, data, marks = await self._quick.script(
+        said, id_, data, marks = await self._connection.script(
             lua.FIND_SUGGESTION, [_exposure_key(exposure), last], [*prefixes, exposure.suggestion_id]
         )
         pairs = [part.decode() for part in marks]
@@ -223,7 +223,7 @@ class Observed:
                 impression, arms.of_exposure(group, exposure.event, found.marks.get(group.chosen, "")), self._limits
             ),
         }
-        answer = await self._quick.script(
+        answer = await self._connection.script(
             lua.MARK,
             [
                 _exposure_key(exposure),
@@ -250,7 +250,7 @@ class Observed:
 
     async def tally(self, tenant: str, lineage: str) -> dict[tuple[str, str], int]:
         """How often each (event, operation of a proposition) was logged in a lineage."""
-        found = await self._quick.run(lambda redis: redis.hgetall(key("t", tenant, "tally", lineage)))
+        found = await self._connection.run(lambda redis: redis.hgetall(key("t", tenant, "tally", lineage)))
         return {tuple(name.decode().split("\x1f", 1)): int(count) for name, count in found.items()}  # type: ignore[misc]
 
 

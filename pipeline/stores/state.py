@@ -85,9 +85,10 @@ class State:
         self._limits = limits
         self.join_window_s = limits.join_window_s
         self._quick = Connection(url, limits, limits.timeout_s)
+        self._told = Connection(url, limits, limits.feedback_timeout_s)
         self._bulk = Connection(url, limits, limits.bulk_timeout_s)
         self.catalogs = CatalogStore(self._quick, self._bulk, limits)
-        self.observed = Observed(self._quick, limits)
+        self.observed = Observed(self._told, limits)
         self.arms = arms.Arms(self._quick)
         self.inbox = Inbox(self._bulk)
         self.trainings = Trainings(self._bulk)
@@ -118,6 +119,7 @@ class State:
     async def close(self) -> None:
         """Close every socket. The state can be used again afterwards."""
         await self._quick.close()
+        await self._told.close()
         await self._bulk.close()
 
     def new_id(self) -> str:
@@ -217,7 +219,7 @@ class State:
         tenant = feedback.tenant
         last = "" if feedback.user == ANONYMOUS else key("t", tenant, "last", feedback.user)
         prefix = key("t", tenant, "impression") + ":"
-        said, prediction_id, data = await self._quick.script(
+        said, prediction_id, data = await self._told.script(
             lua.JOIN, [_once_key(feedback), last], [prefix, feedback.prediction_id]
         )
         said = (said or b"").decode()
@@ -257,7 +259,7 @@ class State:
             "amount": amount,
             "arms": arms.moves(impression, arms.of_outcome(group), self._limits),
         }
-        answer = await self._quick.script(
+        answer = await self._told.script(
             lua.RECORD,
             [
                 _once_key(feedback),

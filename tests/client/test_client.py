@@ -164,7 +164,7 @@ def test_refused_and_broken_requests_are_sent_again_under_the_same_key(scripted:
 
 
 async def test_the_asynchronous_client_repeats_too(scripted: Callable[..., str]) -> None:
-    url = scripted(None, (503, {"retry-after": "0"}, BUSY))
+    url = scripted(None, (502, {"retry-after": "0"}, b"<html>"))
     async with AsyncClient(url) as client:
         assert (await client.feedback("accept", user_id="ana")).status == "recorded"
     assert len(Scripted.asked) == 3
@@ -207,7 +207,7 @@ def test_an_answer_that_trickles_ends_at_the_deadline(scripted: Callable[..., st
 
 
 def test_text_of_a_proxy_is_a_problem_too_and_a_page_is_no_answer(scripted: Callable[..., str]) -> None:
-    with Client(scripted((502, {}, b"<html>Bad gateway</html>"), (200, {}, b"<html>"))) as client:
+    with Client(scripted((500, {}, b"<html>Bad gateway</html>"), (200, {}, b"<html>"))) as client:
         with pytest.raises(errors.ServerFault, match="Bad gateway"):
             client.predict()
         with pytest.raises(errors.OpenSesameError, match="no OpenSesame service"):

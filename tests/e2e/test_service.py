@@ -5,9 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import random
+import threading
 import time
+from collections.abc import Iterator
 
 import httpx2
+import psutil
 import pytest
 
 pytestmark = pytest.mark.cluster
@@ -280,6 +283,18 @@ def test_sixteen_clients_see_no_error(service):
         assert set(pool.map(ask, range(600))) == {200}
 
 
+@contextlib.contextmanager
+def _suspended(process: psutil.Process, seconds: float) -> Iterator[None]:
+    """The process does nothing for so long, then goes on."""
+    goes_on = threading.Timer(seconds, process.resume)
+    process.suspend()
+    goes_on.start()
+    try:
+        yield
+    finally:
+        goes_on.join()
+
+
 def _until(condition, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -311,6 +326,31 @@ def test_a_killed_catalogs_replica_fails_no_request_for_long(service):
     assert {a.status_code for a in answers} <= {200, 503}
     assert all("retry-after" in a.headers for a in answers if a.status_code == 503)
     assert _until(lambda: service.predict(**REFUND).status_code == 200)
+
+
+@pytest.mark.parametrize("deployment", ["Catalogs", "Ranker"])
+def test_a_replica_that_hangs_for_a_while_fails_no_request(service, deployment):
+    """The only one there is: requests are asked again until it goes on."""
+    with _suspended(service.replica(deployment), 2.5):
+        answers = [service.predict(**REFUND) for _ in range(3)]
+    assert [a.status_code for a in answers] == [200, 200, 200], [a.text for a in answers]
+
+
+def test_an_embedder_that_hangs_degrades_the_answer_and_comes_back(service):
+    prompts = (f"refund the charge of month {number}" for number in range(10_000))
+    with _suspended(service.replica("Embedder"), 2.5):
+        answer = service.predict(**{**REFUND, "prompt": next(prompts)})
+    assert (answer.status_code, answer.json()["metadata"]["degraded"]) == (200, ["embedding"])
+    assert _until(lambda: service.predict(**{**REFUND, "prompt": next(prompts)}).json()["metadata"]["degraded"] == [])
+
+
+def test_a_killed_redis_is_started_again_and_feedback_goes_on(service):
+    service.redis().kill()
+    assert service.predict(**REFUND).status_code == 200
+    assert _until(lambda: service.predict(**REFUND).json()["prediction_id"] is not None)
+    shown = service.predict(**REFUND).json()
+    accept = {"prediction_id": shown["prediction_id"], "user_id": "ana", "feedback": "accept"}
+    assert _until(lambda: service.client.post("/feedback", json=accept).status_code == 202)
 
 
 def test_without_redis_predictions_go_on_and_feedback_is_refused(service):

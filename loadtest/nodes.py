@@ -1,0 +1,195 @@
+"""`python -m loadtest.nodes`: a second machine, and its loss while it serves.
+
+The second machine is a Ray node in a network namespace of its own, joined by a pair of virtual interfaces (Linux, root,
+`ip` of iproute2). A head and that node are started with `ray start`, `opensesame serve`'s runtime joins them, replicas
+spread over both; under load the second one is killed, or its cable is pulled: then nothing says that it is gone. What a
+client that retries sees is judged like every other phase of `loadtest.hold`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from loadtest.hold import Out, Rate, Seed, Specs, Trial, Users, emptied, stop_on_terminate
+from loadtest.instance import Instance, Load, known_specs, overlay, say
+from loadtest.processes import free_ports
+from pipeline import settings as configuration
+
+_NODE_S = 90.0
+
+
+class Machines:
+    """A head on this machine and one node in a namespace, from enter to exit. Everything has this run's name."""
+
+    def __init__(self, folder: Path, token_file: Path) -> None:
+        from serve.runtime import environment
+
+        tag = secrets.token_hex(3)
+        subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}"
+        self._namespace, self._outer, self._inner = f"os-{tag}", f"osh{tag}", f"osw{tag}"
+        self._head_ip, self._node_ip = f"{subnet}.1", f"{subnet}.2"
+        (self._port,) = free_ports(1)
+        self._temp = Path("/tmp") / f"os-n{tag}"
+        self._log = folder / "nodes.log"
+        self._env = {**os.environ, **environment(configuration.load("local"), self._temp, token_file)}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._family: list[psutil.Process] = []
+
+    @property
+    def address(self) -> str:
+        return f"{self._head_ip}:{self._port}"
+
+    def __enter__(self) -> Machines:
+        self._temp.mkdir(mode=0o700)
+        try:
+            self._connect()
+            head = ["--head", "--port", str(self._port), "--node-ip-address", self._head_ip]
+            head += [
+                "--include-dashboard",
+                "false",
+                "--temp-dir",
+                str(self._temp),
+                "--dashboard-agent-listen-port",
+                "0",
+            ]
+            self._start([], head, self._head_ip)
+            inside = ["ip", "netns", "exec", self._namespace]
+            self._start(inside, ["--address", self.address, "--node-ip-address", self._node_ip], self._node_ip)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(psutil.Error):
+            for process in self._started:
+                self._family += [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        for process in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+        for one in {*self._family, *self.inside()}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        _ip("netns", "del", self._namespace, check=False)
+        _ip("link", "del", self._outer, check=False)
+
+    def inside(self) -> list[psutil.Process]:
+        """The processes of the second machine."""
+        told = _ip("netns", "pids", self._namespace, check=False)
+        found = []
+        for pid in told.split():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(int(pid)))
+        return found
+
+    def lose(self, *, silently: bool) -> None:
+        """Kill every process of the second machine, or pull its cable."""
+        if silently:
+            _ip("link", "set", self._outer, "down")
+            return
+        for process in self.inside():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _connect(self) -> None:
+        _ip("netns", "add", self._namespace)
+        _ip("link", "add", self._outer, "type", "veth", "peer", "name", self._inner, "netns", self._namespace)
+        _ip("address", "add", f"{self._head_ip}/24", "dev", self._outer)
+        _ip("link", "set", self._outer, "up")
+        _ip("-n", self._namespace, "address", "add", f"{self._node_ip}/24", "dev", self._inner)
+        for device in (self._inner, "lo"):
+            _ip("-n", self._namespace, "link", "set", device, "up")
+
+    def _start(self, inside: list[str], options: list[str], ip: str) -> None:
+        command = [
+            *inside,
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            *options,
+            "--num-cpus",
+            "16",
+            "--block",
+        ]
+        command += ["--object-store-memory", str(1 << 28), "--min-worker-port", "0", "--max-worker-port", "0"]
+        command += ["--disable-usage-stats", "--ray-client-server-port", str(free_ports(1)[0])] if not inside else []
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._env, start_new_session=True
+            )
+        self._started.append(process)
+        until = time.monotonic() + _NODE_S
+        while f"node-ip-address={ip}" not in _command_lines(process.pid):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"no Ray on {ip}: {self._log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.5)
+        say(f"a Ray node on {ip}")
+
+
+def _ip(*arguments: str, check: bool = True) -> str:
+    return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True).stdout
+
+
+def _command_lines(pid: int) -> str:
+    lines = []
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "raylet":
+                    lines.append(" ".join(process.cmdline()).replace("node_ip_address", "node-ip-address"))
+    return "\n".join(lines)
+
+
+def main(
+    out: Out = Path("var/nodes"),
+    specs: Specs = Path("../shared/eval/specs"),
+    rate: Rate = 30.0,
+    users: Users = 16,
+    after_s: Annotated[float, typer.Option(help="Seconds of load after the loss.")] = 60.0,
+    silently: Annotated[bool, typer.Option(help="Pull the cable instead of killing.")] = False,
+    seed: Seed = 1,
+) -> None:
+    """Lose a node under load."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = emptied(out)
+    token_file = folder / "var" / "ray-token"
+    token_file.parent.mkdir(exist_ok=True)
+    token_file.write_text(secrets.token_hex(32))
+    token_file.chmod(0o600)
+    with Machines(folder, token_file) as machines:
+        joined: dict[str, Any] = {"ray": {"address": machines.address, "dashboard_port": 0}}
+        with Instance(folder, overlay(2, **joined)) as instance:
+            instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
+            trial = Trial(instance, f"A node {'unplugged' if silently else 'killed'}", seed)
+            titles = [" ".join(process.cmdline()) for process in machines.inside()]
+            there = sorted(title.split(":")[-1].split(".")[0] for title in titles if "ServeReplica" in title)
+            trial.run.notes.append(f"On the node that goes: {', '.join(there)}.")
+            say(trial.run.notes[-1])
+            with Load(instance, rate, users, seed):
+                with trial.phase("calm", "calm"):
+                    time.sleep(15)
+                with trial.phase("node lost", "node") as phase:
+                    phase.deeds.append((time.time(), "the node goes"))
+                    machines.lose(silently=silently)
+                    time.sleep(after_s)
+                    say(f"well again {instance.heal():.1f} s after that")
+    if not trial.write():
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    stop_on_terminate()
+    typer.run(main)

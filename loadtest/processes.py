@@ -97,6 +97,14 @@ class Service:
                 rows.append(Memory(_title(process), process.pid, used.rss, used.pss))
         return sorted(rows, key=lambda row: -row.pss_bytes)
 
+    def resident(self) -> list[tuple[int, str, int]]:
+        """(pid, title, RSS in bytes) of every process of the tree; a hundred times cheaper than `memory`."""
+        rows = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                rows.append((process.pid, _title(process), process.memory_info().rss))
+        return rows
+
     def stop(self) -> None:
         """Ask the leader to stop, as Ctrl-C does; kill what is there after that and name it in `left_behind`."""
         if self._process is None:

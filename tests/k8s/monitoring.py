@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.k8s.rendering import K8S
 
 MONITORING = K8S / "monitoring"
-# `make promtool` unpacks Debian's package there.
+# `make var/prometheus` unpacks Debian's package there.
 PROMTOOL = shutil.which("promtool", path=f"{os.environ.get('PATH', '')}:{ROOT / 'var/prometheus/usr/bin'}")
 
 # Ray's own, which the dashboard shows beside ours (seen in a scrape of Ray 2.60).

@@ -34,6 +34,7 @@ from serve.schedule import Schedule
 from serve.vitals import Vitals
 
 _log = logging.getLogger("opensesame.models")
+_REPEATED_S = 2.0  # a rollback asked for so soon after another one is the same request
 _AGAIN_S = 30.0  # until a refused version is tried once more: its artefact may have been restored
 
 
@@ -152,6 +153,9 @@ class ModelsDeployment:
         metrics = metrics or Metrics()
         self._watch = Watch(settings, self._registry, metrics)
         self._vitals = Vitals(settings, metrics)
+        self._rolling = asyncio.Lock()
+        self._rolled: dict[str, Any] = {}  # what the last rollback answered, and when that was, monotonic
+        self._rolled_at = -_REPEATED_S
         self._schedule = Schedule(settings, self._jobs, self._registry)
 
     @as_values
@@ -167,12 +171,21 @@ class ModelsDeployment:
     @as_values
     async def promote(self, version: str) -> dict[str, Any]:
         """Make a version the champion; raises Conflict when it may not serve."""
+        self._rolled_at = -_REPEATED_S
         return await self._moved(lambda: promote(self._registry, version, self._score_limit_s))
 
     @as_values
     async def rollback(self) -> dict[str, Any]:
-        """Champion and previous change places."""
-        return await self._moved(self._registry.rollback)
+        """Champion and previous change places.
+
+        Within a moment of another one it is that one: the proxy repeats a request whose ingress replica died, and done
+        twice it would undo itself.
+        """
+        async with self._rolling:
+            if time.monotonic() > self._rolled_at + _REPEATED_S:
+                self._rolled = await self._moved(self._registry.rollback)
+                self._rolled_at = time.monotonic()
+            return self._rolled
 
     @as_values
     async def challenge(self, version: str) -> dict[str, Any]:

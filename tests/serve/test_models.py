@@ -156,6 +156,8 @@ async def test_the_operator_promotes_and_rolls_back_over_http(
     answer = await client.post("/models/rollback", json={})
     assert answer.json()["champion"] == one
     await mirrored(mirror, one)
+    repeated = await client.post("/models/rollback", json={})  # as a proxy does whose ingress replica died
+    assert repeated.json() == answer.json()
     assert (await client.get("/health")).json()["components"]["models"] == {"status": "ok", "inbox": 0}
 
 

@@ -200,6 +200,8 @@ OF_THE_SERVICE = {
     ("GET", "/models/{version}"),
     ("POST", "/models/rollback"),
     ("POST", "/models/{version}/promote"),
+    ("POST", "/models/{version}/challenge"),
+    ("DELETE", "/models/challenger"),
     ("POST", "/train"),
     ("GET", "/train/{job_id}"),
     ("GET", "/health"),

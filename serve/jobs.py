@@ -21,6 +21,7 @@ from pipeline.settings import Settings
 
 _KIND = {  # marks our jobs among others of the cluster, and says in Ray's dashboard what they do
     "opensesame": "train",
+    "job_name": "OpenSesame training",
     "description": "Takes feedback to the journal; trains a ranker when one is due, and promotes it when it is better.",
 }
 _READ = (

@@ -1,7 +1,7 @@
 """Takes the pictures in this folder: `python docs/images/take.py SERVICE DASHBOARD TOKEN`, as `make serve` prints them.
 
-From a service just started, so that what was learnt before does not show: the console, and Ray's dashboard with a
-training under way. Needs a Chromium and Playwright.
+From a service just started, so that what was learnt before does not show: the console, and Ray's dashboard. Needs a
+Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import httpx2
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -58,21 +57,18 @@ def main(url: str) -> None:
         browser.close()
 
 
-def dashboard(url: str, ray: str, token: str) -> None:
-    """Ray's dashboard: the deployments with their replicas, and the training job."""
-    httpx2.post(f"{url}/train", json={"force": True}, trust_env=False).raise_for_status()
+def dashboard(ray: str, token: str) -> None:
+    """Ray's dashboard: the deployments with their replicas."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        context = browser.new_context(viewport={"width": 1360, "height": 820})
+        context = browser.new_context(viewport={"width": 1360, "height": 880})
         context.add_cookies([{"name": "ray-authentication-token", "value": token, "url": ray}])
         page = context.new_page()
         page.set_default_timeout(_WAIT_MS)
-        for name, route, sign in (("serve", "#/serve", "Embedder"), ("jobs", "#/jobs", "opensesame-train")):
-            page.goto(f"{ray}/{route}")
-            page.reload()
-            page.get_by_text(sign).first.wait_for()
-            page.wait_for_timeout(3000)
-            shot(page, f"ray-{name}")
+        page.goto(f"{ray}/#/serve")
+        page.get_by_text("Ingress").first.wait_for()
+        page.wait_for_timeout(3000)
+        shot(page, "ray-serve")
         browser.close()
 
 
@@ -85,4 +81,4 @@ def shot(page: Page, name: str) -> None:
 if __name__ == "__main__":
     main(sys.argv[1])
     if len(sys.argv) > 3:
-        dashboard(sys.argv[1], sys.argv[2], Path(sys.argv[3]).read_text().strip())
+        dashboard(sys.argv[2], Path(sys.argv[3]).read_text().strip())

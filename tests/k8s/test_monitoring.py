@@ -13,7 +13,9 @@ from serve.metrics import METRICS
 from tests.conftest import ROOT
 from tests.k8s import monitoring
 
-WITH_PROMTOOL = pytest.mark.skipif(monitoring.PROMTOOL is None, reason="no promtool here: `make var/prometheus` unpacks one")
+WITH_PROMTOOL = pytest.mark.skipif(
+    monitoring.PROMTOOL is None, reason="no promtool here: `make var/prometheus` unpacks one"
+)
 
 
 def _slugs(kind: type[OpenSesameError] = OpenSesameError) -> set[str]:

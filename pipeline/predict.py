@@ -295,9 +295,8 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     )
     arranged_at = time.perf_counter()
     if memory is not None and prediction_id:
-        impression = _impression(prediction_id, kept, grounded, matrix, scores, adapted, how, order)
-        if settings.privacy.prompts == "none":
-            impression = msgspec.structs.replace(impression, terms=())
+        terms = prompt_terms(kept.prompt) if settings.privacy.prompts == "stems" else ()
+        impression = _impression(prediction_id, kept, terms, grounded, matrix, scores, adapted, how, order)
         try:
             await memory.remember(impression)
         except StateUnavailable:
@@ -360,6 +359,7 @@ def source_key(source: Source) -> str:
 def _impression(
     prediction_id: str,
     query: Query,
+    terms: tuple[int, ...],
     grounded: GroundedQuery,
     matrix: np.ndarray,
     scores: Scores,
@@ -367,8 +367,7 @@ def _impression(
     how: arms.Arranged,
     order: list[int],
 ) -> Impression:
-    shown = how.shown
-    taken = set(shown)
+    shown, taken = how.shown, set(how.shown)
     others = [i for i in order if i not in taken][:_IMPRESSION_OTHERS]
     rows = shown + others
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
@@ -394,7 +393,7 @@ def _impression(
         history=grounded.previous,
         has_prompt=bool(query.prompt),
         head=scores.head,
-        terms=prompt_terms(query.prompt),
+        terms=terms,
         last_ts=query.calls[-1].ts if query.calls else None,
         adapted=tuple(float(adapted.probability[i]) for i in rows) if adapted.losses else (),
         confidence=float(adapted.probability[shown[0]]) if shown else 0.0,

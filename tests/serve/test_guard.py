@@ -6,6 +6,7 @@ import json
 
 import redis
 
+from pipeline.stores.encoding import unpack_impression
 from tests.serve.conftest import App, make_app
 
 
@@ -51,3 +52,23 @@ async def test_personal_data_of_a_prompt_is_neither_stored_nor_logged(app: App, 
     for secret in (mail, key, "ann.lee"):
         assert secret not in caplog.text
         assert not [value for value in stored if secret.encode() in value]
+
+
+async def test_nothing_of_a_prompt_is_kept_where_the_settings_say_none(redis_url: str):
+    def terms() -> set[tuple[int, ...]]:
+        with redis.Redis.from_url(redis_url) as client:
+            return {unpack_impression(client.get(name)).terms for name in client.scan_iter("t:local:impression:*")}
+
+    for kept in ("stems", "none"):
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        maker = make_app(redis_url)
+        privacy = maker.settings.privacy.model_copy(update={"prompts": kept})
+        maker.settings = maker.settings.model_copy(update={"privacy": privacy})
+        async with maker as app:
+            shown = (await app.predict(catalog="billing", user_id="u", prompt="refund the charge")).json()
+            accepted = {"prediction_id": shown["prediction_id"], "user_id": "u", "feedback": "accept"}
+            assert (await app.client.post("/feedback", json=accepted)).status_code == 202
+        assert (terms() == {()}) == (kept == "none")
+        with redis.Redis.from_url(redis_url) as client:
+            assert bool(list(client.scan_iter("t:local:prompts:*"))) == (kept == "stems")

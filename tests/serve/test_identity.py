@@ -146,7 +146,7 @@ async def test_keys_of_a_file_open_and_go_with_their_line(redis_url: str, tmp_pa
 
 
 async def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(redis_url: str):
-    async with guarded(redis_url, limits={"user_burst": 2, "block_after": 3}) as app:
+    async with guarded(redis_url, limits={"user_burst": 2, "user_per_minute": 0.06, "block_after": 3}) as app:
         headers, _ = await key(app, "predict")
 
         async def ask(user: str) -> Any:
@@ -154,13 +154,15 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_back_and_nobody_el
 
         first, second, third = [await ask("ana") for _ in range(3)]
         assert (first.status_code, second.status_code, third.status_code) == (200, 200, 429)
-        assert first.headers["ratelimit-policy"] == '"user";q=60;w=60, "key";q=6000;w=60'
+        assert first.headers["ratelimit-policy"] == '"user";q=0.06;w=60, "key";q=6000;w=60'
         assert first.headers["ratelimit"].startswith('"user";r=1;t=')
-        assert (third.json()["slug"], third.headers["retry-after"]) == ("rate_limited", "1")
+        assert third.json()["slug"] == "rate_limited"
+        assert 500 < int(third.headers["retry-after"]) <= 1000  # since the first one, whatever this machine does
         assert (await ask("bo")).status_code == 200
         await ask("ana")
         blocked = await ask("ana")
-        assert (blocked.status_code, blocked.headers["retry-after"]) == (429, "300")
+        assert blocked.status_code == 429
+        assert 0 < int(blocked.headers["retry-after"]) <= 300
         assert "for a while" in blocked.json()["detail"]
 
 

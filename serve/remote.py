@@ -92,7 +92,7 @@ class RemoteStages:
         self._generator = generator
         self._models = models
         self._metrics = metrics
-        metrics.begin("opensesame_generator_tokens", "opensesame_route", "opensesame_cost_usd")
+        metrics.begin("opensesame_generator_tokens", "opensesame_route", "opensesame_cost_usd", "opensesame_retries")
         tiers = [] if generator is None else [generate.small(settings.generator, self._generate)]
         if settings.endpoint.url:
             tiers.append(generate.large(settings.generator, settings.endpoint))

@@ -1,4 +1,4 @@
-"""A user's data leaves Redis: impressions, what waits in the inbox, counts, prompt memories, marks of requests.
+"""A user's data leaves Redis: impressions, what waits in the inbox, counts, prompt memories, marks of requests, limits.
 
 Predictions go first, so that feedback on its way finds nothing to join. What was counted together
 with others is taken out of the common counts. The journal's files are `journal.py`'s business, which
@@ -37,6 +37,9 @@ async def forget_user(connection: Connection, tenant: str, user: str) -> dict[st
     keys = [key("t", tenant, "last", user), key("t", tenant, "suggested", user)]
     async for chunk in _scan(connection, pattern("t", tenant, "once", user)):
         keys += chunk
+    for what in ("rate", "refusals", "block"):
+        async for chunk in _scan(connection, pattern("t", tenant, what)):
+            keys += [name for name in chunk if name.split(":")[4:] == [key(user)]]
     async for chunk in _scan(connection, pattern("t", tenant, "user", user)):
         for name in chunk:
             lineage, what, *shape = name.split(":")[4:]

@@ -6,6 +6,7 @@ neighbours) and those that only describe (`serve.documents`). Used by `serve.ing
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,7 @@ def with_schemas(
 ) -> Callable[[], dict[str, Any]]:
     """The maker of the OpenAPI document, with the models that `describe` names."""
 
+    @functools.cache  # it is asked for by whoever reaches the port, and takes 10 ms to make
     def document() -> dict[str, Any]:
         made = openapi()
         if auth != "none":

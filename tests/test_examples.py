@@ -12,7 +12,7 @@ from pipeline.catalog.match import Matcher
 from pipeline.catalog.parse import parse_spec
 from serve import schemas
 
-SPECS = {"billing.yaml": 35, "issue-tracker.json": 26}
+SPECS = {"billing.yaml": 35, "deployments.yaml": 33, "issue-tracker.json": 26, "media-player.yaml": 35}
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -46,3 +46,8 @@ def test_the_request_of_the_readme_is_read(examples_folder: Path) -> None:
     query = schemas.to_query(request, settings.load(), tenant="local")
     assert query.calls[-1].endpoint == "GET /v1/charges/ch_123"
     assert query.source.name == "billing"
+
+
+def test_every_example_is_checked(examples_folder: Path) -> None:
+    sessions = {path.name.split(".")[0] for path in examples_folder.glob("*.sessions.jsonl")}
+    assert sessions == {Path(name).stem for name in SPECS}

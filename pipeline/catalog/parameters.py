@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import INVISIBLE, Texts, label
+from pipeline.catalog.text import INVISIBLE, Texts, label, without_credentials
 from pipeline.types import Parameter
 
 NAME_MAX = 512  # characters of an operation id or a parameter's name
@@ -207,7 +207,7 @@ def _is_name(name: str) -> bool:
 
 
 def _value(value: Any) -> Any:
-    """A default, example or enum value that is small and JSON; None otherwise."""
+    """A default, example or enum value that is small, JSON and holds no key or token; None otherwise."""
     pending, seen = [value], 0
     while pending:
         node = pending.pop()
@@ -217,7 +217,10 @@ def _value(value: Any) -> Any:
             pending.extend(list(node.values())[:_VALUE_NODES])
         elif type(node) is list:
             pending.extend(node[:_VALUE_NODES])
-        elif (type(node) is str and len(node) > 200) or (type(node) is int and not -(2**63) <= node < 2**63):
+        elif type(node) is str:
+            if len(node) > 200 or without_credentials(node) != node:
+                return None
+        elif type(node) is int and not -(2**63) <= node < 2**63:
             return None
         if seen + len(pending) > _VALUE_NODES:
             return None

@@ -14,6 +14,27 @@ from typing import Any
 INVISIBLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]+"
 )
+# Keys and tokens that say by their form what they are; a spec's author may have left one in an example.
+_CREDENTIAL = re.compile(
+    r"\b(?:[prs]k_(?:live|test)_\w{10,}+|gh[oprsu]_\w{20,}+|github_pat_\w{20,}+|glpat-[\w-]{16,}+|npm_\w{30,}+"
+    r"|xox[abeoprs]-[\w-]{10,}+|A(?:KIA|SIA)[A-Z0-9]{16}\b|AIza[\w-]{30,}+|ya29\.[\w-]{20,}+"
+    r"|eyJ[\w-]{8,}+\.[\w-]{8,}+(?:\.[\w-]*+)?)"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]*+"
+)
+_CREDENTIAL_SIGNS = (
+    "_live_",
+    "_test_",
+    "gh",
+    "glpat-",
+    "npm_",
+    "xox",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "eyJ",
+    "-----B",
+)
 _INLINE = re.compile(r"</?(?:a|abbr|b|code|em|i|kbd|small|span|strong|sub|sup|tt|u|var)(?:\s[^<>]*)?>", re.I)
 _TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[a-zA-Z][^<>]*>", re.S)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\s[^()]*)?\)")
@@ -32,11 +53,19 @@ def plain_text(text: str, size: int) -> str:
         text = _LINK.sub(r"\1", text)
     if "[!" in text:
         text = _NOTE.sub("", text)
+    text = without_credentials(text)
     text = " ".join(_MARKS.sub("", INVISIBLE.sub(" ", text)).split())
     if len(text) <= size:
         return text
     cut = text[: size - 1]
     return (cut[: cut.rfind(" ")] if " " in cut[size // 2 :] else cut).rstrip(" ,;:-") + "…"
+
+
+def without_credentials(text: str) -> str:
+    """The text with "…" for each key or token in it."""
+    if any(sign in text for sign in _CREDENTIAL_SIGNS):
+        return _CREDENTIAL.sub("…", text)
+    return text
 
 
 def label(value: Any, size: int) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -150,6 +151,26 @@ class TestParameters:
         )
         (found,) = only(document).parameters
         assert (found.type, found.items) == (kind, items)
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+            "ghp_" + "a" * 36,
+            "AKIA" + "IOSFODNN7EXAMPLE",
+            "xoxb-" + "123456789012-abcdef",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmNHl0w5N",
+        ],
+        ids=["stripe", "github", "aws", "slack", "jwt"],
+    )
+    def test_a_key_that_was_left_in_a_text_or_an_example_is_not_kept(self, key: str):
+        about = f"Call it with {key} to try."
+        value = {"name": "v", "in": "query", "description": about, "schema": {"type": "string", "example": key}}
+        whole = spec({"/a": get(summary=about, description=about, parameters=[value], tags=["x"])})
+        operation = only(whole)
+        assert key not in str(msgspec.to_builtins(operation))
+        assert operation.summary == "Call it with … to try."
+        assert parameters(operation)["v"].example is None
 
     def test_secrets_keep_neither_default_nor_example(self):
         entries = [{"name": "api_key", "in": "header", "schema": {"type": "string", "default": "k"}, "example": "sk"}]

@@ -158,7 +158,7 @@ def load(
     out: Out = Path("var/load"),
     specs: Specs = Path("../shared/eval/specs"),
     rate: Rate = 30.0,
-    users: Users = 20,
+    users: Users = 16,
     length_s: float = 60.0,
     retrain: bool = True,
     seed: Seed = 1,

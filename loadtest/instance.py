@@ -119,14 +119,22 @@ class Load:
     """Locust's users on an instance, from enter to exit; every attempt is a line of `records`."""
 
     def __init__(
-        self, instance: Instance, rate: float, users: int, seed: int, profile: str = "steady", length_s: float = 1.0
+        self,
+        instance: Instance,
+        rate: float,
+        users: int,
+        seed: int,
+        profile: str = "steady",
+        length_s: float = 1.0,
+        attempts: int = 4,
     ) -> None:
         self.records = instance.folder / "records.jsonl"
         specs = ",".join(f"{name}={path}" for name, path in instance.specs.items())
         self._argv = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py"))]
         self._argv += ["--headless", "--host", f"http://127.0.0.1:{instance.port}", "-u", str(users), "-r", str(users)]
         self._argv += ["--specs", specs, "--records", str(self.records), "--rate", str(rate), "--seed", str(seed)]
-        self._argv += ["--shape", profile, "--length", str(length_s), "--run-time", "3h", "--stop-timeout", "35"]
+        self._argv += ["--shape", profile, "--length", str(length_s), "--attempts", str(attempts)]
+        self._argv += ["--run-time", "3h", "--stop-timeout", "35"]
         self._argv += ["--exit-code-on-error", "0", "--only-summary", "--loglevel", "WARNING"]
         self._log = instance.folder / "locust.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -21,7 +21,7 @@ from loadtest.verdict import Record
 from pipeline import settings as configuration
 from pipeline.catalog.parse import parse_spec
 
-ATTEMPTS, AGAIN = 4, (0, 429, 502, 503, 504)  # as opensesame_client does: every request here may be repeated
+AGAIN = (0, 429, 502, 503, 504)  # as opensesame_client does: every request here may be repeated
 _ANSWER_S = 30.0  # no answer by then is none
 
 
@@ -33,6 +33,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--shape", default="steady")
     parser.add_argument("--length", type=float, default=1.0, help="seconds of the profile")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--attempts", type=int, default=4, help="of a request, as many as opensesame_client makes")
 
 
 class _Shared:
@@ -92,7 +93,7 @@ class ApiUser(FastHttpUser):
     def _persist(self, ask: Ask) -> dict[str, Any] | None:
         """The body of the answer, of the first attempt that got one; None when there was none."""
         began = time.monotonic()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(_shared.options.attempts):
             status, retry_after, body = self._ask(ask, attempt, began)
             if status not in AGAIN:
                 return body
@@ -108,7 +109,7 @@ class ApiUser(FastHttpUser):
         retry_after = float(told) if told is not None else None
         body = response.json() if 200 <= status < 300 else None
         degraded = tuple(body.get("metadata", {}).get("degraded", ())) if body else ()
-        is_last = attempt == ATTEMPTS - 1 or status not in AGAIN
+        is_last = attempt == _shared.options.attempts - 1 or status not in AGAIN
         why = "" if status else repr(getattr(response, "error", ""))[:200]
         if status >= 400:
             why = (response.text or "")[:200]

@@ -120,6 +120,8 @@ def main(
             told = {k: v - before.get(k, 0) for k, v in _decisions(port).items() if v > before.get(k, 0)}
             rows.append(_row(fault, deadline_ms, anchor, asked, told))
     _out.print(_table(rows, deadline_ms, concurrency))
+    for row in rows:
+        _out.print(f"slowest with {row['fault']}: {row['slowest']}", highlight=False)
     if path is not None:
         path.write_text(json.dumps(rows, indent=1))
     broken = [row["fault"] for row in rows if row["failed"] or row["over_ms"] > _OVER_S * 1000]
@@ -179,6 +181,7 @@ def _row(
         "p99_ms": p99_ms,
         "max_ms": 1000 * max(asked.latencies_s),
         "over_ms": p99_ms - deadline_ms,
+        "slowest": asked.timings[asked.latencies_s.index(max(asked.latencies_s))],
         "anchor_p99_ms": 1000 * quantile(anchor.latencies_s, 0.99),
         "decisions": {reason: n for reason, n in told.items() if reason != "history_only"},
     }

@@ -69,6 +69,9 @@ check: setup  ## format, lint, types and the quick tests
 docs: setup  ## write docs/cli.md from the help texts
 	$(BIN)/python -m typer serve.cli utils docs --name opensesame --output docs/cli.md
 
+deadline: setup  ## measure /predict against its deadline while a language model is slow, hung, broken, killed (MODEL=checkpoint: a real vLLM)
+	$(BIN)/python -m loadtest.deadline $(if $(MODEL),--model $(MODEL))
+
 bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 minutes (SPEC=path of a large spec)
 	$(BIN)/python -m loadtest.bench --spec $(SPEC)
 

@@ -1,9 +1,10 @@
 """How often a key, and each user of it, may ask: GCRA in Redis, one round trip; in this process while Redis is away.
 
 GCRA (ITU-T I.371; brandur.org/rate-limiting) is a leaky bucket that keeps one moment: when it will be empty. A
-request is let in when the bucket has room for it, and takes `60 / per_minute` seconds to leak out. Who goes on after
-`block_after` refusals within a minute is answered nothing at all for `block_s`. While Redis is away each replica counts
-by itself, so that as many times the rate may pass as there are replicas. Asked by `serve/identity.py`.
+request is let in when the bucket has room for it, and takes `60 / per_minute` seconds to leak out. A user who goes on
+after `block_after` refusals within a minute is answered nothing at all for `block_s`; a key is not, as many share it.
+While Redis is away each replica counts by itself, so that as many times the rate may pass as there are replicas.
+Asked by `serve/identity.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pipeline.stores.counts import ANONYMOUS
 from pipeline.stores.keys import key
 
 _LOCAL_MAX = 10_000  # buckets of a replica that counts by itself
+_NEVER = 1 << 50  # refusals
 _REFUSALS_S = 60.0  # within so long refusals are counted
 
 
@@ -39,6 +41,7 @@ class _Bucket:
     name: str
     leak_us: int  # microseconds that a request takes to leak
     size: int
+    block_after: int  # refusals within a minute
     keys: tuple[str, str, str]  # when it is empty, refusals, the block
 
 
@@ -63,13 +66,15 @@ class Limiter:
     async def ask(self, tenant: str, key_id: str, user: str, now_us: int | None = None) -> Verdict:
         """Count a request of a user (anonymous: of the key alone), unless it is refused; `now_us` is for tests."""
         limits = self._limits
-        buckets = [_bucket("key", limits.key_per_minute, limits.key_burst, tenant, key_id)]
+        buckets = [_bucket("key", limits.key_per_minute, limits.key_burst, _NEVER, tenant, key_id)]
         if user != ANONYMOUS:
-            buckets.append(_bucket("user", limits.user_per_minute, limits.user_burst, tenant, key_id, user))
+            buckets.append(
+                _bucket("user", limits.user_per_minute, limits.user_burst, limits.block_after, tenant, key_id, user)
+            )
         block_us = round(limits.block_s * 1e6)
-        arguments = ["" if now_us is None else now_us, limits.block_after, block_us]
+        arguments = ["" if now_us is None else now_us, block_us]
         for bucket in buckets:
-            arguments += [bucket.leak_us, bucket.size]
+            arguments += [bucket.leak_us, bucket.size, bucket.block_after]
         try:
             told = await self._quick.script(lua.RATE, [k for bucket in buckets for k in bucket.keys], arguments)
         except StateUnavailable:
@@ -102,7 +107,7 @@ class Limiter:
             if not level.refusals or now - level.refused_first >= _REFUSALS_S * 1e6:
                 level.refusals, level.refused_first = 0, now
             level.refusals += 1
-            if level.refusals >= self._limits.block_after:
+            if level.refusals >= buckets[which - 1].block_after:
                 blocked, wait = 1, block_us
                 level.blocked_until, level.refusals = now + block_us, 0
         return [wait, which, blocked, *told]
@@ -120,7 +125,7 @@ def policy(limits: settings.Limits) -> str:
     return f'"user";q={limits.user_per_minute:g};w=60, "key";q={limits.key_per_minute:g};w=60'
 
 
-def _bucket(name: str, per_minute: float, size: int, tenant: str, *who: str) -> _Bucket:
+def _bucket(name: str, per_minute: float, size: int, block_after: int, tenant: str, *who: str) -> _Bucket:
     whose, asks = key("t", tenant), key(*who)
     names = (f"{whose}:rate:{asks}", f"{whose}:refusals:{asks}", f"{whose}:block:{asks}")
-    return _Bucket(name, max(1, round(60e6 / per_minute)), size, names)
+    return _Bucket(name, max(1, round(60e6 / per_minute)), size, block_after, names)

@@ -317,8 +317,8 @@ return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0
 
 # May this request be, by GCRA (a leaky bucket that keeps one moment: github.com/brandur/redis-cell).
 # KEYS: for each bucket: the moment at which it is empty again; refusals of the last minute; the block.
-# ARGV: 1 now in microseconds, or "" for Redis's clock; 2 refusals after which, 3 for how many microseconds it is
-#       blocked; then for each bucket: microseconds a request takes to leak, and how many there may be in it.
+# ARGV: 1 now in microseconds, or "" for Redis's clock; 2 for how many microseconds it is blocked; then for each
+#       bucket: microseconds a request takes to leak, how many there may be in it, refusals after which it is blocked.
 # All of the buckets take the request, or none. Answers {wait in microseconds, number of the bucket that refused or 0,
 # is it blocked, then for each bucket: how many more it takes now, microseconds until it is empty}.
 RATE = """
@@ -334,13 +334,13 @@ for i = 1, #KEYS / 3 do
 end
 local empty, told = {}, {}
 for i = 1, #KEYS / 3 do
-  local leak, size = tonumber(ARGV[2 + 2 * i]), tonumber(ARGV[3 + 2 * i])
+  local leak, size = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   empty[i] = math.max(now, tonumber(redis.call('GET', KEYS[3 * i - 2]) or 0))
   local over = empty[i] + leak - size * leak - now
   if blocked == 0 and over > wait then wait, which = over, i end
 end
 for i = 1, #KEYS / 3 do
-  local leak, size = tonumber(ARGV[2 + 2 * i]), tonumber(ARGV[3 + 2 * i])
+  local leak, size = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   if wait == 0 then
     empty[i] = empty[i] + leak
     redis.call('SET', KEYS[3 * i - 2], string.format('%.0f', empty[i]), 'PX', math.ceil((empty[i] - now) / 1000))
@@ -351,8 +351,8 @@ end
 if wait > 0 and blocked == 0 then
   local refusals = redis.call('INCR', KEYS[3 * which - 1])
   if refusals == 1 then redis.call('PEXPIRE', KEYS[3 * which - 1], 60000) end
-  if refusals >= tonumber(ARGV[2]) then
-    blocked, wait = 1, tonumber(ARGV[3])
+  if refusals >= tonumber(ARGV[3 * which + 2]) then
+    blocked, wait = 1, tonumber(ARGV[2])
     redis.call('SET', KEYS[3 * which], string.format('%.0f', now + wait), 'PX', math.ceil(wait / 1000))
     redis.call('DEL', KEYS[3 * which - 1])
   end

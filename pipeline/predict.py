@@ -230,9 +230,9 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     recalled_at = time.perf_counter()
     grounded = await stages.ground(query, recall.habit)
     degraded += grounded.degraded
-    # The deadline counts from here: the first answer of a catalog never seen waits for the catalog.
     grounded_at = time.perf_counter()
-
+    # The deadline counts without what the first answer of a catalog never seen waits for the catalog.
+    due = grounded_at - grounded.ground_s - (recalled_at - started) + query.deadline_s
     matrix = features.compute(grounded, query, None)  # [n_candidates, n_features] float32
     allowed = [
         i
@@ -258,14 +258,14 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     # Only now is it known what a generator could mend; what it proposes is scored with the rest.
     view = outlook(matrix, adapted.probability, [i for i in order if i in showable])
     veiled, hidden = guardrails.veil(query, screened, settings.guardrails)
-    left_s = query.deadline_s - settings.generator.reserve_s - (scored_at - grounded_at)
+    left_s = due - settings.generator.reserve_s - scored_at
     proposal, route = await stages.propose(veiled, grounded, view, left_s)
     proposed_at = time.perf_counter()
     if proposal is not None:
         proposal = guardrails.unveil(proposal, hidden)
         proposed = features.compute(grounded, query, proposal)
         try:
-            async with asyncio.timeout(max(query.deadline_s - (time.perf_counter() - grounded_at), _RESCORE_S)):
+            async with asyncio.timeout(max(due - time.perf_counter(), _RESCORE_S)):
                 scores, rival = await scored(proposed)
         except (TimeoutError, Unavailable):
             proposal, route = None, dataclasses.replace(route, is_degraded=True)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
 
+from pipeline.errors import RankerArtifactError
 from pipeline.ranking import drift
 from pipeline.settings import Settings
 from pipeline.types import Scores
 from serve import logs
 from serve.champion import Champion
 from serve.metrics import Metrics
+
+_log = logging.getLogger("opensesame.ranker")
 
 
 @serve.deployment(name="Ranker")
@@ -25,9 +29,7 @@ class RankerDeployment:
         logs.configure(settings.log)
         metrics = metrics or Metrics()
         self._champion = Champion(settings, metrics)
-        self._drift = drift.Drift(drift.load())
-        for group in drift.GROUPS:
-            metrics.follow("opensesame_feature_drift", functools.partial(self._drift.of, group), group=group)
+        self._drift = _watched(metrics)
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
@@ -36,7 +38,8 @@ class RankerDeployment:
 
         By the challenger when `arm` says so and there is one, else by the champion.
         """
-        self._drift.offer(matrix, head)
+        if self._drift is not None:
+            self._drift.offer(matrix, head)
         champion, challenger = self._champion.ranker, self._champion.challenger
         if challenger is None:
             scores = champion.score(matrix, head, shown, explain)
@@ -56,3 +59,15 @@ class RankerDeployment:
     async def state(self) -> dict[str, str | bool]:
         champion = self._champion
         return {"status": "ok", "model_version": champion.ranker.version, "is_current": champion.is_current}
+
+
+def _watched(metrics: Metrics) -> drift.Drift | None:
+    """The drift of what is scored here; None, and a word in the log, without a reference: a replica serves anyway."""
+    try:
+        watched = drift.Drift(drift.load())
+    except RankerArtifactError as error:
+        _log.error("feature drift is not measured: %s", error)
+        return None
+    for group in drift.GROUPS:
+        metrics.follow("opensesame_feature_drift", functools.partial(watched.of, group), group=group)
+    return watched

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import threading
 import typing
+from pathlib import Path
 
+import numpy as np
 import pytest
 from ray.util import metrics as ray_metrics
 
+from pipeline import settings
+from pipeline.ranking import drift
+from pipeline.ranking.table import FEATURES
 from serve import metrics, suggest
 from serve.metrics import METRICS, TAGS, Metrics
+from serve.ranker import RankerDeployment
+from tests.fakes import SilentMetrics
 from tests.serve.conftest import App
 
 HOSTILE = ["x" * 100, "'; drop table", "é\u202e", "../../etc", "{user}", "a-b.c_d"]
@@ -104,3 +111,15 @@ async def test_nothing_that_a_client_says_becomes_a_tag(app: App):
                 assert len(value) == 3
             else:
                 assert value in TAGS[tag], (name, tag, value)
+
+
+async def test_the_ranker_serves_without_a_reference_of_the_features(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    told = SilentMetrics()
+    monkeypatch.setattr(drift, "packaged_path", lambda: tmp_path / "none.json")
+    ranker = RankerDeployment.func_or_class(settings.load("local"), told)
+    try:
+        scores = await ranker.score(np.zeros((3, len(FEATURES)), dtype=np.float32), "prompt_only")
+        assert len(scores.raw) == 3
+        assert not [name for name in told.followed if name.startswith("opensesame_feature_drift")]
+    finally:
+        ranker.close()

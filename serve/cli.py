@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from serve import ask_commands, key_commands, model_commands, terminal, watch_command
+from serve import ask_commands, demo_command, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
 from train.evaluate import run as evaluate
@@ -120,6 +120,7 @@ async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, i
 
 
 app.command()(serve)
+demo_command.register(app)
 ask_commands.register(app)
 watch_command.register(app, follow)
 app.command()(mcp)

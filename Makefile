@@ -69,8 +69,9 @@ check: setup  ## format, lint, types and the quick tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not cluster and not vllm and not slow'
 
-docs: setup  ## write docs/cli.md from the help texts
+docs: setup  ## write docs/cli.md from the help texts and docs/configuration.md from the settings
 	$(BIN)/python -m typer serve.cli utils docs --name opensesame --output docs/cli.md
+	$(BIN)/python -m serve.settings_page > docs/configuration.md
 
 deadline: setup  ## measure /predict against its deadline while a language model is slow, hung, broken, killed (MODEL=checkpoint: a real vLLM)
 	$(BIN)/python -m loadtest.deadline $(if $(MODEL),--model $(MODEL))

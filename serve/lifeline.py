@@ -2,7 +2,7 @@
 
 vLLM's engine core does not notice that its owner is gone and would keep its memory, or the GPU, for ever.
 `Lifeline` is a worker extension: vLLM mixes it into its worker class, inside the engine's processes, before
-the model is loaded. Named by `serve/generator.py` and imported by vLLM only.
+the model is loaded. Named by `serve/engine.py` and imported by vLLM only.
 """
 
 from __future__ import annotations

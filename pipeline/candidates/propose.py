@@ -1,7 +1,7 @@
 """The generator's proposal: which operations of the shortlist a language model would call next.
 
 `Proposer` builds the request, holds the deadline, reads the reply and counts its tokens; the model itself is an
-`Engine` (vLLM in `serve/generator.py`, a script in tests), and what a catalog is about comes from a `Directory`. The
+`Engine` (vLLM in `serve/engine.py`, a script in tests), and what a catalog is about comes from a `Directory`. The
 model either writes picks with arguments and reasons in JSON, or says by one token's log-probabilities how likely each
 option is. Whatever goes wrong is a GeneratorError, and the answer is then given without a proposal.
 """

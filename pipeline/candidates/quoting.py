@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+_WIDE = re.compile(r"[^\x00-\u02ff]")
 _BRACKETS = re.compile(r"\[(/?[A-Z_]{3,20})\]")
 
 
@@ -20,5 +21,5 @@ def clean(text: str, limit: int) -> str:
 
 def estimate_tokens(text: str) -> int:
     """Tokens of a text, on the high side: an API's English takes 3 to 4 characters each, other scripts one."""
-    wide = sum(character > "\u02ff" for character in text) if not text.isascii() else 0
+    wide = len(_WIDE.findall(text)) if not text.isascii() else 0
     return (len(text) - wide) // 3 + 2 * wide + 1

@@ -156,6 +156,16 @@ async def test_weighed_options_stay_within_the_shortlist(generator: Any) -> None
 
 
 @pytest.mark.vllm
+async def test_prompts_read_by_paragraphs_say_the_same(generator: Any) -> None:
+    prompts = generator._engine._prompts
+    messages = prompt.messages(prompt.offer(grounded().candidates, 24), "Billing", QUERY, 7, 4000)
+    text = prompts._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text.count("\n\n") > 2
+    assert prompts._tokenizer.decode(prompts.ids(messages)) == text
+    assert prompts.ids(messages) == prompts.ids(messages)
+
+
+@pytest.mark.vllm
 async def test_a_word_is_no_letter_to_weigh(generator: Any) -> None:
     with pytest.raises(GeneratorError, match="no single token"):
         await generator._engine.weigh([{"role": "user", "content": "1"}], ["a whole sentence of words"], "word")

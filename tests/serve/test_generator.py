@@ -96,7 +96,7 @@ def engine_core() -> psutil.Process:
 async def test_random_weights_give_valid_picks(generator: Any, known: Overview | None) -> None:
     messages = [{"role": "user", "content": "GET /v1/charges"}]
     schema = prompt.schema(24, 3, known)
-    asked = (generator._engine.generate(messages, schema, 2000, 1.0, f"valid-{known is None}-{n}") for n in range(12))
+    asked = (generator._engine.generate(messages, schema, 6000, 1.0, f"valid-{known is None}-{n}") for n in range(12))
     for reply in await asyncio.gather(*asked):
         picks = json.loads(reply.text, strict=False)["picks"]
         assert reply.finish == "stop"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 from pipeline.errors import Unavailable
@@ -17,6 +17,23 @@ from pipeline.errors import Unavailable
 T = TypeVar("T")
 
 _FAILURES_KEPT = 1024
+_CANCEL_AGAIN_S = 0.5
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks until each has ended.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11, which redis-py sends through, forgets a cancellation
+    that comes as its own wait is over.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # looked at: nobody waits for it any more
 
 
 class Flights:
@@ -52,10 +69,8 @@ class Flights:
         return task.result()
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End every flight in the air."""
+        await end(list(self._tasks.values()))
 
     async def _fly(self, key: Hashable, work: Callable[[], Awaitable[T]], keep_failure: bool) -> T:
         failure, until = self._failures.get(key, (None, 0.0))

@@ -24,7 +24,7 @@ import msgspec
 from pipeline import settings
 from pipeline.catalog.compile import Compiled, compile_catalog, compiler_version, content_digest, with_vectors
 from pipeline.catalog.fetch import Fetched, canonical_url
-from pipeline.catalog.flights import Flights
+from pipeline.catalog.flights import Flights, end
 from pipeline.catalog.shelf import Shelf
 from pipeline.catalog.vectors import CardEncoder, Vectors, VectorStore
 from pipeline.errors import CatalogPreparing, OpenSesameError, StateUnavailable, UnknownCatalog
@@ -233,10 +233,7 @@ class Library:
 
     async def close(self) -> None:
         """End all work in the background, the parser's child and the fetcher's connections."""
-        tasks = list(self._embedding.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(list(self._embedding.values()))
         await self._flights.close()
         await self._fetcher.close()
         self._parser.close()

@@ -103,3 +103,23 @@ async def test_close_ends_what_is_in_the_air() -> None:
     await flights.close()
     with pytest.raises(asyncio.CancelledError):
         await waiter
+
+
+async def test_closing_ends_a_flight_that_lost_its_cancellation() -> None:
+    flights, deaf = Flights(failure_kept_s=10, slow_s=10), True
+
+    async def work() -> None:
+        nonlocal deaf
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if not deaf:
+                    raise
+                deaf = False
+
+    task = flights.start("key", work)
+    await asyncio.sleep(0)
+    await flights.close()
+    assert task.cancelled()
+    assert not deaf

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from pipeline.stores.registry import Registry
 from serve import models
 from serve.jobs import entrypoint, last_progress, variables
 from serve.models import ModelsDeployment
+from tests import api_examples
 from tests.artefacts import saved_ranker
 from tests.fakes import SilentMetrics
 from tests.serve.conftest import make_app
@@ -33,10 +36,10 @@ class ScriptedJobs:
     """Ray's job API, played."""
 
     def submit(self, force: bool) -> dict[str, Any]:
-        return {"job_id": "raysubmit_1", "status": "pending", "started": True, "force": force}
+        return {"job_id": "raysubmit_1", "status": "pending", "started": True}
 
     def read(self, job_id: str) -> dict[str, Any]:
-        return {"job_id": job_id, "status": "running", "progress": None}
+        return {"job_id": job_id, "status": "running", "started": 1.0, "ended": None, "progress": None}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +202,21 @@ async def test_the_operator_is_told_what_is_wrong(client: httpx2.AsyncClient, re
     answer = await client.post("/train", json={"force": True})
     assert (answer.status_code, answer.json()["job_id"]) == (202, "raysubmit_1")
     assert (await client.get("/train/raysubmit_1")).json()["status"] == "running"
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+async def test_the_examples_of_the_documentation_are_answered_as_shown(
+    client: httpx2.AsyncClient, registry: Registry
+) -> None:
+    numbers = dict(zip("23", _versions(registry), strict=True))  # as the page calls the two
+    registry.challenge("")
+    registry.promote(numbers["2"])
+    asked = [one for one in api_examples.examples(api_examples.PAGE.read_text()) if one.section == "Models"]
+    assert len(asked) == 9
+    for example in asked:
+        path = re.sub(r"(?<=/models/)\d", lambda found: numbers[found[0]], example.path)
+        await api_examples.ask(client, dataclasses.replace(example, path=path))
 
 
 @pytest.mark.slow

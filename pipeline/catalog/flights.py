@@ -23,8 +23,7 @@ _CANCEL_AGAIN_S = 0.5
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel the tasks until each has ended.
 
-    Once is not enough: `asyncio.wait_for` of Python 3.11, which redis-py sends through, forgets a cancellation
-    that comes as its own wait is over.
+    Once is not enough where something beneath may forget it, as `asyncio.wait_for` of Python 3.11 does.
     """
     left = set(tasks)
     while left:

@@ -6,6 +6,7 @@ quick one for the request path, one with a longer timeout for what is large.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -87,6 +88,8 @@ class Connection:
             StateUnavailable: Redis is away, late, loading, full, or refuses.
         """
         began = self._breaker.admit()
+        task: asyncio.Task[Any] | None = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             answer = await command(self._redis)
         except ResponseError as error:  # out of memory, read-only, disk full: it lives, but does not do it
@@ -96,6 +99,9 @@ class Connection:
             self._breaker.failed(began)
             raise StateUnavailable("The state does not answer.", self._open_s) from error
         self._breaker.succeeded()
+        # redis-py sends through asyncio.wait_for, which in Python 3.11 forgets a cancellation that comes as it ends.
+        if task and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
         return answer
 
     async def script(self, source: str, keys: list[str], arguments: list[Any]) -> Any:

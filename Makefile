@@ -118,8 +118,9 @@ chaos: setup  ## kill, pause and slow every part under load, in the order SEED d
 soak: setup  ## load for MINUTES (30): memory of every process, and of Redis, must not grow
 	$(BIN)/python -m loadtest.hold soak --specs $(EVAL)/specs --minutes $(MINUTES)
 
-bench-train: setup  ## seconds and memory of a training on 100,000 groups
+bench-train: setup  ## seconds and memory of a training on 100,000 groups; what a smaller one costs those who ask meanwhile
 	nice -n 5 $(BIN)/python -m loadtest.retraining --groups 100000 --workers 2
+	$(BIN)/python -m loadtest.beside
 
 fuzz: setup  ## FUZZ times the inputs of every property of the API, parsing, matching and guarding; ~15 minutes
 	$(BIN)/python -m pytest -q -s --fuzz $(FUZZ) --hypothesis-show-statistics tests/serve/test_fuzz.py tests/pipeline/catalog/test_parse_hostile.py \

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pipeline.errors import Unavailable
 
-_STORE_BYTES = 1024**3
 _TRIES = 3
 _NICENESS = 10  # a private Ray's workers have 15 by themselves
 
@@ -27,8 +26,8 @@ def give_way() -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
-    """Ray at `address`; "" starts one on this machine with `cpus` by Ray's count, and ends it.
+def connected(address: str = "", cpus: int = 3, store_bytes: int = 1024**3) -> Iterator[None]:
+    """Ray at `address`; "" starts one on this machine with `cpus` by Ray's count and such a store, and ends it.
 
     Raises:
         Unavailable: nobody answers at `address`, or the token is not its.
@@ -42,6 +41,8 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
         # Ray's control ports listen on all interfaces, so nobody gets in without the token.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # By default 60: workers that a busy machine starts more slowly would be started for ever.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
     import ray
     import ray.data
 
@@ -58,7 +59,7 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
             except ConnectionError as error:
                 raise Unavailable(f"The Ray at {address} cannot be joined: {error}.") from error
         else:
-            _start(cpus, scratch)
+            _start(cpus, store_bytes, scratch)
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
@@ -70,7 +71,7 @@ def connected(address: str = "", cpus: int = 3) -> Iterator[None]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _start(cpus: int, scratch: Path) -> None:
+def _start(cpus: int, store_bytes: int, scratch: Path) -> None:
     """Starts Ray; on a busy machine it may find itself too slow, which it reports as a bare Exception."""
     import ray
 
@@ -79,7 +80,7 @@ def _start(cpus: int, scratch: Path) -> None:
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
+                object_store_memory=store_bytes,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 _temp_dir=str(scratch / "ray"),

@@ -9,9 +9,7 @@ called by `train/default_model.py` and `train/retrain.py`; calibration is not ma
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Blend, Spec
 from pipeline.ranking.table import HEADS, Head
 from train import dataset, warm
+from train.cluster import connected
 from train.heads import Params, fit_logit, fit_trees, with_prior
 
 TREE_HEADS: tuple[Head, ...] = HEADS
@@ -81,38 +80,16 @@ def fit(
 
 def _child(groups: Path, scratch: Path, workers: Annotated[int, typer.Argument()], heads: list[str]) -> None:
     """Starts a private Ray, fits and stops it; what `fit` runs in a child process."""
-    token = scratch / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    # Ray's control ports listen on all interfaces, so nobody gets in without the token.
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token), RAY_USAGE_STATS_ENABLED="0")
-    import ray
-
-    ray.init(
-        num_cpus=workers + 2,  # by Ray's count: tasks of Ray Data run beside the workers
-        include_dashboard=False,
-        object_store_memory=2 * 1024**3,
-        log_to_driver=False,
-        _temp_dir=str(scratch / "ray"),
-    )
-    try:
+    with connected(cpus=workers + 2, store_bytes=2 * 1024**3):  # tasks of Ray Data run beside the workers
         params = msgspec.json.decode((scratch / "params.json").read_bytes(), type=Params)
         start = msgspec.json.decode((scratch / "start.json").read_bytes(), type=dict[str, Spec])
         fitted = _fit(groups, params, workers, heads, scratch, start)
         (scratch / "fitted.json").write_bytes(msgspec.json.encode(fitted))
-    finally:
-        ray.shutdown()
 
 
 def _fit(
     groups: Path, params: Params, workers: int, heads: Sequence[str], scratch: Path, start: Mapping[str, Spec]
 ) -> Fitted:
-    import ray
-
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    context = ray.data.DataContext.get_current()
-    context.use_datasource_v2 = False  # it starts up to 32 actors per dataset to read footers
-    context.enable_progress_bars = False
     done = {head: _fit_head(head, groups, params, workers, scratch / "runs", start.get(head)) for head in heads}
     return Fitted(
         heads={head: one.spec for head, one in done.items()},

@@ -142,6 +142,7 @@ def retrain(
         if waiting and not (force and names):
             return Outcome("waiting", waiting, groups=len(names), seconds=time.monotonic() - began)
 
+        start = _start(settings)
         with cluster(workers):
             # Dataset: the journal by time, and the anchor.
             cut = replay.split(names, limits.later_share, limits.valid_share, limits.groups_max)
@@ -153,7 +154,6 @@ def retrain(
                 return Outcome("waiting", few, groups=len(names), seconds=time.monotonic() - began)
 
             # Fit: each head with enough groups goes on from where the packaged one stands; the others stay.
-            start = _start(settings)
             fitted: dict[str, Spec] = {}
             for done, head in enumerate(heads):
                 tell("fit", done, len(heads), head=head)

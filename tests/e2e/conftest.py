@@ -57,12 +57,19 @@ class Service:
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def replica(self, deployment: str) -> psutil.Process:
-        """The process of a deployment's replica, by the title Ray gives it."""
+        """The process of a deployment's replica."""
+        for process in self.replicas(deployment):
+            return process
+        raise LookupError(deployment)
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """The processes of a deployment's replicas, by the title Ray gives them."""
+        found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if f"ServeReplica:opensesame:{deployment}" in " ".join(process.cmdline()):
-                    return process
-        raise LookupError(deployment)
+                    found.append(process)
+        return found
 
     def redis(self) -> psutil.Process:
         for process in psutil.Process(self.process.pid).children(recursive=True):

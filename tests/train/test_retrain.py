@@ -192,21 +192,21 @@ def test_what_people_do_is_learnt_and_promoted(house: _House) -> None:
 
 
 def test_a_second_training_is_judged_against_the_first_and_waits_for_new_groups(house: _House) -> None:
-    people = _people(1500)
-    assert house.retrain(people[:1200]).status == "promoted"
+    people = _people(700)
+    assert house.retrain(people[:500]).status == "promoted"
     waiting = house.retrain([])
     assert (waiting.status, waiting.why) == ("waiting", "there is no new labelled group")
-    few = house.retrain(people[1200:1250])
+    few = house.retrain(people[500:550])
     assert few.status == "waiting"
     assert few.why.startswith("50 new labelled groups of 300, the oldest waits ")
-    again = house.retrain(people[1250:], force=True)
+    again = house.retrain(people[550:], force=True)
     assert again.report is not None
     assert again.report.champion == Ranker.load_text(house.registry.texts["1"]).version
 
 
 @pytest.mark.parametrize("until", [0.8, 1.0], ids=["what is trained on", "everything"])
 def test_a_ranker_trained_on_flipped_labels_is_refused(house: _House, until: float) -> None:
-    outcome = house.retrain(_people(1500, flipped=1.0, until=until))
+    outcome = house.retrain(_people(700, flipped=1.0, until=until))
     assert outcome.status == "refused"
     assert house.registry.champion == ""
     assert outcome.report is not None

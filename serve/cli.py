@@ -31,11 +31,22 @@ _STATUSES = (
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out.print(version("opensesame"))
+        raise typer.Exit
+
+
 @app.callback(epilog=_STATUSES)
 def main(
     api_key: Annotated[
         str, typer.Option(envvar="OPENSESAME_API_KEY", help="Key of the service that --url names.", show_default=False)
     ] = "",
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Predict the next API call from an OpenAPI spec, past calls and a sentence of intent."""
     terminal.api_key.set(api_key)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ def test_a_wrong_command_line_is_status_2():
         done = run(app, arguments)
         assert done.exit_code == 2
         assert "Traceback" not in done.output
+
+
+def test_the_version_is_the_projects():
+    done = run(app, ["--version"])
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (done.exit_code, done.stdout.strip()) == (0, written)
 
 
 def test_help_is_the_documentation():

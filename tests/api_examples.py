@@ -52,7 +52,7 @@ def examples(text: str) -> Iterator[Example]:
         pattern = r"^```sh\n(curl .*?)\n```\n(?:\nanswers (\d{3})[^\n]*\n(?:\n```json\n(.*?)\n```)?)?"
         for found in re.finditer(pattern, block, re.MULTILINE | re.DOTALL):
             assert found[2], f"the page does not say what {found[1]!r} answers"
-            yield _example(section, found[1], int(found[2]), json.loads(found[3]) if found[3] else None)
+            yield example(section, found[1], int(found[2]), json.loads(found[3]) if found[3] else None)
 
 
 async def ask(client: httpx2.AsyncClient, example: Example) -> Any:
@@ -61,12 +61,13 @@ async def ask(client: httpx2.AsyncClient, example: Example) -> Any:
     assert answer.status_code == example.status, f"{example}: {answer.text}"
     body = answer.json() if answer.content else None
     if example.answer is not None:
-        differences = list(_differences(example.answer, body, ""))
-        assert not differences, f"{example}: {'; '.join(differences)}\n{json.dumps(body)}"
+        found = list(differences(example.answer, body))
+        assert not found, f"{example}: {'; '.join(found)}\n{json.dumps(body)}"
     return body
 
 
-def _example(section: str, command: str, status: int, answer: Any) -> Example:
+def example(section: str, command: str, status: int, answer: Any) -> Example:
+    """A curl command as what it sends; files it names lie in the checkout."""
     words = iter(shlex.split(command.replace("\\\n", " "))[1:])
     method, path, headers, body = "", "", {}, b""
     for word in words:
@@ -88,14 +89,15 @@ def _example(section: str, command: str, status: int, answer: Any) -> Example:
     return Example(section, method or ("POST" if body else "GET"), path, headers, body, status, answer)
 
 
-def _differences(told: Any, found: Any, place: str) -> Iterator[str]:
+def differences(told: Any, found: Any, place: str = "") -> Iterator[str]:
+    """Where an answer is not what a page tells, in words."""
     name = place.rsplit(".", 1)[-1]
     if isinstance(told, dict) and isinstance(found, dict):
         if name not in _OPEN:
             if set(told) != set(found):
                 yield f"{place or 'the answer'} has {sorted(found)}, the page {sorted(told)}"
             for key in set(told) & set(found):
-                yield from _differences(told[key], found[key], f"{place}.{key}")
+                yield from differences(told[key], found[key], f"{place}.{key}")
     elif isinstance(told, list) and isinstance(found, list):
         if name in _OPEN:
             return
@@ -104,7 +106,7 @@ def _differences(told: Any, found: Any, place: str) -> Iterator[str]:
         if len(told) > len(found) or (len(told) < len(found) and not goes_on):
             yield f"{place} has {len(found)} entries, the page {len(told)}"
         for one, other in zip(told, found, strict=False):
-            yield from _differences(one, other, place)
+            yield from differences(one, other, place)
     elif _kind(told) != _kind(found):
         if not (name in _VARIES and None in (told, found)):
             yield f"{place} is {found!r}, on the page {told!r}"

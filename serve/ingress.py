@@ -7,6 +7,8 @@ documents in `serve.envelope`. `build_app` needs no Ray: tests give it stages of
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import fastapi
@@ -235,7 +237,14 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     comparison = Comparison(settings.experiments, state.arms)
     costs = Costs(settings.router, state.spend)
     nothing, training = schemas.OperatorRequest, schemas.TrainRequest
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: fastapi.FastAPI) -> AsyncIterator[None]:
+        await service._components()  # opens the ways to the other deployments and to Redis before the first request
+        yield
+
     app = fastapi.FastAPI(
+        lifespan=lifespan,
         title="OpenSesame",
         version="1",
         description="Predicts the next API call from an OpenAPI spec, the calls just made and a sentence of intent.",

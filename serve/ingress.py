@@ -240,7 +240,10 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
 
     @contextlib.asynccontextmanager
     async def lifespan(_: fastapi.FastAPI) -> AsyncIterator[None]:
-        await service._components()  # opens the ways to the other deployments and to Redis before the first request
+        # Opens the ways to the other deployments and to Redis before the first request. What goes wrong with it is for
+        # that request to meet: it must not keep the replica from starting.
+        with contextlib.suppress(Exception):
+            await service._components()
         yield
 
     app = fastapi.FastAPI(

@@ -10,6 +10,7 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
 from pipeline.errors import GeneratorError
+from pipeline.stores.state import State
 from pipeline.types import Proposal
 from tests.serve.conftest import make_app
 
@@ -190,6 +191,28 @@ async def test_too_many_requests_at_once_are_shed_with_retry_after(app):
     app.asgi._shed_at = 0
     answer = await app.predict(**REFUND)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_replica_starts_with_its_connections_open_or_without(app, monkeypatch):
+    async def start() -> list[str]:
+        messages = iter(("lifespan.startup", "lifespan.shutdown"))
+        sent: list[str] = []
+
+        async def receive() -> dict[str, str]:
+            return {"type": next(messages)}
+
+        async def send(message: dict[str, str]) -> None:
+            sent.append(message["type"])
+
+        await app.asgi({"type": "lifespan", "state": {}}, receive, send)
+        return sent
+
+    asked = []
+    monkeypatch.setattr(State, "ping", lambda _: asked.append("state") or asyncio.sleep(0))
+    assert await start() == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert asked == ["state"]
+    monkeypatch.setattr(State, "ping", None)  # a fault of ours, whatever it is
+    assert (await start())[0] == "lifespan.startup.complete"
 
 
 async def test_only_loopback_names_are_answered_without_authentication(app):

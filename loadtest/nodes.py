@@ -175,7 +175,7 @@ def main(
             instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
             trial = Trial(instance, f"A node {'unplugged' if silently else 'killed'}", seed)
             titles = [" ".join(process.cmdline()) for process in machines.inside()]
-            there = sorted(title.split(":")[-1].split(".")[0] for title in titles if "ServeReplica" in title)
+            there = sorted(title.split(":")[-1].split(".")[0].strip() for title in titles if "ServeReplica" in title)
             trial.run.notes.append(f"On the node that goes: {', '.join(there)}.")
             say(trial.run.notes[-1])
             with Load(instance, rate, users, seed):

@@ -3,7 +3,7 @@
 Both read the same prompts, made from a real spec's traffic by the code that serves, and take turns (A B B A), so that
 the drift of the machine cancels in the ratios. Told besides: the share of prompt tokens that the engine had in its
 cache. Without `--model` the model is a random one of small size, for which the work around the engine weighs most.
-`--replies` reads that many replies of random weights and counts what they name. Everything it starts it stops by pid.
+Everything it starts it stops by pid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rich.table import Table
 from loadtest.processes import free_ports
 from loadtest.traffic import Traffic
 from pipeline import settings as configuration
-from pipeline.candidates import prompt, travel
+from pipeline.candidates import travel
 from pipeline.candidates.propose import Proposer, Reply, Weighing
 from pipeline.settings import Settings
 from pipeline.types import Candidate, Catalog, GroundedQuery, Query
@@ -131,8 +131,8 @@ class Bench:
         await _until(lambda: _equals(propose(0), expected), "the catalog was not read")
         count = len(self._work)
         both = {"ours": propose, "direct": drive}
-        for ask in both.values():
-            await self._load(ask, min(count, 2 * self._clients))
+        for ask in both.values():  # every grammar is compiled then
+            await self._load(ask, count)
         took: dict[str, list[Round]] = {who: [] for who in both}
         for number in range(rounds):
             for who in sorted(both, reverse=number % 2 == 0):
@@ -169,20 +169,22 @@ class Ours:
         self._runtime: Any = None
 
     def start(self, settings: Settings) -> None:
-        """Deploy it with these settings; not from a running event loop, the first time on the main thread."""
-        from loadtest import generator  # under its own name: what stands in __main__ travels by value
+        """Start Ray and deploy it; on the main thread, not from a running event loop."""
         from serve.runtime import Runtime
 
-        def build(loaded: Settings) -> Any:
-            return generator.application(loaded, self._catalog)
+        self._runtime = Runtime(settings, self._var, self._build)
+        self._runtime.start()
 
-        if self._runtime is None:
-            self._runtime = Runtime(settings, self._var, build)
-            self._runtime.start()
-        else:
-            from ray import serve
+    async def change(self, settings: Settings) -> None:
+        """Deploy it with other settings. The loop goes on meanwhile: handles hear of new replicas on it."""
+        from ray import serve
 
-            serve.run(build(settings), name=_APP, route_prefix="/")
+        await asyncio.to_thread(serve.run, self._build(settings), name=_APP, route_prefix="/")
+
+    def _build(self, settings: Settings) -> Any:
+        from loadtest import generator  # under its own name: what stands in __main__ travels by value
+
+        return generator.application(settings, self._catalog)
 
     async def handle(self) -> Any:
         """A handle of the deployment, its engine up."""
@@ -326,39 +328,6 @@ async def recorded(settings: Settings, catalog: Catalog, work: Sequence[tuple[Qu
     return asked
 
 
-async def read_replies(
-    direct: Direct, settings: Settings, catalog: Catalog, work: Sequence[tuple[Query, GroundedQuery]], count: int
-) -> dict[str, int]:
-    """What `count` replies of the model at temperature 1 name: every second one written without a grammar."""
-    from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-    settings = changed(settings, mode="choose", overview_tokens=0)
-    asked = await recorded(settings, catalog, work)
-    keys = {operation.key for operation in catalog.operations}
-    found = {"replies": 0, "naming one": 0, "picks": 0, "naming what was not offered": 0}
-    waiting = iter(range(count))
-    free = SamplingParams(temperature=1.0, max_tokens=96, output_kind=RequestOutputKind.FINAL_ONLY)
-
-    async def client() -> None:
-        for i in waiting:
-            query, grounded = work[i % len(work)]
-            [(ids, sampling)] = direct.prepared(asked[i % len(work)], temperature=1.0)
-            options = prompt.offer(grounded.candidates, settings.generator.options, grounded.intents)
-            output = await direct.last(ids, sampling if i % 2 else free)
-            picks = prompt.read(output.outputs[0].text, options, query, query.k + settings.generator.buffer)
-            found["replies"] += 1
-            found["naming one"] += bool(picks)
-            found["picks"] += len(picks)
-            offered = {grounded.candidates[place].operation for place in options.indexes}
-            named = [grounded.candidates[index].operation for index, _, _ in picks]
-            found["naming what was not offered"] += any(key not in offered or key not in keys for key in named)
-            if found["replies"] % 1000 == 0:
-                _say(f"{found}")
-
-    await asyncio.gather(*(client() for _ in range(settings.generator.max_num_seqs)))
-    return found
-
-
 def table(measured: Sequence[Measured]) -> Table:
     shown = Table(title="Deployment Generator and vLLM's engine driven directly, the same prompts, in turns")
     for name in ("mode", "overview", "prompt tokens", "of them cached", "requests/s", "directly", "ratio",
@@ -408,10 +377,9 @@ def main(
     modes: Annotated[
         str, typer.Option(help="Modes, each with the tokens of its overview.")
     ] = "choose:12288,logprob:12288",
-    clients: int = 8,
-    count: Annotated[int, typer.Option(help="Proposals of a round.")] = 48,
+    clients: Annotated[int, typer.Option(help="Proposals at once; twice the engine's batch keeps it full.")] = 32,
+    count: Annotated[int, typer.Option(help="Proposals of a round.")] = 64,
     rounds: int = 4,
-    replies: Annotated[int, typer.Option(help="Replies of random weights to read.")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON of all that was measured.")] = None,
 ) -> None:
     """Measure deployment Generator against vLLM's engine driven directly."""
@@ -434,27 +402,31 @@ def main(
             generator={"model": model, "max_model_len": 32768, "kv_cache_gib": 2},
         )
         bench, ours, direct = Bench(settings, catalog, clients, count), Ours(catalog, folder / "var"), Direct(settings)
-        measured, named = [], {}
-        with asyncio.Runner() as runner:  # one loop: vLLM's engine stays on that of its first request
-            try:
-                for one in filter(None, modes.split(",")):
-                    mode, _, tokens = one.partition(":")
-                    wanted = changed(settings, mode=mode, overview_tokens=int(tokens or 0))
-                    _say(f"start deployment Generator: {mode}, overview of at most {int(tokens or 0)} tokens")
-                    ours.start(wanted)
-                    measured.append(runner.run(bench.run(ours, wanted, rounds, direct)))
-                if replies:
-                    work = queries(catalog, settings, 64)
-                    named = runner.run(read_replies(direct, settings, catalog, work, replies))
-            finally:
-                direct.stop()
-                ours.stop()
-    if measured:
-        _out.print(table(measured))
-    if named:
-        _out.print(named)
+        wanted = []
+        for one in filter(None, modes.split(",")):
+            mode, _, tokens = one.partition(":")
+            wanted.append(changed(settings, mode=mode, overview_tokens=int(tokens or 0)))
+        _say("start deployment Generator")
+        try:
+            ours.start(wanted[0])
+            measured = asyncio.run(_measured(bench, ours, wanted, rounds, direct))
+        finally:
+            direct.stop()
+            ours.stop()
+    _out.print(table(measured))
     if out:
-        out.write_bytes(msgspec.json.encode({"measured": measured, "replies": named}))
+        out.write_bytes(msgspec.json.encode(measured))
+
+
+async def _measured(
+    bench: Bench, ours: Ours, wanted: Sequence[Settings], rounds: int, direct: Direct
+) -> list[Measured]:
+    measured = []
+    for number, settings in enumerate(wanted):
+        if number:
+            await ours.change(settings)
+        measured.append(await bench.run(ours, settings, rounds, direct))
+    return measured
 
 
 if __name__ == "__main__":

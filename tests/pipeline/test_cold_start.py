@@ -14,7 +14,7 @@ SETTINGS = settings.load()
 EVERYTHING_ALLOWED = SETTINGS.model_copy(
     update={"guardrails": SETTINGS.guardrails.model_copy(update={"destructive": "allow"})}
 )
-EXAMPLES = [Source(name="billing"), Source(name="issue-tracker")]
+EXAMPLES = [Source(name=name) for name in ("billing", "issue-tracker", "deployments", "media-player")]
 
 
 def _spec(*operations: tuple[str, str, str]) -> Source:
@@ -82,7 +82,7 @@ async def test_with_nothing_known_lists_and_look_ups_come_first(stages: LocalSta
     assert answer.model_version == "cold-start"
 
 
-@pytest.mark.parametrize("source", [*EXAMPLES, SHOP], ids=["billing", "issue-tracker", "shop"])
+@pytest.mark.parametrize("source", [*EXAMPLES, SHOP], ids=[*(e.name for e in EXAMPLES), "shop"])
 async def test_nothing_that_destroys_is_a_way_in_even_where_it_is_allowed(stages: LocalStages, source: Source):
     everything = await predict(Query(source=source, k=50), stages, None, EVERYTHING_ALLOWED)
     first = everything.predictions[: max(3, len(everything.predictions) // 3)]

@@ -32,6 +32,10 @@ from serve.ranker import RankerDeployment
 # A catalog lies on few replicas: requests go to the one that the hash of their catalog names.
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
+# Requests in the hands of a replica, on average, above which Serve adds one (docs/scaling.md): these replicas are busy
+# with one request at a time. What waits for others, or batches, passes another number.
+_TARGET = 2
+
 
 class GraphArgs(pydantic.BaseModel):
     """Arguments of the application in a Serve config."""
@@ -57,13 +61,18 @@ def application(settings: Settings) -> serve.Application:
         from serve.generator import Generator as GeneratorDeployment
 
         # To the replica that has the catalog's prefix in its cache, to another one when that one's batch is full.
-        generator = scaled(GeneratorDeployment, settings.generator, request_router_config=router).bind(
+        batch = max(1, settings.generator.max_num_seqs // 2)
+        generator = scaled(GeneratorDeployment, settings.generator, target=batch, request_router_config=router).bind(
             settings, catalogs
         )
-    return scaled(Ingress, settings.ingress).bind(settings, catalogs, embedder, ranker, generator, models)
+    # A request waits here while others work on it; at ground_at_once of them it refuses, so that scaling begins before.
+    half = max(1, settings.ingress.ground_at_once // 2)
+    return scaled(Ingress, settings.ingress, target=half).bind(settings, catalogs, embedder, ranker, generator, models)
 
 
-def sized(deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, **more: Any) -> Any:
+def sized(
+    deployment: Any, section: Any, variables: dict[str, str], threads: int = 1, target: int = _TARGET, **more: Any
+) -> Any:
     """The deployment with the replicas, concurrency and resources of its section."""
     replicas = section.replicas
     num_gpus = section.num_gpus if isinstance(section, Embedder | Generator) else 0
@@ -87,6 +96,6 @@ def sized(deployment: Any, section: Any, variables: dict[str, str], threads: int
         options["autoscaling_config"] = {
             "min_replicas": replicas.min,
             "max_replicas": replicas.max,
-            "target_ongoing_requests": max(1, section.max_ongoing_requests // 4),
+            "target_ongoing_requests": target,
         }
     return deployment.options(**options, **more)

@@ -43,9 +43,12 @@ class GraphArgs(pydantic.BaseModel):
     config: str = "cluster"
 
 
-def build(args: GraphArgs) -> serve.Application:
-    """The application of configuration `args.config` (a name in configs/ or a path)."""
-    return application(load(args.config))
+def build(args: Any) -> serve.Application:
+    """The application of configuration `args.config` (a name in configs/ or a path).
+
+    Serve hands over the mapping itself: it does not resolve a postponed annotation (2.60, `serve/_private/api.py`).
+    """
+    return application(load(GraphArgs.model_validate(args).config))
 
 
 def application(settings: Settings) -> serve.Application:

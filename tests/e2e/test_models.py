@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,10 +20,12 @@ from typer.testing import CliRunner
 
 from pipeline import settings
 from pipeline.ranking.calibrate import Calibration
+from pipeline.ranking.experiments import arm_of
 from pipeline.ranking.ranker import Artifact, dump, packaged_path
 from pipeline.ranking.table import FINGERPRINT, HEADS
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.mirror import identity
+from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.registry import Registry
 from serve.cli import app
 from tests.e2e.conftest import Service, free_port
@@ -187,6 +190,50 @@ def test_a_spoilt_champion_in_the_mirror_is_refused_and_the_old_one_goes_on(
     while clean < 20:
         clean = clean + 1 if running.predict(**BODY).json()["metadata"]["degraded"] == [] else 0
         assert time.monotonic() < until
+
+
+def test_a_challenger_answers_its_arm_and_is_compared(running: Service, versions: tuple[str, str]) -> None:
+    client = running.client
+    client.post(f"/models/{versions[0]}/promote", json={})
+    wait_for(running, versions[0])
+    loaded = settings.load("local", experiments={"challenger_percent": 50})
+    secret = secret_of(loaded.privacy, running.var)  # arms go by what stands for the user
+    users = [f"user-{i}" for i in range(16)]
+    arms = {user: arm_of(loaded.experiments, "local", pseudonym(secret, "local", user)) for user in users}
+    assert set(arms.values()) == {"champion", "challenger"}
+    done = CliRunner().invoke(app, ["models", "challenge", versions[1], "--url", running.url])
+    assert done.exit_code == 0, done.output
+    theirs = {"champion": versions[0], "challenger": versions[1]}
+
+    def answered(user: str) -> dict[str, Any]:
+        told = client.post("/predict", json={**BODY, "user_id": user}).json()
+        return {"arm": told["metadata"]["experiment"]["arm"], "version": told["metadata"]["model_version"]}
+
+    def settled(user: str, arm: str) -> None:
+        """Wait until a user is answered by the arm: each replica takes the challenger in its time."""
+        until = time.monotonic() + 60
+        while (seen := answered(user)) != {"arm": arm, "version": theirs[arm]}:
+            assert time.monotonic() < until, (user, seen)
+            time.sleep(0.1)
+
+    for user, arm in sorted(arms.items(), key=lambda item: item[1]):  # the challenger's first
+        settled(user, arm)
+        if arm == "challenger":  # who is content with it
+            said = client.post("/feedback", json={"user_id": user, "feedback": "accept"})
+        else:
+            chosen = {"endpoint": "GET /v1/payouts"}
+            said = client.post("/feedback", json={"user_id": user, "feedback": "override", "chosen": chosen})
+        assert said.status_code == 202, said.text
+    told = client.get("/models/compare").json()
+    assert (told["champion"], told["challenger"]) == (versions[0], versions[1])
+    counted = Counter(arms.values())
+    rows = {row["arm"]: row for row in told["arms"]}
+    for arm, acceptance in (("champion", 0.0), ("challenger", 1.0)):
+        # A champion's prediction by a replica that did not have the challenger yet belongs to no experiment.
+        assert 1 <= rows[arm]["counts"]["answered"] <= counted[arm]
+        assert rows[arm]["acceptance"] == acceptance
+    assert client.delete("/models/challenger").json()["challenger"] is None
+    settled(next(user for user, arm in arms.items() if arm == "challenger"), "champion")
 
 
 def test_an_alias_moved_beside_the_service_is_served(running: Service, versions: tuple[str, str]) -> None:

@@ -137,11 +137,12 @@ class Champion:
         return admit(text, version=who.version, sha256=who.sha256, fingerprint=who.fingerprint, score_limit_s=limit_s)
 
     def _refuse(self, role: Role, who: Identity, error: RankerArtifactError) -> None:
-        if who not in self._refused:
+        is_new = who not in self._refused
+        self._refused[who] = time.monotonic() + _AGAIN_S
+        self._unserved |= role == "champion"  # before it is counted: who sees the count sees the answers say so
+        if is_new:
             self._metrics.count("opensesame_ranker_refused", reason=error.reason)
             _log.error("%s %s is refused, the ranker before it goes on: %s", role, who.version, error)
-        self._refused[who] = time.monotonic() + _AGAIN_S
-        self._unserved |= role == "champion"
 
     def _begin(self) -> None:
         """Without a champion from the mirror: the last good copy, else the installed ranker, else the linear order."""

@@ -99,7 +99,8 @@ def wait_for(service: Service, version: str) -> None:
 def counted(service: Service, reason: str) -> bool:
     """A replica has counted a refused ranker."""
     lines = service.client.get("/metrics").text.splitlines()
-    return any(line.startswith("ray_opensesame_ranker_refused") and f'reason="{reason}"' in line for line in lines)
+    said = [line for line in lines if line.startswith("ray_opensesame_ranker_refused") and f'reason="{reason}"' in line]
+    return any(float(line.rpartition("}")[2].split()[0]) > 0 for line in said)
 
 
 def test_promotions_under_load_fail_nobody_and_reach_every_replica(

@@ -26,7 +26,13 @@ def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path,
     assert ranker.version in card
     assert FAMILIES in card
     assert "12 OpenAPI documents of 12 providers" in card
-    assert {p.name for p in out.iterdir()} == {"ranker.json", "ranker.md", "specs.txt", "anchor.parquet"}
+    assert {p.name for p in out.iterdir()} == {
+        "ranker.json",
+        "ranker.md",
+        "specs.txt",
+        "anchor.parquet",
+        "reference.json",
+    }
 
 
 def test_the_packaged_ranker_saw_no_spec_of_the_evaluation_and_over_a_thousand_others() -> None:

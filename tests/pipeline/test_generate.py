@@ -80,6 +80,12 @@ def spend(state: State) -> Any:
     return state.spend
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decided is counted after ten milliseconds instead of a second."""
+    monkeypatch.setattr(generate, "_FLUSH_S", 0.01)
+
+
 async def counted(tiers: Tiers, spend: Any, tenant: str = "local") -> Any:
     while tiers._tasks:
         await asyncio.gather(*tiers._tasks)

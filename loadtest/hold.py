@@ -206,13 +206,9 @@ def prove(
                     trial.while_loaded(loaded, name, "change", requests, _change(instance, name))
                 else:
                     kind = {"ingress": "ingress", "controller": "change"}.get(name, "kill")
-                    deed = _killing(trial, name)
+                    deed = _doing(trial, Fault("kill", name))
                     trial.while_loaded(loaded, f"kill {name}", kind, requests, deed)
     _end(trial)
-
-
-def _killing(trial: Trial, target: str) -> Callable[[Phase], None]:
-    return lambda phase: trial.fault(phase, Fault("kill", target))
 
 
 @app.command()

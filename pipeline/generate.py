@@ -19,9 +19,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.breaker import Breaker
 from pipeline.candidates import route
 from pipeline.candidates.endpoint import EndpointEngine, shaped
-from pipeline.candidates.health import Breaker, Pace
+from pipeline.candidates.health import Pace
 from pipeline.candidates.propose import Proposer
 from pipeline.candidates.route import Choice, Offer, Outlook, Reason
 from pipeline.errors import GeneratorError, StateUnavailable

@@ -1,4 +1,4 @@
-"""How a tier has been doing lately: whether it answers at all, and how long it takes.
+"""How long a tier has been taking lately.
 
 Kept by each process for itself and told the time by its caller, so that a test needs no clock. Used by
 `pipeline/generate.py`.
@@ -10,46 +10,6 @@ from collections import deque
 
 _PACE_MAX = 64  # replies that are looked at
 _PACE_S = 60.0  # and how long: an engine that was slow is tried again after so long
-
-
-class Breaker:
-    """Closed; open after `failures` in a row; after `open_s` half open, for one request that tries for all.
-
-    Requests that fail side by side count as one failure: they met the same moment.
-    """
-
-    def __init__(self, failures: int, open_s: float) -> None:
-        self._limit = failures
-        self._open_s = open_s
-        self._failures = 0
-        self._failed_at = float("-inf")
-        self._probe_since: float | None = None
-
-    def state(self, now: float) -> str:
-        """closed | open | half_open: a request may begin, but for open."""
-        if self._failures < self._limit:
-            return "closed"
-        waits_since = self._failed_at if self._probe_since is None else self._probe_since
-        return "open" if now < waits_since + self._open_s else "half_open"
-
-    def begin(self, now: float) -> None:
-        """A request is sent; when half open, the others go on being refused until its end, or `open_s` more."""
-        if self.state(now) == "half_open":
-            self._probe_since = now
-
-    def succeeded(self) -> None:
-        self._failures = 0
-        self._probe_since = None
-
-    def failed(self, began: float, now: float) -> None:
-        if began >= self._failed_at:
-            self._failures += 1
-            self._failed_at = now
-            self._probe_since = None
-
-    def released(self) -> None:
-        """The request ended without telling anything: its caller went away, or had little time."""
-        self._probe_since = None
 
 
 class Pace:

@@ -18,48 +18,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from pipeline import settings
+from pipeline.breaker import Breaker
 from pipeline.errors import SettingsError, StateUnavailable
 
 _POOL = 64  # sockets of one process; more requests than that wait for one, within the timeout
 _VERSION_MIN = (6, 2)
-
-
-class Breaker:
-    """After `failures` in a row nobody asks for `open_s`, then one request tries for all.
-
-    Requests that fail side by side count as one failure: they met the same moment.
-    """
-
-    def __init__(self, failures: int, open_s: float) -> None:
-        self._limit = failures
-        self._open_s = open_s
-        self._failures = 0
-        self._failed_at = 0.0
-        self._open_until = 0.0
-
-    def admit(self) -> float:
-        """The moment at which a request begins, when the way is free.
-
-        Raises:
-            StateUnavailable: it is not; `retry_after_s` says when it may be.
-        """
-        now = time.monotonic()
-        if self._failures >= self._limit:
-            if now < self._open_until:
-                raise StateUnavailable("The state does not answer.", retry_after_s=max(self._open_until - now, 0.1))
-            self._open_until = now + self._open_s  # this one tries; the others go on being refused meanwhile
-        return now
-
-    def succeeded(self) -> None:
-        self._failures = 0
-
-    def failed(self, began: float) -> None:
-        if began < self._failed_at:
-            return
-        self._failed_at = time.monotonic()
-        self._failures += 1
-        if self._failures >= self._limit:
-            self._open_until = self._failed_at + self._open_s
 
 
 class Connection:
@@ -87,7 +50,10 @@ class Connection:
         Raises:
             StateUnavailable: Redis is away, late, loading, full, or refuses.
         """
-        began = self._breaker.admit()
+        began = time.monotonic()
+        if self._breaker.state(began) == "open":
+            raise StateUnavailable("The state does not answer.", max(self._breaker.wait_s(began), 0.1))
+        self._breaker.begin(began)
         task: asyncio.Task[Any] | None = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         try:
@@ -96,7 +62,7 @@ class Connection:
             self._breaker.succeeded()
             raise StateUnavailable(f"The state refuses: {type(error).__name__}.", self._open_s) from error
         except (RedisError, OSError) as error:
-            self._breaker.failed(began)
+            self._breaker.failed(began, time.monotonic())
             raise StateUnavailable("The state does not answer.", self._open_s) from error
         self._breaker.succeeded()
         # redis-py sends through asyncio.wait_for, which in Python 3.11 forgets a cancellation that comes as it ends.

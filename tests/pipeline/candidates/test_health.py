@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.candidates.health import Breaker, Pace, Share
+from pipeline.breaker import Breaker
+from pipeline.candidates.health import Pace, Share
 
 
 def failed(breaker: Breaker, *moments: float) -> None:

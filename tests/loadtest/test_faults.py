@@ -23,7 +23,10 @@ def victim() -> Iterator[psutil.Process]:
     """A process that does nothing, under a title of Ray's."""
     code = "import time; time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code, "ServeReplica:opensesame:Ranker"])
-    yield psutil.Process(child.pid)
+    process = psutil.Process(child.pid)
+    while not process.cmdline():  # empty for a moment after exec
+        time.sleep(0.005)
+    yield process
     child.kill()
     child.wait()
 

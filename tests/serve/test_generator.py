@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -105,7 +106,8 @@ async def test_random_weights_give_valid_picks(generator: Any, known: Overview |
             assert set(pick) == {"i", "params", "why"}
             assert 1 <= pick["i"] <= 24
             assert len(pick["params"]) <= 4
-            assert len(pick["why"]) <= 80
+            # the grammar counts a surrogate as one character; the decoder makes three replacements of its bytes
+            assert len(re.sub("\ufffd{3}", "\ufffd", pick["why"])) <= 80
             if known:
                 assert pick["params"].keys() <= {"charge", "amount"}
                 assert isinstance(pick["params"].get("amount", 0), int)

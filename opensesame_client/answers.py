@@ -40,6 +40,7 @@ class Prediction(_Read):
     sources: tuple[str, ...] = ()
     is_destructive: bool = False
     flags: tuple[str, ...] = ()
+    explanation: Json | None = None  # with `explain`: parts, rest, ranker_confidence
     id: str | None = None  # of a proposition
     title: str | None = None
 

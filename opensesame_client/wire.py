@@ -37,6 +37,7 @@ class PredictOptions(TypedDict, total=False):
     max_cost_usd: float
     deadline_ms: int
     context: dict[str, str]
+    explain: bool  # each prediction then says what its score is made of
 
 
 class SuggestOptions(TypedDict, total=False):

@@ -1,11 +1,10 @@
 """STORY 1: a query becomes a prediction.
 
-Told in two halves. `prepare` runs where the catalog lies (inside deployment Catalogs, or in
-process): match the calls, shortlist, bind arguments, compute the features that depend on the
-catalog. `predict` runs in the ingress: guard, recall, ground, score, propose where that is worth it and score
-again, order, remember.
-This is the only maker of feature matrices; `assemble` makes them for training from the same two
-halves. It knows nothing of Ray: where a stage runs is decided by whoever implements `Stages`.
+Told in two halves. `prepare` runs where the catalog lies (inside deployment Catalogs, or in process): match the calls,
+shortlist, bind arguments, compute the features that depend on the catalog. `predict` runs in the ingress: guard,
+recall, ground, score, propose where that is worth it and score again, order, remember. This is the only maker of
+feature matrices; `assemble` makes them for training from the same two halves. It knows nothing of Ray: where a stage
+runs is decided by whoever implements `Stages`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from pipeline.ranking import adapt, features
 from pipeline.ranking.entry import entry, entry_scores
 from pipeline.ranking.propositions import without_operations
 from pipeline.ranking.table import Head
-from pipeline.reasons import Reasons
+from pipeline.reasons import Reasons, explained
 from pipeline.settings import Settings, Shortlist
 from pipeline.types import (
     SHOW,
@@ -84,8 +83,7 @@ class Stages(Protocol):
     async def ground(self, query: Query, habit: Mapping[str, float]) -> GroundedQuery:
         """The query grounded in its catalog; waits for a catalog never seen, up to its limit.
 
-        Raises:
-            SpecError, UnknownCatalog, CatalogPreparing, Unavailable.
+        Raises: SpecError, UnknownCatalog, CatalogPreparing, Unavailable.
         """
         ...
 
@@ -240,7 +238,8 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
     ]
     showable = set(allowed)
-    explain, head, rival = min(query.k, _EXPLAINED), _head(query, bool(grounded.previous)), None
+    explain, rival = len(allowed) if query.explain else min(query.k, _EXPLAINED), None
+    head = _head(query, bool(grounded.previous))
     prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()
     arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"
 
@@ -290,6 +289,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
             _completed(grounded.candidates[i], i, proposal, reasons.tell(i, scores.because.get(i, ()))),
             float(adapted.probability[i]),
             float(adapted.scores[i]),
+            explained(i, scores, matrix) if query.explain else None,
         )
         for rank, i in enumerate(shown, 1)
     )

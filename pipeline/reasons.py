@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.catalog.stem import stems
+from pipeline.ranking.contributions import spread
 from pipeline.ranking.table import COLUMN, FEATURES
 from pipeline.sayings import SAYINGS, say
-from pipeline.types import SHOW, Candidate, GroundedQuery, Query
+from pipeline.types import SHOW, Candidate, Explanation, GroundedQuery, Query, Scores
 
 _FAINT = 0.5  # what a thing is by itself, or where it stands, explains less than what binds it to session and prompt
 _SECOND = 0.25  # a second clause is told when its part is at least this share of the first one's
@@ -35,6 +36,13 @@ _FAINTLY = frozenset(
 _PLAIN = ("generator_rank", "last_supplied", "match", "cosine", "last_lifecycle", "last_same_resource", "last_child",
           "last_same_path", "last_sibling", "last_same_tag", "last_named", "ready", "needs", "is_read", "is_create",
           "is_update", "is_delete", "is_action")  # fmt: skip
+
+
+def explained(index: int, scores: Scores, matrix: np.ndarray) -> Explanation:
+    """The numbers behind candidate `index`, for who asks; `matrix` is float32 [n_candidates, n_features]."""
+    parts = tuple((column, float(matrix[index, column]), part) for column, part in scores.because.get(index, ()))
+    mean = float(scores.raw[spread(len(scores.raw))].mean())
+    return Explanation(parts, float(scores.raw[index]) - mean, float(scores.confidence[index]))
 
 
 class Reasons:

@@ -139,6 +139,7 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     max_cost_usd: float | None = None
     context: dict[str, str] = {}
     wants_propositions: bool = False  # a catalog of operations is refused
+    explain: bool = False  # each prediction comes with its explanation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -260,6 +261,16 @@ class Scores:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a prediction's place is made of, in numbers."""
+
+    # (column of the feature table, the row's value, its part of `above`), strongest first: those that raise it most.
+    parts: tuple[tuple[int, float, float], ...]
+    above: float  # raw score above the group's mean: the parts, and all else together
+    ranker: float  # what the ranker alone says, before what was learnt online: a calibrated probability
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
     """One ranked next call."""
 
@@ -267,6 +278,7 @@ class Prediction:
     candidate: Candidate
     confidence: float
     score: float
+    explanation: Explanation | None = None  # only when it was asked for
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -42,6 +42,21 @@ class Propositions(pydantic.BaseModel):
     propositions: Annotated[list[Proposition], pydantic.Field(min_length=1)]
 
 
+class Part(pydantic.BaseModel):
+    feature: str
+    meaning: str
+    value: float | None = pydantic.Field(description="Of this candidate; null where there was nothing to look at.")
+    part: float = pydantic.Field(description="What it adds to the ranker's raw score, above the shortlist's mean.")
+
+
+class Explanation(pydantic.BaseModel):
+    """What the score is made of: parts and rest add up to what it has above the mean of the shortlist."""
+
+    parts: list[Part] = pydantic.Field(description="The features that raise it most, strongest first.")
+    rest: float = pydantic.Field(description="All other features together.")
+    ranker_confidence: float = pydantic.Field(description="What the ranker alone says, before what was learnt here.")
+
+
 class PredictionOut(pydantic.BaseModel):
     rank: int
     id: str | None = pydantic.Field(None, description="Of a proposition; left out for operations.")
@@ -59,6 +74,7 @@ class PredictionOut(pydantic.BaseModel):
     sources: list[str]
     is_destructive: bool
     flags: list[str] = pydantic.Field(description="Why it deserves a second look: admin, internal, debug.")
+    explanation: Explanation | None = pydantic.Field(None, description="Only with `explain`.")
 
 
 class PredictResponse(pydantic.BaseModel):

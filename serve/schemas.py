@@ -18,8 +18,9 @@ import pydantic
 
 from pipeline import guardrails
 from pipeline.errors import BadRequest, TooLarge
+from pipeline.ranking.table import FEATURES
 from pipeline.settings import Settings
-from pipeline.types import PROPOSITION_ID, SHOW, Answer, Call, Feedback, Query, Source
+from pipeline.types import PROPOSITION_ID, SHOW, Answer, Call, Explanation, Feedback, Query, Source
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENDPOINT = re.compile(r"^([A-Za-z]{1,16})\s+(\S.*)$")
@@ -92,6 +93,7 @@ class PredictRequest(Wire):
     max_cost_usd: Annotated[float, pydantic.Field(ge=0)] | None = None
     deadline_ms: Annotated[int, pydantic.Field(ge=1, le=30000)] | None = None
     context: dict[Literal["device", "context_type"], Annotated[str, pydantic.Field(max_length=32)]] | None = None
+    explain: bool = pydantic.Field(False, description="Tell what each prediction's score is made of.")
 
 
 class OperatorRequest(Wire):
@@ -185,6 +187,7 @@ def to_query(request: PredictRequest, settings: Settings, *, tenant: str, header
         temperature=request.temperature or 0.0,
         max_cost_usd=request.max_cost_usd,
         context={str(key): value for key, value in (request.context or {}).items()},
+        explain=request.explain,
     )
 
 
@@ -230,6 +233,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "sources": list(c.sources),
                 "is_destructive": bool(c.destructive),
                 "flags": list(guardrails.suspicions(c)),
+                **({"explanation": _explanation(p.explanation)} if p.explanation else {}),
             }
         )
     metadata: dict[str, Any] = {
@@ -240,6 +244,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "cold_start": not grounded.previous,
         "degraded": list(answer.degraded),
         "unmatched": list(grounded.unmatched),
+        "flags": list(answer.flags),
         "experiment": {"arm": answer.arm},
         "route": {
             "tier": answer.route.tier,
@@ -259,6 +264,15 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         }
     metadata["timings_ms"] = {name: round(value * 1000, 2) for name, value in answer.timings_s.items()}
     return {"prediction_id": answer.prediction_id, "predictions": predictions, "metadata": metadata}
+
+
+def _explanation(told: Explanation) -> dict[str, Any]:
+    parts = [
+        {"feature": FEATURES[i].name, "meaning": FEATURES[i].meaning, "value": round(value, 4), "part": round(part, 4)}
+        for i, value, part in told.parts  # a value that is NaN becomes null
+    ]
+    rest = told.above - sum(part for _, _, part in told.parts)
+    return {"parts": parts, "rest": round(rest, 4), "ranker_confidence": round(told.ranker, 4)}
 
 
 def dump(value: Any) -> bytes:

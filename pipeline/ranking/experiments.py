@@ -121,7 +121,7 @@ def compare(counts: Counts, alpha: float) -> dict[str, Any]:
     """
     return {
         "alpha": alpha,
-        "arms": [{"arm": arm, **_rates(counts.get(arm, {}))} for arm in ARMS if counts.get(arm)],
+        "arms": [{"arm": arm, **_rates(counts, arm, alpha)} for arm in ARMS if counts.get(arm)],
         "differences": [
             _difference(measure, _proportion(counts, "champion", *of), _proportion(counts, "challenger", *of), alpha)
             for measure, of in MEASURES.items()
@@ -135,9 +135,12 @@ def compare(counts: Counts, alpha: float) -> dict[str, Any]:
     }
 
 
-def _rates(counted: Mapping[str, int]) -> dict[str, Any]:
-    rates = {name: Proportion(counted.get(good, 0), counted.get(of, 0)).rate for name, (good, of) in MEASURES.items()}
-    return {"counts": dict(sorted(counted.items())), **rates}
+def _rates(counts: Counts, arm: str, alpha: float) -> dict[str, Any]:
+    """Each measure of an arm: how often, and between what the true rate lies."""
+    found = {name: _proportion(counts, arm, *of) for name, of in MEASURES.items()}
+    rates = {name: one.rate for name, one in found.items()}
+    intervals = {name: list(rate_interval(one, alpha)) for name, one in found.items() if one.trials}
+    return {"counts": dict(sorted(counts[arm].items())), **rates, "intervals": intervals}
 
 
 def _proportion(counts: Counts, arm: str, successes: str, trials: str) -> Proportion:

@@ -53,6 +53,24 @@ async def test_the_answer_binds_what_was_just_seen_and_says_so(stages):
     assert "ch_123" in best.reason
 
 
+async def test_what_explains_a_prediction_adds_up_and_is_there_only_when_asked_for(stages):
+    told = await tell(stages, msgspec.structs.replace(REFUND, explain=True, k=50))
+    scores = {}
+    for prediction in told.predictions:
+        why = prediction.explanation
+        assert why.ranker == pytest.approx(prediction.confidence)  # nothing was learnt here
+        parts = [part for _, _, part in why.parts]
+        assert all(part > 0 for part in parts)
+        assert parts == sorted(parts, reverse=True)
+        scores[prediction.candidate.operation] = (prediction.score, why.above)
+    assert sum(bool(prediction.explanation.parts) for prediction in told.predictions) > 20
+    offsets = [score - above for score, above in scores.values()]
+    assert max(offsets) - min(offsets) < 1e-3  # one mean is taken off all of them
+    plain = await tell(stages)
+    assert [prediction.explanation for prediction in plain.predictions] == [None] * 3
+    assert [p.score for p in plain.predictions] == [p.score for p in told.predictions[:3]]
+
+
 async def test_asked_for_more_than_there_is_all_harmless_operations_come_once(stages):
     answer = await tell(stages, Query(source=Source(name="billing"), k=50))
     operations = [p.candidate.operation for p in answer.predictions]

@@ -15,7 +15,9 @@ def sql(app: App, prompt: str = "x'; DROP TABLE users; --"):
 
 
 async def test_attack_passes_by_default_and_is_counted(app: App):
-    assert (await sql(app)).status_code == 200
+    answer = await sql(app)
+    assert answer.status_code == 200
+    assert answer.json()["metadata"]["flags"] == ["sql"]
     assert app.metrics.counted["opensesame_guardrail action=passed kind=sql"] == 1
 
 

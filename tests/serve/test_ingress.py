@@ -33,6 +33,15 @@ async def test_a_prediction_names_everything_the_wire_promises(app):
     assert len(body["predictions"]) == 2
 
 
+async def test_an_explanation_is_told_when_asked_for(app):
+    body = (await app.predict(**REFUND, k=2, explain=True)).json()
+    why = body["predictions"][0]["explanation"]
+    assert set(why) == {"parts", "rest", "ranker_confidence"}
+    assert set(why["parts"][0]) == {"feature", "meaning", "value", "part"}
+    assert 0 < why["ranker_confidence"] <= 1
+    assert (await app.predict(**REFUND, explain="yes")).status_code == 400
+
+
 async def test_confidence_orders_as_rank_does_and_never_exceeds_one(app):
     predictions = (await app.predict(**REFUND, k=20)).json()["predictions"]
     confidences = [p["confidence"] for p in predictions]

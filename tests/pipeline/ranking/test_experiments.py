@@ -142,6 +142,9 @@ def test_a_report_names_rates_differences_and_verdicts() -> None:
         ("champion", 0.3, 0.4),
         ("challenger", 0.42, 0.405),
     ]
+    low, high = report["arms"][0]["intervals"]["acceptance"]
+    assert 0.2 < low < 0.3 < high < 0.4
+    assert "ctr" not in report["arms"][0]["intervals"]
     told = {row["measure"]: row for row in report["differences"]}
     assert told["acceptance"]["verdict"] == "challenger"
     assert 0 < told["acceptance"]["low"] < told["acceptance"]["difference"] < told["acceptance"]["high"]

@@ -31,6 +31,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SIDES = ("train", "valid", "later")
 _SESSION_GAP_S = 1800.0  # a pause of half an hour ends a session, as web analytics has it
 _BATCH = 512  # groups of one Parquet file
+_GENERATOR = [i for i, feature in enumerate(FEATURES) if feature.group == "generator"]
 _NAMES = ("id", "tenant", "lineage", "owner", "ts", "shown_ts", "head", "columns")
 _ROWS = ("id", "tenant", "lineage", "owner", "ts", "head", "columns", "chosen", "weight", "operations", "labels",
          "features", "fingerprint")  # fmt: skip
@@ -233,10 +234,22 @@ def _group(row: dict[str, Any], x: Array, cut: Split) -> dataset.Group | None:
         head=row["head"],
         operations=len(x),
         answer=answer,
-        x=x,
+        x=_without_generator(row["id"], x) if side == "train" else x,
         y=np.array(row["labels"], dtype=np.int32),
         weight=row["weight"],
     )
+
+
+def _without_generator(id_: str, x: Array) -> Array:
+    """The group's matrix, in one of two groups as if no generator had been asked; which ones, their ids decide.
+
+    So the ranker learns to do with and without: a generator is late, off or not worth its cost at any time.
+    """
+    if dataset.qid_of(f"generator {id_}") % 2:
+        return x
+    x = x.copy()
+    x[:, _GENERATOR] = np.nan
+    return x
 
 
 def _answer(row: dict[str, Any]) -> int:

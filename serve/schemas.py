@@ -267,10 +267,11 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 
 
 def _explanation(told: Explanation) -> dict[str, Any]:
-    parts = [
-        {"feature": FEATURES[i].name, "meaning": FEATURES[i].meaning, "value": round(value, 4), "part": round(part, 4)}
-        for i, value, part in told.parts  # a value that is NaN becomes null
-    ]
+    parts = []
+    for column, value, part in told.parts:
+        name, meaning, group, *_ = FEATURES[column]
+        told_value = round(value, 4)  # NaN, which becomes null, where there was nothing to look at
+        parts.append({"feature": name, "group": group, "meaning": meaning, "value": told_value, "part": round(part, 4)})
     rest = told.above - sum(part for _, _, part in told.parts)
     return {"parts": parts, "rest": round(rest, 4), "ranker_confidence": round(told.ranker, 4)}
 

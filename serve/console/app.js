@@ -5,20 +5,25 @@ import { announce, byId, complain, element, milliseconds, percent, replace } fro
 import { callOf, keyOf, readCall } from "./calls.js";
 import { completing, selectHole } from "./complete.js";
 import * as catalogs from "./catalogs.js";
+import * as costs from "./costs.js";
 import * as experiments from "./experiments.js";
+import * as learning from "./learning.js";
 import * as models from "./models.js";
 import * as pulse from "./pulse.js";
 import * as session from "./session.js";
 import * as suggestions from "./suggestions.js";
 
 const K = 8;
+const K_MAX = 50;
 const USER = "opensesame.user";
+const EVERY_MS = 30_000; // the operator's figures, while they are looked at
 
 let question = null; // as it was asked last
 let answer = null;
 let turn = 0; // counts the questions: an answer that was overtaken is dropped
 let busy = false; // feedback is on its way
 let going = null; // the call to go on with, once accepted
+let aside = new Set(); // what was rejected of this question: the next ones are shown instead
 
 /** Asks `asked`; shows the answer beside the one `before` it to the same question. */
 async function ask(asked, before = null) {
@@ -27,7 +32,7 @@ async function ask(asked, before = null) {
   const began = performance.now();
   let got;
   try {
-    got = await api.predict(asked);
+    got = await api.predict({ ...asked, k: Math.min(K + aside.size, K_MAX), explain: true });
   } catch (problem) {
     if (mine === turn) refuse(problem);
     return null;
@@ -35,6 +40,7 @@ async function ask(asked, before = null) {
     if (mine === turn) byId("suggestions").removeAttribute("aria-busy");
   }
   if (mine !== turn) return null;
+  got.predictions = got.predictions.filter((p) => !aside.has(keyOf(p))).slice(0, K);
   const trip = performance.now() - began;
   [question, answer] = [asked, got];
   const { metadata } = got;
@@ -62,7 +68,8 @@ function refuse(problem) {
 /** The question that the session, the wish and the catalog make; nothing to ask about: the page says so. */
 function askAnew() {
   goOnWith(null);
-  const asked = { user_id: session.user(), ...catalogs.source(), events: session.events(), k: K };
+  aside = new Set();
+  const asked = { user_id: session.user(), ...catalogs.source(), events: session.events() };
   if (session.wish()) asked.prompt = session.wish();
   if (!asked.events.length && !asked.prompt) {
     turn += 1;
@@ -89,6 +96,7 @@ async function tell(outcome, call, key) {
     const said = { prediction_id: before.prediction_id, user_id: question.user_id, feedback: outcome };
     if (call) said.chosen = call;
     await api.feedback(said);
+    if (outcome === "reject") aside = new Set([...aside, ...before.predictions.map(keyOf)]);
     const now = await ask(question, before);
     if (now) learnt(outcome, call, key, before, now);
   } catch (problem) {
@@ -106,9 +114,12 @@ function learnt(outcome, call, key, before, now) {
   const name = key ?? call?.endpoint;
   const place = (whole) => whole.predictions.find((p) => keyOf(p) === name);
   const [was, is] = [place(before), place(now)];
+  if (outcome !== "reject") learning.keep(was, is);
   let text = "Recorded, and asked again: ";
-  if (outcome === "reject") text += "none of these was right. The next training learns from it.";
-  else if (is && was) {
+  if (outcome === "reject") {
+    text += "none of these was right. They are set aside for this question, the next training learns from it; ";
+    text += now.predictions.length ? "here is what comes after them." : "nothing else is likely.";
+  } else if (is && was) {
     const same = is.rank === was.rank ? `stays ${is.rank}` : `${was.rank} → ${is.rank}`;
     text += `${bound(name)} ${same}, ${percent(was.confidence)} → ${percent(is.confidence)}.`;
   } else if (is) text += `${bound(name)} is ${is.rank} now, with ${percent(is.confidence)}.`;
@@ -172,8 +183,13 @@ const KEYS = {
   r: askAnew,
   t: session.tryExample,
   u: catalogs.openDialog,
+  w: () => suggestions.toggleWhy(),
+  1: () => view("predict"),
+  2: () => view("operate"),
   "?": () => byId("help").showModal(),
 };
+
+const EVERYWHERE = ["1", "2", "?", "u"]; // the other keys are about suggestions
 
 function pressed(event) {
   const { target } = event;
@@ -190,9 +206,25 @@ function pressed(event) {
   if (target.matches("pre") && event.key.startsWith("Arrow")) return; // it scrolls
   if (event.key === "Enter" && target !== document.body) return; // it presses what has the focus
   const act = KEYS[event.key];
-  if (!act) return;
+  if (!act || (!byId("operate").hidden && !EVERYWHERE.includes(event.key))) return;
   event.preventDefault();
   act();
+}
+
+/** Shows one of the two halves of the page; figures of the operator's are asked for while they are looked at. */
+function view(name) {
+  for (const [half, id] of [["predict", "main"], ["operate", "operate"]]) {
+    byId(id).hidden = half !== name;
+    byId(`to-${half}`).setAttribute("aria-current", half === name ? "page" : "false");
+  }
+  if (name === "operate") figures();
+  scrollTo(0, 0);
+}
+
+function figures() {
+  models.refresh();
+  experiments.refresh();
+  costs.refresh();
 }
 
 /** Offers a field for the key where the service wants one; another key begins the page anew. */
@@ -216,7 +248,14 @@ async function offerKey() {
 async function begin() {
   await offerKey();
   byId("user").value = localStorage.getItem(USER) || "console";
-  byId("user").addEventListener("change", () => localStorage.setItem(USER, session.user()));
+  byId("user").addEventListener("change", () => {
+    localStorage.setItem(USER, session.user());
+    learning.forget();
+  });
+  byId("to-predict").addEventListener("click", () => view("predict"));
+  byId("to-operate").addEventListener("click", () => view("operate"));
+  byId("show-me").addEventListener("click", session.tryExample);
+  setInterval(() => document.visibilityState === "visible" && !byId("operate").hidden && figures(), EVERY_MS);
   document.addEventListener("keydown", pressed);
   byId("open-help").addEventListener("click", KEYS["?"]);
   byId("ask-again").addEventListener("click", askAnew);
@@ -226,11 +265,12 @@ async function begin() {
   completing(byId("override-call"), catalogs.knownOperations);
   suggestions.onAccept(accept);
   session.begin(askAnew);
-  models.watch();
-  experiments.watch();
+  learning.forget();
+  models.begin(experiments.refresh);
   pulse.watch(models.hear);
   await catalogs.begin(() => {
     session.beginAnew();
+    learning.forget();
     askAnew();
   });
   document.documentElement.dataset.ready = "true";

@@ -13,6 +13,11 @@ const LOST = {
   adaptation: "What was learnt online is not in this order.",
 };
 
+const HELD = { // in words, where the kind is none
+  email: "an email address", iban: "a bank account", card: "a card number", ssn: "a social security number", jwt: "a token",
+  secret: "a key or password", ip: "an IP address", phone: "a telephone number", sql: "SQL", shell: "a shell command", xss: "a script",
+};
+
 let heard = () => {};
 const answers = []; // {total, trip} in ms, oldest first
 
@@ -26,6 +31,10 @@ export function keep(metadata, trip) {
 export function notices(metadata) {
   const said = metadata.degraded.map((part) =>
     element("p", { class: "notice", "data-degraded": part }, element("strong", {}, `Without ${part}. `), LOST[part] ?? ""));
+  if (metadata.flags?.length) {
+    said.push(element("p", { class: "notice", "data-flags": metadata.flags.join(" ") }, element("strong", {}, "The guard looked at the wish. "),
+      `It holds what looks like ${metadata.flags.map((flag) => HELD[flag] ?? flag.replaceAll("_", " ")).join(", ")}.`));
+  }
   if (metadata.unmatched.length) {
     const one = metadata.unmatched.length === 1;
     said.push(element("p", { class: "notice" }, element("strong", {}, one ? "A call is no operation of this catalog. " :

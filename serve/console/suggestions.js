@@ -2,6 +2,7 @@
 
 import { announce, byId, element, percent, replace } from "./dom.js";
 import { keyOf, readValue, written } from "./calls.js";
+import * as why from "./why.js";
 
 const list = byId("suggestions");
 const SOURCES = {
@@ -11,6 +12,14 @@ const SOURCES = {
   habit: "it followed before",
   generator: "the language model proposed it",
 };
+
+const FLAGS = {
+  destructive: "It deletes, cancels, refunds or the like: offered only because the wish asks for it, or it was accepted before",
+  admin: "Its name says that it is for administrators: look twice",
+  internal: "Its name says that it is internal: look twice",
+  debug: "Its name says that it is for debugging: look twice",
+};
+const WHY = "opensesame.why";
 
 let predictions = [];
 let chosen = 0;
@@ -89,12 +98,14 @@ function item(prediction, index, was, compared) {
     element("span", { class: "what" },
       method && element("span", { class: `method m-${method.toLowerCase()}` }, method),
       " ", element("code", { class: "path" }, pathParts(path ?? prediction.endpoint, prediction.params)),
-      " ", prediction.is_destructive && element("span", { class: "flag" }, "destructive"),
+      " ", flags(prediction),
       " ", compared && moved(prediction, was)),
     element("span", { class: "summary" }, prediction.summary || " "),
     element("span", { class: "confidence" },
       element("span", { class: "track", "aria-hidden": "true" },
-        element("span", { class: "bar-fill", share: confidence })),
+        element("span", { class: "bar-fill", share: confidence }),
+        shifted(prediction) && element("span", { class: "tick", share: prediction.explanation.ranker_confidence,
+          title: `${percent(prediction.explanation.ranker_confidence)} without what was learnt here` })),
       element("span", { class: "figure" }, percent(confidence))));
   return element("li", { class: "suggestion", "data-key": keyOf(prediction), "data-method": method ?? "" },
     head, body(prediction, index));
@@ -114,7 +125,31 @@ function body(prediction, index) {
       prediction.sources.map((source) => [element("span", { class: "chip", title: SOURCES[source] ?? "" }, source), " "]),
       element("span", { class: "score" }, `score ${prediction.score.toFixed(2)}`)),
     names.length > 0 && element("h3", {}, "Arguments"), fields,
-    element("div", { class: "row" }, accept, more));
+    element("div", { class: "row" }, accept, more),
+    reasons(prediction));
+}
+
+/** What the score is made of; whether it is unfolded is remembered. */
+function reasons(prediction) {
+  const chart = why.chart(prediction);
+  return chart && element("details",
+    { class: "why", open: localStorage.getItem(WHY) !== "closed",
+      ontoggle: (event) => event.target.isConnected && localStorage.setItem(WHY, event.target.open ? "open" : "closed") },
+    element("summary", {}, "Why ", element("kbd", { "aria-hidden": "true" }, "w")), chart);
+}
+
+const flags = (prediction) => [...(prediction.is_destructive ? ["destructive"] : []), ...(prediction.flags ?? [])].map((flag) =>
+  [element("span", { class: flag === "destructive" ? "flag" : "flag twice", title: FLAGS[flag] ?? "" }, flag), " "]);
+
+/** What was learnt here moved it. */
+const shifted = ({ explanation, confidence }) => explanation && Math.abs(explanation.ranker_confidence - confidence) >= 0.005;
+
+/** Folds the reasons of the open suggestion, or unfolds them. */
+export function toggleWhy() {
+  const shown = list.querySelector(".suggestion.open details");
+  if (!shown) return;
+  const open = !shown.open;
+  for (const details of list.querySelectorAll("details")) details.open = open;
 }
 
 function argument(prediction, name, index) {

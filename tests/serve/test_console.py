@@ -18,23 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
+import redis
 import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ray.exceptions import ActorDiedError
 
 from pipeline import settings
+from pipeline.stores.counts import SEPARATOR
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.registry import Registry
 from serve.models import ModelsDeployment
 from tests.artefacts import saved_ranker
 from tests.fakes import SilentMetrics
 from tests.serve.conftest import App, make_app
+from train import gate
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
 WAIT_MS = 30_000  # for what the page waits for; a busy machine is slow, not wrong
 START_S = 120
+STEPS = ("welcome", "answer", "learnt", "completion", "help", "catalog", "override", "operate", "report", "narrow",
+         "narrow predict")  # fmt: skip
 # The parser takes tags out of texts and resolves their entities: what was escaped comes to the page as tags.
 HOSTILE = "<b>&lt;img src=x onerror=window.hacked=1&gt;&lt;script&gt;window.hacked=1&lt;/script&gt;</b>"
 
@@ -51,7 +57,7 @@ class ScriptedJobs:
         self.asked += 1
         if self.asked == 1:
             return {"job_id": job_id, "status": "running", "progress": {"step": "fit", "done": 3, "total": 10}}
-        return {"job_id": job_id, "status": "succeeded", "progress": {"step": "registered", "done": 1, "total": 1}}
+        return {"job_id": job_id, "status": "succeeded", "progress": {"status": "refused", "why": "not better"}}
 
 
 class Site:
@@ -78,6 +84,10 @@ class Site:
             time.sleep(0.05)
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=self.url, trust_env=False, timeout=START_S) as client:
+            while any(client.get(path).status_code != 200 for path in ("/ready", "/models", "/catalogs")):
+                assert time.monotonic() < until
+                time.sleep(0.2)
 
     async def _live(self) -> None:
         async with make_app(self._redis_url, models=self.models) as app:
@@ -85,6 +95,17 @@ class Site:
             server = uvicorn.Server(uvicorn.Config(app.asgi, host="127.0.0.1", port=0, log_level="warning"))
             self._server = server
             await server.serve()
+
+    def count_experiment(self) -> None:
+        """Feedback on two rankers, as `stores/arms.py` keeps its counts."""
+        counts = {
+            "champion": {"predictions": 1203, "answered": 1000, "accepted": 300, "observed": 800, "hits": 320},
+            "challenger": {"predictions": 1190, "answered": 1000, "accepted": 420, "observed": 800, "hits": 330},
+        }
+        flat = {f"{arm}{SEPARATOR}{what}": n for arm, counted in counts.items() for what, n in counted.items()}
+        with redis.Redis.from_url(self._redis_url) as client:
+            client.zadd("t:local:experiments", {"ranker 1 2": time.time()})
+            client.hset("t:local:arms:ranker 1 2", mapping=flat)
 
     def close(self) -> None:
         assert self._server is not None
@@ -95,11 +116,11 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    redis = EmbeddedRedis.throwaway()
-    made = Site(redis.start(), tmp_path_factory.mktemp("site"))
+    server = EmbeddedRedis.throwaway()
+    made = Site(server.start(), tmp_path_factory.mktemp("site"))
     yield made
     made.close()
-    redis.stop()
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +236,43 @@ def test_a_wish_alone_is_a_question(visit: Callable[..., Page]) -> None:
     expect(page.locator("#pulse .stages")).to_contain_text("ground")
 
 
+def test_what_a_score_is_made_of_is_drawn_and_folds_by_key(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page)
+    chart = page.locator(".suggestion.open .parts-of-score")
+    expect(chart).to_be_visible()
+    expect(chart).to_contain_text("words of the wish")
+    figures = [float(text.replace("−", "-")) for text in chart.locator(".figure").all_inner_texts()]
+    whole = page.locator(".suggestion.open .why .hint").inner_text().split(" ")[0]
+    assert sum(figures) == pytest.approx(float(whole.replace("−", "-")), abs=0.05)
+    page.keyboard.press("w")
+    expect(chart).not_to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".suggestion.open .parts-of-score")).not_to_be_visible()
+    page.keyboard.press("r")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    example(page)
+    expect(page.locator(".suggestion.open .parts-of-score")).not_to_be_visible()  # it is remembered
+
+
+def test_what_deserves_a_second_look_is_marked(visit: Callable[..., Page]) -> None:
+    responses = {"200": {"description": "ok"}}
+    paths = {
+        "/admin/users": {"get": {"summary": "List users", "responses": responses}},
+        "/users": {"delete": {"summary": "Delete users", "responses": responses}},
+    }
+    spec = {"openapi": "3.1.0", "info": {"title": "Marked", "version": "1"}, "paths": paths}
+    page = visit()
+    upload(page, "marked", json.dumps(spec).encode())
+    expect(page.locator("#catalog-dialog")).not_to_be_visible()
+    page.fill("#wish", "delete the users like mira@acme.example")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-key="GET /admin/users"] .flag')).to_have_text("admin")
+    expect(page.locator('[data-key="DELETE /users"] .flag')).to_have_text("destructive")
+    expect(page.locator("#notices [data-flags]")).to_contain_text("an email address")
+
+
 def test_accepting_by_keys_teaches_at_once_and_goes_on(visit: Callable[..., Page]) -> None:
     page = visit()
     page.fill("#user", "keys")
@@ -229,6 +287,7 @@ def test_accepting_by_keys_teaches_at_once_and_goes_on(visit: Callable[..., Page
     assert json.loads(told.value.request.post_data)["feedback"] == "accept"
     assert json.loads(told.value.request.post_data)["user_id"] == "keys"
     expect(page.locator("#learnt")).to_contain_text(third)
+    expect(page.locator("#learning")).to_contain_text("of 1;")
     moved = page.locator(".suggestion", has=page.locator(".delta.up"))
     assert third in [row.get_attribute("data-key") for row in moved.all()]
     expect(page.locator("#go-on")).to_be_focused()
@@ -290,10 +349,15 @@ def test_enter_on_the_page_accepts_the_open_suggestion(visit: Callable[..., Page
 def test_rejecting_all_is_recorded(visit: Callable[..., Page]) -> None:
     page = visit()
     example(page, "nothing of these")
+    rejected = rows(page)
     with page.expect_response("**/feedback") as told, page.expect_response("**/predict"):
         page.keyboard.press("x")
     assert told.value.status == 202
     expect(page.locator("#learnt")).to_contain_text("none of these was right")
+    assert not set(rejected) & set(rows(page))  # the next ones are shown
+    expect(page.locator(".suggestion .rank").first).to_have_text("9")
+    page.keyboard.press("r")
+    expect(page.locator(".suggestion .rank").first).to_have_text("1")
     expect(page.locator("#go-on")).to_have_count(0)
 
 
@@ -357,13 +421,19 @@ def test_an_upload_that_is_no_spec_says_why(visit: Callable[..., Page], examples
 
 
 def test_models_are_promoted_rolled_back_and_trained(visit: Callable[..., Page], site: Site) -> None:
-    gate = {"verdict": "refused", "why": "hit@1 −2.0 points"}
-    made = site.registry.register(saved_ranker("made-1", 1.0), metrics={"hit@1": 0.5}, gate=gate)
+    later = gate.Condition("later data", False, "hit@1 0.48 after 0.50", 240, 0.5, 0.48, -0.031, -0.004)
+    report = gate.Report("default", "made-1", False, "hit@1 −2.0 points", (later,))
+    told = msgspec.to_builtins(report)
+    made = site.registry.register(saved_ranker("made-1", 1.0), metrics={"hit@1": 0.5}, gate=told)
     page = visit()
+    page.keyboard.press("2")
+    expect(page.locator("#main")).not_to_be_visible()
     row = page.locator(f'.model[data-version="{made.version}"]')
     expect(row.locator(".gate")).to_contain_text("hit@1 −2.0 points")
+    expect(row.locator(".chip.failed")).to_have_text("gate refused")
     row.get_by_role("button", name="made-1").first.click()
-    expect(page.locator("#model-report")).to_contain_text('"verdict": "refused"')
+    expect(page.locator("#model-report .failed th")).to_contain_text("hit@1 0.48 after 0.50")
+    expect(page.locator("#model-report")).to_contain_text("-0.031 to -0.004")
     page.keyboard.press("Escape")
     row.get_by_role("button", name="Promote").click()
     with page.expect_response("**/promote"):
@@ -375,7 +445,44 @@ def test_models_are_promoted_rolled_back_and_trained(visit: Callable[..., Page],
     expect(row.locator(".chip.champion")).to_have_count(0)
     page.click("#train")
     expect(page.locator("#training progress")).to_have_attribute("aria-label", "fit")
-    expect(page.locator("#training")).to_contain_text("Training succeeded")
+    expect(page.locator("#training .now")).to_have_text("fit")
+    expect(page.locator("#training")).to_contain_text("Training succeeded, refused: not better")
+
+
+def test_a_challenger_is_named_compared_and_sent_home(visit: Callable[..., Page], site: Site) -> None:
+    made = site.registry.register(saved_ranker("rival", 2.0))
+    page = visit()
+    page.click("#to-operate")
+    expect(page.locator("#arms")).to_contain_text("No two rankers have been compared")
+    row = page.locator(f'.model[data-version="{made.version}"]')
+    row.get_by_role("button", name="Challenge with rival").click()
+    with page.expect_response("**/challenge"):
+        page.click("#confirm-yes")
+    expect(row.locator(".chip.challenger")).to_be_visible()
+    site.count_experiment()
+    with page.expect_response("**/models/compare"):
+        page.keyboard.press("2")
+    expect(page.locator("#arms tbody tr")).to_have_count(2)
+    accepted = page.locator('[data-measure="acceptance"]')
+    expect(accepted).to_contain_text("30 % of 1000")
+    expect(accepted.locator(".axis .interval")).to_have_count(2)
+    expect(accepted).to_contain_text("the challenger is better")
+    expect(page.locator('[data-measure="hit@1"]')).to_contain_text("undecided")
+    row.get_by_role("button", name="End the challenge").click()
+    with page.expect_response("**/models/challenger"):
+        page.click("#confirm-yes")
+    expect(row.locator(".chip.challenger")).to_have_count(0)
+
+
+def test_what_language_models_cost_is_told(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    expect(page.locator("#costs .big")).to_contain_text("$0")
+    expect(page.locator("#costs")).to_contain_text("of the day's $100.00")
+    page.keyboard.press("1")
+    expect(page.locator(".suggestion").first).to_be_visible()
 
 
 def test_parts_that_are_away_are_told(visit: Callable[..., Page], site: Site) -> None:
@@ -400,7 +507,7 @@ def test_nothing_serious_is_found_by_axe(visit: Callable[..., Page], scheme: str
     axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
     page = visit(color_scheme=scheme, reduced_motion="reduce")
     page.evaluate(axe)
-    for step in ("welcome", "answer", "learnt", "completion", "help", "catalog", "override", "narrow"):
+    for step in STEPS:
         if step == "answer":
             example(page)
         elif step == "learnt":
@@ -413,8 +520,17 @@ def test_nothing_serious_is_found_by_axe(visit: Callable[..., Page], scheme: str
             page.evaluate("document.activeElement.blur()")
             page.keyboard.press({"help": "?", "catalog": "u", "override": "o"}[step])
             page.wait_for_selector("dialog[open]")
+        elif step == "operate":
+            page.keyboard.press("2")
+            page.wait_for_selector(".model")
+            page.wait_for_selector("#costs .big")
+        elif step == "report":
+            page.locator(".model .report").first.click()
+            page.wait_for_selector("#model-report details")
         elif step == "narrow":
             page.set_viewport_size({"width": 360, "height": 740})
+        elif step == "narrow predict":
+            page.keyboard.press("1")
         found = page.evaluate("axe.run().then(found => found.violations)")
         serious = [f for f in found if f["impact"] in ("serious", "critical")]
         assert not serious, (step, json.dumps(serious, indent=1)[:3000])
@@ -425,6 +541,9 @@ def test_nothing_serious_is_found_by_axe(visit: Callable[..., Page], scheme: str
 def test_a_narrow_screen_needs_no_sideways_scrolling(visit: Callable[..., Page]) -> None:
     page = visit(viewport={"width": 360, "height": 740})
     example(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#to-operate")
+    page.wait_for_selector(".model")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="Keyboard help").click()
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()

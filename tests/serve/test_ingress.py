@@ -37,7 +37,7 @@ async def test_an_explanation_is_told_when_asked_for(app):
     body = (await app.predict(**REFUND, k=2, explain=True)).json()
     why = body["predictions"][0]["explanation"]
     assert set(why) == {"parts", "rest", "ranker_confidence"}
-    assert set(why["parts"][0]) == {"feature", "meaning", "value", "part"}
+    assert set(why["parts"][0]) == {"feature", "group", "meaning", "value", "part"}
     assert 0 < why["ranker_confidence"] <= 1
     assert (await app.predict(**REFUND, explain="yes")).status_code == 400
 

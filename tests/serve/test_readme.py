@@ -6,6 +6,7 @@ import json
 import re
 
 from serve import schemas
+from serve.metrics import TAGS
 from tests import api_examples
 from tests.conftest import ROOT
 from tests.serve.conftest import App
@@ -26,6 +27,12 @@ async def test_the_first_request_and_its_feedback_are_answered_as_shown(app: App
     assert not list(api_examples.differences(shown, answer))
     kept = await app.client.post(feedback.path, content=feedback.body, headers=feedback.headers)
     assert (kept.status_code, kept.json()["prediction_id"]) == (202, answer["prediction_id"])
+
+
+def test_what_an_answer_may_lack_is_the_codes() -> None:
+    for page in (README, api_examples.PAGE.read_text()):
+        (row,) = re.findall(r"^\| `(?:metadata\.)?degraded` \| (.*) \|$", page, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row)) == set(TAGS["part"])
 
 
 def test_every_request_can_be_read() -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from pipeline import settings
+from serve.identity import ACCESS
+from serve.metrics import METRICS
 from serve.schemas import PredictRequest, read_value, to_query
 from serve.suggest import SuggestRequest
 from serve.suggest import to_query as to_suggestion
 
-PAGE = (Path(__file__).parents[1] / "docs" / "migrating.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "migrating.md").read_text()
 PROMISES = 383
+PAGES = {"/docs", "/redoc", "/openapi.json"}
 
 
 def test_every_promise_is_answered_once() -> None:
@@ -27,6 +31,29 @@ def test_every_variable_named_is_a_setting() -> None:
     for section, key in re.findall(r"OPENSESAME__([A-Z]+)__([A-Z_]+|\*)", PAGE):
         assert section.lower() in known
         assert key == "*" or key.lower() in known[section.lower()]
+
+
+def test_what_stands_in_its_place_is_there() -> None:
+    known = settings.load("local").model_dump()
+    answers = " ".join(re.findall(r"^\| \d+(?:, \d+)* .*? \| (.*) \|$", PAGE, re.MULTILINE))
+    named = re.findall(r"`([^`]+)`", answers)
+    counted = 0
+    for name in named:
+        match re.split(r"[ .]", name):
+            case [("GET" | "POST" | "PUT" | "DELETE") as method, path]:
+                assert (method, path) in ACCESS, name
+            case [section, key] if re.fullmatch(r"\w+\.\w+", name) and section in known and key != "offpolicy":
+                assert key in known[section], name
+            case [word] if word.startswith("/"):
+                assert any(path == word or path.startswith(f"{word}/") for _, path in ACCESS) or word in PAGES, name
+            case [word] if word.startswith("opensesame_"):
+                assert word in METRICS, name
+            case [*_, "py" | "yaml"]:
+                assert (ROOT / name).is_file(), name
+            case _:
+                continue
+        counted += 1
+    assert counted > 25
 
 
 @pytest.mark.parametrize(

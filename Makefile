@@ -65,7 +65,7 @@ var/prometheus:
 manifests: setup  ## write the Serve config of each overlay of k8s/ from its settings
 	$(BIN)/python -m serve.manifest k8s/overlays/*/
 
-deployment: setup  ## overlay minimal at work on Ray pods in network namespaces: deploy, ask, teach, retrain (Linux, root, iproute2); ~5 minutes
+deployment: setup  ## overlay minimal at work on Ray pods in network namespaces: deploy, ask, teach, retrain (Linux, root, iproute2); 5 to 10 minutes
 	$(BIN)/python -m loadtest.deployment
 
 check: setup  ## format, lint, types and the quick tests

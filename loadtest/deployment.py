@@ -3,9 +3,9 @@
 Their Redis and MLflow, and their Ray pods (a head that takes no replicas, and workers) in network namespaces, with the
 environment, files, names and ports of the manifests (`loadtest.pods`). The rendered serveConfigV2 goes in by `serve
 deploy`; a key of the Secret asks; people teach; the RayCronJob's own cluster and entrypoint, by `ray job submit`,
-train; every replica follows the champion. First the overlay as it is, on one worker; then with two replicas of all
-that scales, on two. Prints what it proved; status 1 at what is not so. Linux, root, iproute2; minutes. Left out: the
-image, users and limits of containers, the operator, the NetworkPolicies.
+train; every replica follows the champion; the plain CronJob drains what is told next. First the overlay as it is, on
+one worker; then with two replicas of all that scales, on two. Prints what it proved; status 1 at what is not so. Linux,
+root, iproute2; minutes. Left out: the image, users and limits of containers, the operator, the NetworkPolicies.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ import yaml
 
 from loadtest.hold import stop_on_terminate
 from loadtest.lift import first
-from loadtest.pods import Cluster, Doc, isolated
+from loadtest.pods import STORAGE, Cluster, Doc, isolated
 from serve import manifest
 from tests.k8s import rendering
 
 _READY_S = 300.0
 _TAUGHT = 520  # a training is due at train.groups, 500
+_MORE = 20  # told after the training
 _AT_ONCE = 8
 _HABIT = 0.5  # so often people do what no spec tells: open a thing out of its list, and go back to the list
 _COLLECTIONS = ("customers", "subscriptions", "invoices", "charges", "disputes")
@@ -46,6 +47,9 @@ _OTHERS = tuple(f"GET /v1/{name}" for name in ("products", "prices", "refunds", 
 _PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/disputes"}, {"endpoint": "GET /v1/disputes/dp_1"}]}
 _LEARNT = "GET /v1/disputes"
 _DASHBOARD = ("--address", "http://127.0.0.1:8265")
+# What KubeRay's probes ask inside a pod (ray-operator/controllers/ray/common/pod.go); each answers "success".
+_ALIVE = ("52365/api/healthz", "52365/api/local_raylet_healthz")
+_PROBES = {"head": (*_ALIVE, "8265/api/gcs_healthz"), "worker": (*_ALIVE, "8000/-/healthz")}
 _began = time.monotonic()
 
 
@@ -60,7 +64,7 @@ def until(what: str, holds: Callable[[], Any], limit_s: float = _READY_S) -> Any
         try:
             if found := holds():
                 return found
-        except (httpx2.HTTPError, OSError, RuntimeError) as error:
+        except (httpx2.HTTPError, OSError, LookupError, RuntimeError, subprocess.TimeoutExpired) as error:
             last = str(error)
         time.sleep(0.5)
     raise RuntimeError(f"{what}: not within {limit_s:.0f} s. {last}")
@@ -134,18 +138,19 @@ def secrets_for(docs: list[Doc]) -> str:
 
 
 def manifests(workers: int) -> list[Doc]:
-    """Overlay `minimal`, rendered, with the RayCronJob in place of the plain CronJob; on several workers, with two
-    replicas of all that scales."""
+    """Overlay `minimal` and the component's RayCronJob, rendered; on several workers with two replicas of all that
+    scales, as somebody would write it into the settings."""
     render = rendering.by_kubectl if rendering.KUBECTL else rendering.render
     with tempfile.TemporaryDirectory() as folder:
         overlay = shutil.copytree(rendering.K8S, Path(folder) / "k8s") / "overlays" / "minimal"
-        rules = overlay / "kustomization.yaml"
-        rules.write_text(rules.read_text().replace("/retrain-cronjob", "/retrain-raycronjob"))
         if workers > 1:
             settings = overlay / manifest.SETTINGS
             settings.write_text(settings.read_text().replace("{min: 1, max: 2}", "{min: 2, max: 2}"))
             (overlay / manifest.WRITTEN).write_text(manifest.patch(manifest.load(settings)))
-        return render(overlay)
+        docs = render(overlay)
+        rules = overlay / "kustomization.yaml"
+        rules.write_text(rules.read_text().replace("/retrain-cronjob", "/retrain-raycronjob"))
+        return [*docs, *(doc for doc in render(overlay) if doc["kind"] == "RayCronJob")]
 
 
 def stores(cluster: Cluster) -> None:
@@ -211,24 +216,28 @@ def prove(cluster: Cluster, key: str, workers: int) -> None:
         f"{len(replicas)} replica(s) of Ranker on {len(nodes)} node(s) serve version {version} instead of "
         f"{before['metadata']['model_version']}: {_LEARNT} where it was {first(before)}, in 20 of 20 predictions"
     )
+    lose_head(cluster, client, version)
+    for chance in people[:_MORE]:
+        client.teach(chance)
+    drain(cluster, _MORE)
 
 
 def deploy(cluster: Cluster, workers: int) -> list[str]:
     """The Ray cluster of the RayService with its application; the addresses of the workers' HTTP proxies."""
     service = cluster.named("RayService", "opensesame")["spec"]
     groups = service["rayClusterConfig"]
-    head = groups["headGroupSpec"]
-    password = groups["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]["secretKeyRef"]
-    ray_pod(cluster, "head", head, **{"redis-password": cluster.values("Secret", password["name"])[password["key"]]})
+    cluster.ray_pod("head", groups["headGroupSpec"], redis=groups["gcsFaultToleranceOptions"])
 
     def run(*command: str) -> str:
-        return cluster.execute("head", head["template"], [*command, *_DASHBOARD], 120)
+        return cluster.execute("head", [*command, *_DASHBOARD], 120)
 
     until("the head's dashboard", lambda: run("serve", "status") or "none")
-    proved("the head is up; its control plane's memory is in the service's Redis")
+    if not (kept := control_plane_keys(cluster)):
+        raise RuntimeError("the head's memory is not in Redis")
+    proved(f"the head is up, its control plane's memory in the service's Redis: {kept} keys")
     names = [f"worker-{number}" for number in range(workers)]
     for name in names:
-        ray_pod(cluster, name, groups["workerGroupSpecs"][0])
+        cluster.ray_pod(name, groups["workerGroupSpecs"][0], head="head")
 
     def joined() -> bool:
         nodes = json.loads(run("ray", "list", "nodes", "--format", "json"))
@@ -242,29 +251,36 @@ def deploy(cluster: Cluster, workers: int) -> list[str]:
     for base in bases:
         until(f"GET {base}/ready", functools.partial(is_ready, base))
 
-    def running() -> Any:
-        told = yaml.safe_load(run("serve", "status"))["applications"]["opensesame"]
-        return told if told["status"] == "RUNNING" else None
+    for name in ("head", *names):
+        for path in _PROBES[name.partition("-")[0]]:
+            until(f"{name}'s probe {path}", functools.partial(well, cluster, name, path))
 
-    told = until("the application", running)
+    told = until("the application", functools.partial(is_running, cluster))
     each = [f"{name} {states['replica_states']['RUNNING']}" for name, states in sorted(told["deployments"].items())]
     proved(f"serve deploy of the rendered serveConfigV2: RUNNING, /ready on {workers} worker(s); {', '.join(each)}")
+    proved(f"KubeRay's probes of {1 + workers} pods: success")
     return bases
+
+
+def is_running(cluster: Cluster) -> Any:
+    """What `serve status` says of the application once it runs."""
+    told = yaml.safe_load(cluster.execute("head", ["serve", "status", *_DASHBOARD], 120))
+    application = told["applications"]["opensesame"]
+    return application if application["status"] == "RUNNING" else None
+
+
+def well(cluster: Cluster, pod: str, path: str) -> bool:
+    code = f"import urllib.request as r; print(r.urlopen('http://localhost:{path}', timeout=2).read().decode())"
+    return "success" in cluster.execute(pod, ["python", "-c", code], 30)
 
 
 def train(cluster: Cluster) -> str:
     """The version that a training promotes: a Ray cluster of its own, the RayCronJob's entrypoint as a job on it."""
     job = cluster.named("RayCronJob", "opensesame-retrain")["spec"]["jobTemplate"]
-    group = job["rayClusterSpec"]["headGroupSpec"]
-    ray_pod(cluster, "retrain", group)
-
-    def run(*command: str, limit_s: float = 60) -> str:
-        return cluster.execute("retrain", group["template"], command, limit_s)
-
-    until("the training's dashboard", lambda: run("ray", "job", "list", *_DASHBOARD))
+    cluster.ray_pod("retrain", job["rayClusterSpec"]["headGroupSpec"])
+    until("the training's dashboard", lambda: cluster.execute("retrain", ["ray", "job", "list", *_DASHBOARD], 60))
     submit = ["ray", "job", "submit", *_DASHBOARD, "--log-color", "false", "--"]
-    said = run(*submit, *job["entrypoint"].split(), limit_s=600)
-    outcome = json.loads([line for line in said.splitlines() if line.startswith("{")][-1])
+    outcome = outcome_of(cluster.execute("retrain", [*submit, *job["entrypoint"].split()], 600))
     if outcome["status"] != "promoted":
         raise RuntimeError(f"the training: {outcome['status']}, {outcome['why']}")
     proved(
@@ -274,13 +290,47 @@ def train(cluster: Cluster) -> str:
     return str(outcome["version"])
 
 
-def ray_pod(cluster: Cluster, name: str, group: Doc, **more: str) -> None:
-    """A pod of a Ray cluster: a worker takes the operator's arguments for joining the head, another those for one."""
-    options = {**group["rayStartParams"], **more}
-    words = ["--head", "--port=6379", "--no-monitor"]
-    if name.startswith("worker"):
-        words = [f"--address={cluster.ip('head')}:6379"]
-    cluster.pod(name, group["template"], [*words, *(f"--{key}={value}" for key, value in options.items())])
+def control_plane_keys(cluster: Cluster) -> int:
+    from redis import Redis
+
+    secret = cluster.values("Secret", "opensesame-redis")
+    with Redis.from_url(secret["url"]) as redis:
+        return sum(1 for _ in redis.scan_iter(f"*{STORAGE}*", count=1000))
+
+
+def lose_head(cluster: Cluster, client: Client, version: str) -> None:
+    """The head dies, the workers go on; another one finds in Redis what it was."""
+    replicas = client.rankers()
+    cluster.lose("head")
+    alone = [client.predict(**_PROBE) for _ in range(20)]
+    if any(first(answer) != _LEARNT for answer in alone):
+        raise RuntimeError("without a head the answers are others")
+    cluster.restart("head")
+    until("the application after the head's return", functools.partial(is_running, cluster))
+    until("the same replicas", lambda: client.rankers() == replicas, 90)
+    after = client.predict(**_PROBE)["metadata"]["model_version"]
+    if after != version:
+        raise RuntimeError(f"after the head's return {after} serves")
+    proved("the head killed: 20 of 20 predictions without it; started again: RUNNING, with the replicas it had")
+
+
+def drain(cluster: Cluster, labels: int) -> None:
+    """The overlay's plain CronJob when its hour comes and no training is due: it takes the labels to its journal."""
+    job = cluster.named("CronJob", "opensesame-retrain")["spec"]["jobTemplate"]["spec"]["template"]
+    container = job["spec"]["containers"][0]
+    cluster.pod("cronjob", job, [*container["command"], *container["args"]])
+    outcome = outcome_of(cluster.finish("cronjob", 300))
+    if (outcome["status"], outcome["groups"]) != ("waiting", labels):
+        raise RuntimeError(f"the CronJob: {outcome}")
+    proved(f"the CronJob's command in a pod of its own: {labels} labels drained to the journal; {outcome['why']}")
+
+
+def outcome_of(said: str) -> Any:
+    """What `train.retrain --json` says last."""
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    if not lines:
+        raise RuntimeError(f"no outcome: {said[-3000:]}")
+    return json.loads(lines[-1])
 
 
 def main(
@@ -306,7 +356,7 @@ def main(
     key = secrets_for(kept)
     try:
         prove(Cluster([*manifests(number), *kept], logs.resolve()), key, number)
-    except (RuntimeError, LookupError) as error:
+    except (RuntimeError, LookupError, httpx2.HTTPError, subprocess.SubprocessError) as error:
         proved(f"NOT SO: {error}")
         raise typer.Exit(1) from None
 

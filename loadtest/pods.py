@@ -3,7 +3,7 @@
 `isolated` runs a command with mounts, network and processes of its own (Linux, root, util-linux, iproute2): whatever
 it mounts, listens on or starts is gone when it ends. In there `Cluster` joins network namespaces by a bridge, one for
 each pod, and starts containers of rendered manifests in them: environment and volumes from ConfigMaps and Secrets,
-services by name. What no manifest says, because the operator does it, is restated here from KubeRay 1.7.
+services by name. `Cluster.ray_pod` adds what no manifest says, because the operator does it, after KubeRay 1.7.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 Doc = dict[str, Any]
 _STORES = "10.77.0.1"  # of the bridge, where the services without Ray listen; pods count up from it
 _GCS = 6379
+STORAGE = "uid-of-the-raycluster"  # begins the keys of Ray's control plane in Redis
+_SCRATCH = ("/tmp/ray", "/tmp/haproxy-serve", "/dev/shm")  # each pod's own
+_NOTHING: Mapping[str, str] = {}
 
 
 def isolated(command: Sequence[str], limit_s: float) -> int:
@@ -48,6 +51,9 @@ class Cluster:
         self._docs = docs
         self._logs = logs
         self._ips: dict[str, str] = {}
+        self._envs: dict[str, dict[str, str]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._token = secrets.token_hex(32)  # the operator makes one for each Ray cluster
         self.folder = Path("/run/pods")
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
@@ -86,6 +92,9 @@ class Cluster:
         held: dict[str, str] = doc["stringData" if kind == "Secret" else "data"]
         return held
 
+    def _referred(self, source: Doc) -> str:
+        return self.values("Secret", source["secretKeyRef"]["name"])[source["secretKeyRef"]["key"]]
+
     def ip(self, pod: str) -> str:
         return self._ips[pod]
 
@@ -95,8 +104,7 @@ class Cluster:
         told = {}
         for entry in container.get("env", ()):
             if "valueFrom" in entry:
-                reference = entry["valueFrom"]["secretKeyRef"]
-                told[entry["name"]] = self.values("Secret", reference["name"])[reference["key"]]
+                told[entry["name"]] = self._referred(entry["valueFrom"])
             else:
                 told[entry["name"]] = entry["value"]
         path = f"{Path(sys.executable).parent}:{ours.get('PATH', '')}"  # as in the image: python is ours
@@ -109,8 +117,8 @@ class Cluster:
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd="/", start_new_session=True
             )
 
-    def pod(self, name: str, template: Doc, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start the first container of a pod template as KubeRay does: `ray start` with `arguments`."""
+    def pod(self, name: str, template: Doc, command: Sequence[str], env: Mapping[str, str] = _NOTHING) -> None:
+        """Start `command` in the first container of a pod template, with `env` beside what its manifest says."""
         self._ips[name] = f"{_STORES.rpartition('.')[0]}.{len(self._ips) + 2}"
         run_ip("netns", "add", name)
         run_ip("link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -119,48 +127,75 @@ class Cluster:
         run_ip("-n", name, "link", "set", "eth0", "up")
         run_ip("-n", name, "link", "set", "lo", "up")
         run_ip("-n", name, "route", "add", "default", "via", _STORES)  # by it Ray finds its own address
-        container = template["spec"]["containers"][0]
-        mounts = "mount -t tmpfs tmpfs /tmp/ray && mount -t tmpfs tmpfs /tmp/haproxy-serve"
-        for place in ("/tmp/ray", "/tmp/haproxy-serve"):
+        mounts = [f"mount -t tmpfs tmpfs {path}" for path in _SCRATCH]
+        for place in _SCRATCH:
             Path(place).mkdir(exist_ok=True)
-        for path in self._volumes(name, template):
-            mounts += f" && mount --bind {path[0]} {path[1]}"
+        mounts += [f"mount --bind {folder} {path}" for folder, path in self._volumes(name, template)]
+        self._envs[name] = {**self.environment(template["spec"]["containers"][0]), **env}
+        self._commands[name] = ["sh", "-c", f'{" && ".join(mounts)} && exec "$@"', "sh", *command]
+        self.restart(name)
+
+    def restart(self, name: str) -> None:
+        """Start a pod that has ended again, with empty scratch folders and its old address."""
+        self._running[name] = self.start(name, self._inside(name, self._commands[name]), self._envs[name])
+
+    def lose(self, name: str) -> None:
+        """Kill every process of a pod."""
+        for pid in subprocess.run(["ip", "netns", "pids", name], check=True, capture_output=True).stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        self._running[name].wait()
+
+    def ray_pod(self, name: str, group: Doc, head: str = "", redis: Doc | None = None) -> None:
+        """A pod of a Ray cluster, started by `ray start`: its head, or one that joins the pod `head`.
+
+        `redis` is the gcsFaultToleranceOptions of the head's cluster.
+        """
+        container = group["template"]["spec"]["containers"][0]
         limits = container["resources"]["limits"]
         memory = int(limits["memory"].removesuffix("Gi")) << 30
-        start = ["ray", "start", *arguments, "--memory", str(memory), "--metrics-export-port", "8080", "--block"]
-        if not any(word.startswith("--num-cpus") for word in arguments):
-            start += ["--num-cpus", limits["cpu"]]
-        return self.start(
-            name, self._inside(name, ["sh", "-c", f'{mounts} && exec "$@"', "sh", *start]), self._env(name, container)
-        )
+        options = {"num-cpus": limits["cpu"], "memory": str(memory), **group["rayStartParams"]}
+        options["metrics-export-port"] = "8080"
+        start = ["ray", "start", "--block", *(f"--{key}={value}" for key, value in options.items())]
+        start += [f"--address={self._ips[head]}:{_GCS}"] if head else ["--head", f"--port={_GCS}", "--no-monitor"]
+        env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token, "RAY_PORT": str(_GCS)}
+        env["RAY_ADDRESS"] = f"{self._ips[head] if head else '127.0.0.1'}:{_GCS}"
+        if head:
+            env["RAY_gcs_rpc_server_reconnect_timeout_s"] = "600"
+        if redis:
+            password = self._referred(redis["redisPassword"]["valueFrom"])
+            start.append(f"--redis-password={password}")
+            env |= {"RAY_REDIS_ADDRESS": redis["redisAddress"], "REDIS_PASSWORD": password}
+            env["RAY_external_storage_namespace"] = STORAGE
+        self.pod(name, group["template"], start, env)
 
-    def execute(self, pod: str, template: Doc, command: Sequence[str], limit_s: float) -> str:
+    def execute(self, pod: str, command: Sequence[str], limit_s: float) -> str:
         """What a command prints that runs in a pod, as by `kubectl exec`. Raises RuntimeError when it fails."""
-        env = self._env(pod, template["spec"]["containers"][0])
         done = subprocess.run(
-            self._inside(pod, command), env=env, cwd="/", capture_output=True, text=True, timeout=limit_s
+            self._inside(pod, command), env=self._envs[pod], cwd="/", capture_output=True, text=True, timeout=limit_s
         )
         if done.returncode:
-            raise RuntimeError(f"{command[0]} {command[1]} in {pod}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+            raise RuntimeError(f"{' '.join(command)} in {pod}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done.stdout
+
+    def finish(self, pod: str, limit_s: float) -> str:
+        """The log of a pod whose command has ended. Raises RuntimeError when it failed."""
+        status = self._running[pod].wait(limit_s)
+        text = (self._logs / f"{pod}.log").read_text(errors="replace")
+        if status:
+            raise RuntimeError(f"{pod}: {status}, {text[-3000:]}")
+        return text
 
     @staticmethod
     def _inside(pod: str, command: Sequence[str]) -> list[str]:
         return ["ip", "netns", "exec", pod, *command]
-
-    def _env(self, pod: str, container: Doc) -> dict[str, str]:
-        """With what the operator adds."""
-        env = self.environment(container)
-        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token, "RAY_PORT": str(_GCS)}
-        env["RAY_ADDRESS"] = f"{self._ips['head'] if pod.startswith('worker') else '127.0.0.1'}:{_GCS}"
-        return env
 
     def _volumes(self, pod: str, template: Doc) -> list[tuple[Path, str]]:
         """(folder, mount path) of each volume, with its files in it."""
         volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
         mounted = []
         for mount in template["spec"]["containers"][0]["volumeMounts"]:
-            if mount["mountPath"] == "/tmp/ray":
+            if mount["mountPath"] in _SCRATCH:
                 continue
             volume = volumes[mount["name"]]
             folder = self.folder / pod / mount["name"]

@@ -185,6 +185,7 @@ class Runtime:
                 "port": settings.server.port,
                 "request_timeout_s": settings.ray.request_timeout_s,
             },
+            logging_config={"enable_access_log": False},  # the ingress writes its own line
             tracing_config=tracing.config(settings.tracing),
         )
         from serve.graph import application

@@ -122,14 +122,15 @@ class Session:
         missing: list[str] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        looks = bool(
-            self._wish.words or refers or done or self._context
-        )  # else nothing says anything of optional parameters
+        says, words, context = speaks or refers or bool(done), self._wish.words, self._context
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
+            needed = parameter.required or location == "path"
+            if not (needed or says or raw in context or (words and parameter.enum)):
+                continue  # nothing says anything of it
             if location in ("header", "cookie"):
                 continue
-            if parameter.required or location == "path":
+            if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
@@ -137,24 +138,22 @@ class Session:
                     found = (self._again(parameter, operation) if done else None) or _guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
-            elif looks:
+            else:
                 found = None
                 name = names.name(raw, template.last)
-                if speaks or (parameter.enum and self._wish.words):
+                if speaks or (words and parameter.enum):
                     value = self._wish.optional(name, parameter, operation, self._texts)
                     found = None if value is None else (value, "prompt", -1)
                 if found is None and refers:
                     found = self._referred(name, parameter)
                 if found is None and done:
                     found = self._again(parameter, operation)
-                if found is None and (carried := self._context.get(raw)) is not None:
+                if found is None and (carried := context.get(raw)) is not None:
                     found = carried if is_read or not self._wrote else None
-            else:
-                continue
             value = None if found is None else fit(found[0], parameter, was_sent=found[1] in ("path", "params"))
             if found is not None and value is not None:
                 bound[raw] = (value, found[1], found[2])
-            elif parameter.required or location == "path":
+            elif needed:
                 missing.append(raw)
         if done and (raw := self._freshen(operation, bound, done)):
             missing.append(raw)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from pipeline.catalog.kept import Kept
 from pipeline.catalog.match import Matcher
 from pipeline.catalog.relations import Relations
 from pipeline.catalog.words import Words
@@ -22,6 +23,7 @@ from pipeline.types import Catalog
 # Memory, measured with tracemalloc on github, stripe, tmdb and retail (2026-11-21).
 _CATALOG_BYTES = 3.4  # per byte of its msgpack: 3.0 to 3.4
 _MATCHER_BYTES = 1400  # per operation: 600 to 1300
+_NEAR_BYTES = 2 << 20  # of what `retrieve` keeps of how near operations are to one another
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Compiled:
     relations: Relations
     words: Words
     vectors: np.ndarray | None  # [n_operations, n_dims] float32, unit length; None until they are made
+    near: Kept  # operation -> how near each is to it, with what is known; float32 [n_operations]
     size_bytes: int  # an estimate of what it occupies
 
 
@@ -40,14 +43,21 @@ def compile_catalog(catalog: Catalog) -> Compiled:
     """The compiled catalog, without vectors; blocks for about 0.4 ms an operation."""
     relations, words = Relations(catalog), Words(catalog)
     size_bytes = int(_CATALOG_BYTES * len(msgspec.msgpack.encode(catalog)))
-    size_bytes += _MATCHER_BYTES * len(catalog.operations) + relations.nbytes + words.nbytes
-    return Compiled(catalog, Matcher(catalog), relations, words, None, size_bytes)
+    near = _near(catalog)
+    size_bytes += _MATCHER_BYTES * len(catalog.operations) + relations.nbytes + words.nbytes + near.nbytes
+    return Compiled(catalog, Matcher(catalog), relations, words, None, near, size_bytes)
 
 
 def with_vectors(compiled: Compiled, vectors: np.ndarray) -> Compiled:
     """The same with vectors, float32 [n_operations, n_dims], unit length."""
     without = compiled.size_bytes - (0 if compiled.vectors is None else compiled.vectors.nbytes)
-    return dataclasses.replace(compiled, vectors=vectors, size_bytes=without + vectors.nbytes)
+    near = _near(compiled.catalog)  # another one with them
+    return dataclasses.replace(compiled, vectors=vectors, near=near, size_bytes=without + vectors.nbytes)
+
+
+def _near(catalog: Catalog) -> Kept:
+    n = len(catalog.operations)
+    return Kept(_NEAR_BYTES, 4 * n, n)
 
 
 def content_digest(data: bytes) -> str:

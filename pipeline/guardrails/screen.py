@@ -96,7 +96,7 @@ def screen(prompt: str, policies: settings.Guardrails) -> Screened:
     """
     by_kind = {**policies.personal.model_dump(), **policies.attacks.model_dump()}
     spans = personal.find(prompt, [kind for kind in personal.KINDS if by_kind[kind] != "off"]) if prompt else []
-    wanted = [kind for kind in attacks.KINDS if by_kind[kind] != "off"]
+    wanted = tuple(kind for kind in attacks.KINDS if by_kind[kind] != "off")
     found = {span.kind for span in spans} | set(attacks.find(prompt, wanted) if prompt and wanted else ())
     flags = tuple(kind for kind in FLAGS if kind in found)
     if blocked := tuple(kind for kind in flags if by_kind[kind] == "block"):

@@ -27,7 +27,7 @@ GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES if feature.gr
 _BINS = 10  # of equal mass; one more for what is missing
 _WINDOW = 1000  # groups; what is older counts ever less
 _ENOUGH = 100  # groups below which nothing is said
-_QUEUE = 64  # groups kept until the next look, the latest ones
+_QUEUE = 8  # groups kept until the next look, the latest ones: a look holds up who scores, a millisecond each
 _LEAST = 1e-3  # share of an empty bin
 
 

@@ -91,9 +91,15 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Head(Protocol):
-    def raw(self, matrix: Array) -> Array: ...
+    def read(self, matrix: Array) -> Any:
+        """A group's matrix, read once for both scores and parts."""
+        ...
 
-    def parts(self, matrix: Array, rows: Array) -> Array:
+    def raw(self, read: Any) -> Array:
+        """Raw scores; float32 [n_candidates]."""
+        ...
+
+    def parts(self, read: Any, rows: Array) -> Array:
         """What each feature adds to the raw score of `rows`, less the group's mean; float32 [n_rows, n_features]."""
         ...
 
@@ -107,20 +113,23 @@ class _LogitHead:
             raise RankerArtifactError(
                 f"A logit head is inconsistent: unknown features {unknown}, sizes {sorted(sizes)}."
             )
-        self._columns = np.array([position[name] for name in spec.features])
+        self._columns, self._width = np.array([position[name] for name in spec.features]), len(names)
         self._center = np.array(spec.center, dtype=np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             self._slope = (np.array(spec.weights) / np.array(spec.scale)).astype(np.float32)
         if not np.isfinite(self._slope).all() or not np.isfinite(self._center).all():
             raise RankerArtifactError("A logit head has weights that are no finite numbers.")
 
-    def raw(self, matrix: Array) -> Array:
+    def read(self, matrix: Array) -> Array:
         values = matrix[:, self._columns] - self._center
-        return np.asarray(np.where(np.isnan(values), np.float32(0), values) @ self._slope)
+        return np.where(np.isnan(values), np.float32(0), values)
 
-    def parts(self, matrix: Array, rows: Array) -> Array:
-        parts = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
-        parts[:, self._columns] = linear_parts(matrix[:, self._columns] - self._center, self._slope, rows)
+    def raw(self, read: Array) -> Array:
+        return np.asarray(read @ self._slope)
+
+    def parts(self, read: Array, rows: Array) -> Array:
+        parts = np.zeros((len(rows), self._width), dtype=np.float32)
+        parts[:, self._columns] = linear_parts(read, self._slope, rows)
         return parts
 
 
@@ -129,19 +138,14 @@ class _TreesHead:
         import lightgbm
 
         try:
-            self._booster = lightgbm.Booster(model_str=spec.model)
-            width = self._booster.num_feature()
+            booster = lightgbm.Booster(model_str=spec.model)
+            width = booster.num_feature()
         except (lightgbm.basic.LightGBMError, ValueError, KeyError) as error:
             raise RankerArtifactError(f"LightGBM cannot read a head: {str(error)[:200]}") from error
         if width != len(names):
             raise RankerArtifactError(f"A head was fitted on {width} features, the artefact names {len(names)}.")
-        self._paths = TreePaths(self._booster)
-
-    def raw(self, matrix: Array) -> Array:
-        return np.asarray(self._booster.predict(matrix, raw_score=True, num_threads=1), dtype=np.float32)
-
-    def parts(self, matrix: Array, rows: Array) -> Array:
-        return self._paths.parts(matrix, rows)
+        self._paths = TreePaths(booster)
+        self.read, self.raw, self.parts = self._paths.leaves, self._paths.raw, self._paths.parts
 
 
 class _BlendHead:
@@ -150,11 +154,15 @@ class _BlendHead:
             raise RankerArtifactError(f"A blended head has a share of {spec.share}; 0 to 1 is possible.")
         self._trees, self._logit, self._share = _TreesHead(spec.trees, names), _LogitHead(spec.logit, names), spec.share
 
-    def raw(self, matrix: Array) -> Array:
-        return np.asarray(self._share * self._trees.raw(matrix) + (1.0 - self._share) * self._logit.raw(matrix))
+    def read(self, matrix: Array) -> tuple[Array, Array]:
+        return self._trees.read(matrix), self._logit.read(matrix)
 
-    def parts(self, matrix: Array, rows: Array) -> Array:
-        trees, logit = self._trees.parts(matrix, rows), self._logit.parts(matrix, rows)
+    def raw(self, read: tuple[Array, Array]) -> Array:
+        trees, logit = self._trees.raw(read[0]), self._logit.raw(read[1])
+        return np.asarray(self._share * trees + (1.0 - self._share) * logit)
+
+    def parts(self, read: tuple[Array, Array], rows: Array) -> Array:
+        trees, logit = self._trees.parts(read[0], rows), self._logit.parts(read[1], rows)
         return np.asarray(self._share * trees + (1.0 - self._share) * logit)
 
 
@@ -164,11 +172,14 @@ class _LinearHead:
     def __init__(self, head: Head) -> None:
         self._head = head
 
-    def raw(self, matrix: Array) -> Array:
-        return np.asarray(hand_score(matrix, self._head), dtype=np.float32)
+    def read(self, matrix: Array) -> Array:
+        return matrix
 
-    def parts(self, matrix: Array, rows: Array) -> Array:
-        return hand_parts(matrix, self._head, rows)
+    def raw(self, read: Array) -> Array:
+        return np.asarray(hand_score(read, self._head), dtype=np.float32)
+
+    def parts(self, read: Array, rows: Array) -> Array:
+        return hand_parts(read, self._head, rows)
 
 
 class Ranker:
@@ -218,12 +229,14 @@ class Ranker:
         if not len(matrix):
             none = np.zeros(0, dtype=np.float32)
             return Scores(none, none, self.version, head)
-        raw = np.asarray(self._heads[head].raw(matrix), dtype=np.float32)
+        ours = self._heads[head]
+        read = ours.read(matrix)
+        raw = np.asarray(ours.raw(read), dtype=np.float32)
         because: dict[int, tuple[tuple[int, float], ...]] = {}
         if explain and len(shown):
             rows = np.asarray(shown, dtype=np.int64)
             rows = rows[np.argsort(-raw[rows], kind="stable")[:explain]]
-            parts = self._heads[head].parts(matrix, rows)
+            parts = ours.parts(read, rows)
             because = {int(row): strongest(part, _PARTS_TOLD) for row, part in zip(rows, parts, strict=True)}
         return Scores(raw, self._calibration[head].confidence(raw), self.version, head, because)
 

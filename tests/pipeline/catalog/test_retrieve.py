@@ -14,11 +14,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from pipeline import settings
+from pipeline.catalog.compile import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.embed import operation_card
-from pipeline.catalog.match import Matcher
-from pipeline.catalog.relations import Relations
 from pipeline.catalog.retrieve import Evidence, gather, reciprocal_rank
-from pipeline.catalog.words import Words
 from pipeline.types import Call, Catalog, Operation, Parameter, Query, Source
 from tests.fakes import HashingEncoder
 
@@ -26,19 +24,8 @@ LIMITS = settings.load().shortlist
 THINGS = ("order", "customer", "invoice", "refund", "product", "shipment", "coupon", "warehouse")
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A compiled catalog, as `gather` reads it."""
-
-    catalog: Catalog
-    matcher: Matcher
-    relations: Relations
-    words: Words
-    vectors: np.ndarray | None
-
-
 @functools.cache
-def shop(vectors: bool = True) -> Made:
+def shop(vectors: bool = True) -> Compiled:
     """Eight resources with five operations each."""
     operations = []
     for thing in THINGS:
@@ -53,12 +40,17 @@ def shop(vectors: bool = True) -> Made:
             Operation("DELETE", one, f"delete_{thing}", f"Delete a {thing}", parameters=(key,), verb="delete"),
         ]
     catalog = Catalog("sha256:0", operations=tuple(operations))
-    cards = HashingEncoder().encode([operation_card(o) for o in operations]) if vectors else None
-    return Made(catalog, Matcher(catalog), Relations(catalog), Words(catalog), cards)
+    compiled = compile_catalog(catalog)
+    cards = HashingEncoder().encode([operation_card(o) for o in operations])
+    return with_vectors(compiled, cards) if vectors else compiled
 
 
 def ask(
-    prompt: str = "", *endpoints: str, made: Made | None = None, habit: dict[str, float] | None = None, **limits: int
+    prompt: str = "",
+    *endpoints: str,
+    made: Compiled | None = None,
+    habit: dict[str, float] | None = None,
+    **limits: int,
 ) -> tuple[Evidence, list[str]]:
     made = made or shop()
     calls = tuple(Call(*endpoint.split(" ", 1)) for endpoint in endpoints)
@@ -109,7 +101,7 @@ def test_producers_of_what_the_goal_needs_are_proposed() -> None:
         Operation("GET", "/lookup", "lookup", "Find someone", response_fields=("warehouse_id",)),
     )
     catalog = Catalog("sha256:1", operations=operations)
-    made = Made(catalog, Matcher(catalog), Relations(catalog), Words(catalog), None)
+    made = compile_catalog(catalog)
     evidence, names = ask("update a warehouse", made=made, words=3, neighbours=0)
     assert "relations" in evidence.sources[names.index("lookup")]
     assert evidence.producer is not None

@@ -38,14 +38,16 @@ def test_the_parts_of_a_row_add_up_to_its_lead_over_the_group(booster: lightgbm.
     matrix, told = _matrix(rows, 2), np.arange(min(rows, 5))
     for made, head in ((ranker, "a"), (ranker, "b"), (ranker, "c"), *((cold, head) for head in HEADS)):
         raw = made.score(matrix, head).raw
-        parts = made._heads[head].parts(matrix, told)
+        parts = made._heads[head].parts(made._heads[head].read(matrix), told)
         assert parts.shape == (len(told), len(NAMES))
         assert parts.sum(axis=1) == pytest.approx(raw[told] - raw[spread(rows)].mean(), abs=1e-3)
 
 
 def test_paths_and_shap_tell_the_same_features(booster: lightgbm.Booster) -> None:
     matrix = _matrix(60, 3)
-    ours = TreePaths(booster).parts(matrix, np.arange(60))
+    paths = TreePaths(booster)
+    ours = paths.parts(paths.leaves(matrix), np.arange(60))
+    assert paths.raw(paths.leaves(matrix)) == pytest.approx(booster.predict(matrix, raw_score=True), abs=1e-6)
     shap = booster.predict(matrix, pred_contrib=True)[:, :-1]
     shap -= shap[spread(60)].mean(axis=0)
     assert np.corrcoef(ours.ravel(), shap.ravel())[0, 1] > 0.9
@@ -55,7 +57,9 @@ def test_a_tree_without_a_split_adds_nothing() -> None:
     x = np.zeros((40, 3), dtype=np.float32)
     data = lightgbm.Dataset(x, label=[0, 1] * 20, params={"verbosity": -1})
     stump = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, 2)
-    assert not TreePaths(stump).parts(x, np.arange(3)).any()
+    paths = TreePaths(stump)
+    assert not paths.parts(paths.leaves(x), np.arange(3)).any()
+    assert paths.raw(paths.leaves(x)) == pytest.approx(stump.predict(x, raw_score=True), abs=1e-6)
 
 
 def test_only_the_best_of_those_that_may_be_shown_are_explained(booster: lightgbm.Booster) -> None:

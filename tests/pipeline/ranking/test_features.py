@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline import settings
+from pipeline.catalog.compile import compile_catalog, with_vectors
 from pipeline.catalog.embed import operation_card
-from pipeline.catalog.match import Matcher
-from pipeline.catalog.relations import PAIRS, VERBS, Relations
+from pipeline.catalog.relations import PAIRS, VERBS
 from pipeline.catalog.retrieve import Evidence, gather
-from pipeline.catalog.words import FIELDS, Words
+from pipeline.catalog.words import FIELDS
 from pipeline.ranking import features, table
 from pipeline.ranking.lifecycle import LIFECYCLE, N_KINDS
 from pipeline.types import Call, Candidate, Catalog, GroundedQuery, Operation, Parameter, Proposal, Query, Source
@@ -26,25 +26,15 @@ OPERATIONS = (
     Operation("GET", "/search", "search", "Search", parameters=(Parameter("q", "query", required=True),)),
 )
 CATALOG = Catalog("sha256:0", operations=OPERATIONS)
-
-
-class _Compiled:
-    catalog = CATALOG
-    relations = Relations(CATALOG)
-    words = Words(CATALOG)
-    vectors: np.ndarray | None = HashingEncoder().encode([operation_card(o) for o in OPERATIONS])
-
-
-class _Vectorless(_Compiled):
-    vectors = None
+VECTORLESS = compile_catalog(CATALOG)
+COMPILED = with_vectors(VECTORLESS, HashingEncoder().encode([operation_card(o) for o in OPERATIONS]))
 
 
 def evidence_of(prompt: str = "", *endpoints: str, vectors: bool = True) -> Evidence:
     calls = tuple(Call(*endpoint.split(" ", 1)) for endpoint in endpoints)
-    matcher = Matcher(CATALOG)
     vector = HashingEncoder().encode([prompt])[0] if prompt and vectors else None
-    compiled = _Compiled() if vectors else _Vectorless()
-    matches = [matcher.match(call.method, call.path) for call in calls]
+    compiled = COMPILED if vectors else VECTORLESS
+    matches = [compiled.matcher.match(call.method, call.path) for call in calls]
     return gather(compiled, Query(Source(), calls, prompt), matches, vector, {}, settings.load().shortlist)
 
 
@@ -162,12 +152,10 @@ def test_the_words_beside_a_name_say_its_kind() -> None:
     albums = Operation("GET", "/search/albums", parameters=(Parameter("query", "query", required=True),))
     people = Operation("GET", "/search/people", parameters=(Parameter("query", "query", required=True),))
     catalog = Catalog("sha256:1", operations=(albums, people, OPERATIONS[0]))
-
-    class Music(_Vectorless):
-        relations, words = Relations(catalog), Words(catalog)
+    music = compile_catalog(catalog)
 
     def kinds(prompt: str) -> list[float]:
-        evidence = gather(Music(), Query(Source(), prompt=prompt), (), None, {}, settings.load().shortlist)
+        evidence = gather(music, Query(Source(), prompt=prompt), (), None, {}, settings.load().shortlist)
         values = features.ground_block(evidence)[:, features.NAMES.index("named_kind")]
         return [float(values[evidence.candidates.tolist().index(i)]) for i in range(3)]
 

@@ -131,9 +131,11 @@ class Runtime:
         return self._settings
 
     def start(self) -> None:
-        """Raises SettingsError when the port is taken or the state cannot be used."""
+        """Raises SettingsError when a port is taken or the state cannot be used."""
         settings = self._settings
-        _require_free(settings.server.host, settings.server.port)
+        _require_free("server.port", settings.server.host, settings.server.port)
+        if settings.ray.dashboard_port and not settings.ray.address:
+            _require_free("ray.dashboard_port", "127.0.0.1", settings.ray.dashboard_port)
         self._var.mkdir(parents=True, exist_ok=True)
         # Short: the paths of unix sockets are limited to 107 bytes, and Ray adds 60 of its own.
         self._folder = Path(tempfile.mkdtemp(prefix="os-", dir="/tmp" if os.path.isdir("/tmp") else None))
@@ -272,14 +274,14 @@ def _free_ports(count: int) -> list[int]:
             s.close()
 
 
-def _require_free(host: str, port: int) -> None:
+def _require_free(setting: str, host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host if host != "localhost" else "127.0.0.1", port))
         except OSError as error:
             raise SettingsError(
-                f"Port {port} on {host} cannot be used ({error.strerror}): choose another one."
+                f"Port {port} on {host} cannot be used ({error.strerror}): choose another one ({setting})."
             ) from None
 
 

@@ -175,7 +175,7 @@ def read(text: str, options: Options, query: Query, limit: int) -> tuple[tuple[i
         given = pick.get("params")
         arguments: dict[str, Any] = {}
         if isinstance(given, dict) and given:
-            seen = _seen(query) if seen is None else seen
+            seen = said(query) if seen is None else seen
             arguments = _arguments(given, options.candidates[number - 1], seen)
         why = pick.get("why")
         picks.append((index, arguments, clean(why, _WHY_MAX) if isinstance(why, str) else ""))
@@ -264,7 +264,7 @@ def _arguments(given: Mapping[str, Any], candidate: Candidate, seen: str) -> dic
         else:
             taken_apart = names.name(name, names.template(candidate.path).last)
             is_key = parameter.location == "path" or taken_apart.kind in _KEY_KINDS
-            if is_key and not _stands_in(text, seen):
+            if is_key and not stands_in(text, seen):
                 continue
             cast = coerce(text, parameter)
         if cast is not None and not (isinstance(cast, float) and not math.isfinite(cast)):
@@ -279,7 +279,7 @@ def _literal(text: str, parameter: Parameter) -> Any:
     return literals[near[0]] if near else None
 
 
-def _seen(query: Query) -> str:
+def said(query: Query) -> str:
     """All text of the query that an id may come from, lower case."""
     parts = [query.prompt]
     for call in query.calls[-_CALLS_SEEN:]:
@@ -287,6 +287,6 @@ def _seen(query: Query) -> str:
     return clean("\n".join(parts), _CALLS_SEEN * _SEEN_MAX).lower()
 
 
-def _stands_in(text: str, seen: str) -> bool:
+def stands_in(text: str, seen: str) -> bool:
     """Whether `text` stands in `seen` as a word of its own: 4 is not shown by 42."""
     return re.search(rf"(?<![\w]){re.escape(text.lower())}(?![\w])", seen) is not None

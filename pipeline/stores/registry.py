@@ -19,7 +19,7 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ _GATE = "gate.json"
 _TAG_MAX = 100_000  # characters, MLflow's limit for a version's tag
 _PARAM_MAX = 6000
 _BATCH = 100  # parameters in one request, MLflow's limit
+_METRICS = 1000  # metrics in one request, MLflow's limit
 _RETRY_S = 5.0
 
 
@@ -143,6 +144,26 @@ class Registry:
             client.set_terminated(run.info.run_id, "FINISHED")
             return self._read(made, {})
 
+    def record(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        curves: Mapping[str, Sequence[tuple[int, float]]],
+    ) -> str:
+        """Keep a run that registers nothing, such as the generator's tuning; its id. `curves` are values by step."""
+        from mlflow.entities import Metric
+
+        with self._asked() as client:
+            run = str(client.create_run(self._experiment, run_name=name).info.run_id)
+            self._log_figures(client, run, metrics, params)
+            now = int(datetime.now(UTC).timestamp() * 1000)
+            points = [Metric(curve, value, now, step) for curve, values in curves.items() for step, value in values]
+            for start in range(0, len(points), _METRICS):
+                client.log_batch(run, metrics=points[start : start + _METRICS])
+            client.set_terminated(run, "FINISHED")
+            return run
+
     def promote(self, version: str) -> Overview:
         """Make a version the champion; the one before it becomes `previous`. Promoting the champion changes nothing."""
         with self._asked() as client, self._alone():
@@ -231,6 +252,17 @@ class Registry:
         gate: Mapping[str, Any] | None,
         figures: Mapping[str, bytes],
     ) -> None:
+        self._log_figures(client, run, metrics, params)
+        client.log_text(run, text, _TEXT)
+        if gate is not None:
+            client.log_text(run, orjson.dumps(gate, option=orjson.OPT_INDENT_2).decode(), _GATE)
+        with tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
+            for name, data in figures.items():
+                (Path(folder) / Path(name).name).write_bytes(data)
+            if figures:
+                client.log_artifacts(run, folder, "figures")
+
+    def _log_figures(self, client: Any, run: str, metrics: Mapping[str, float], params: Mapping[str, Any]) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(datetime.now(UTC).timestamp() * 1000)
@@ -240,14 +272,6 @@ class Registry:
         client.log_batch(run, metrics=logged)
         for start in range(0, len(told), _BATCH):
             client.log_batch(run, params=told[start : start + _BATCH])
-        client.log_text(run, text, _TEXT)
-        if gate is not None:
-            client.log_text(run, orjson.dumps(gate, option=orjson.OPT_INDENT_2).decode(), _GATE)
-        with tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
-            for name, data in figures.items():
-                (Path(folder) / Path(name).name).write_bytes(data)
-            if figures:
-                client.log_artifacts(run, folder, "figures")
 
     def _aliases(self, client: Any) -> dict[str, str]:
         found = client.get_registered_model(self._name).aliases

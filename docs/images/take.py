@@ -1,7 +1,7 @@
 """Takes the pictures in this folder: `python docs/images/take.py SERVICE DASHBOARD TOKEN`, as `make serve` prints them.
 
-From a service just started, so that what was learnt before does not show: the console, and Ray's dashboard. Needs a
-Chromium and Playwright.
+From a service just started, so that what was learnt before does not show: the console, and Ray's dashboard with the
+deployments and with a training, which is started for it. Needs a Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -10,11 +10,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import httpx2
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 _FOLDER = Path(__file__).parent
 _WAIT_MS = 60_000
+# Paths of this machine, as seen from its folder.
+_WITHOUT = """folder => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(folder, "");
+}"""
 
 
 def ask(page: Page, url: str) -> None:
@@ -57,8 +63,9 @@ def main(url: str) -> None:
         browser.close()
 
 
-def dashboard(ray: str, token: str) -> None:
-    """Ray's dashboard: the deployments with their replicas."""
+def dashboard(url: str, ray: str, token: str) -> None:
+    """Ray's dashboard: the deployments with their replicas; a training on what the console was told."""
+    job = httpx2.post(f"{url}/train", json={"force": True}, trust_env=False).raise_for_status().json()["job_id"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         context = browser.new_context(viewport={"width": 1360, "height": 880})
@@ -69,6 +76,12 @@ def dashboard(ray: str, token: str) -> None:
         page.get_by_text("Ingress").first.wait_for()
         page.wait_for_timeout(3000)
         shot(page, "ray-serve")
+        page.goto(f"{ray}/#/jobs")
+        page.get_by_text(job).first.wait_for()
+        page.wait_for_timeout(3000)
+        page.set_viewport_size({"width": 1360, "height": 640})
+        page.evaluate(_WITHOUT, f"{Path(sys.prefix).parent}/")
+        shot(page, "ray-jobs")
         browser.close()
 
 
@@ -81,4 +94,4 @@ def shot(page: Page, name: str) -> None:
 if __name__ == "__main__":
     main(sys.argv[1])
     if len(sys.argv) > 3:
-        dashboard(sys.argv[2], Path(sys.argv[3]).read_text().strip())
+        dashboard(sys.argv[1], sys.argv[2], Path(sys.argv[3]).read_text().strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -15,14 +16,19 @@ import pytest
 from pipeline import settings as configuration
 from pipeline.candidates import overview, prompt, travel
 from pipeline.candidates.propose import Proposer, compose
+from pipeline.catalog.compile import compiler_version
 from pipeline.catalog.library import compile_catalog
+from pipeline.errors import BadRequest
 from pipeline.predict import assemble
 from pipeline.ranking.table import FEATURES, FINGERPRINT
 from pipeline.settings import Settings
+from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.journal import Journal
+from pipeline.stores.state import State
 from pipeline.types import Catalog, GroundedQuery, Impression, Query, QueryGroup, Source
 from tests.fakes import ScriptedEngine, WaitingGroups
-from train import corpus, pairs
+from train import corpus, generator, pairs
+from train.dataset import SPLITS
 from train.pairs import Pair
 
 _DAY = 1_790_000_000.0
@@ -176,3 +182,28 @@ async def test_the_journal_gives_pairs_of_what_came_after_what(sessions: Path, t
         assert pair.weight == 0.5
         assert f"Calls so far:\n- {harmless(catalog)[0]}\n" in pair.messages[1]["content"]
         assert f"\n{pair.reply}. {harmless(catalog)[1]} |" in pair.messages[1]["content"]
+
+
+@pytest.mark.redis
+def test_a_journal_is_read_with_the_catalogs_that_the_state_still_has(sessions: Path, tmp_path: Path) -> None:
+    catalog = next(catalog for catalog, _ in corpus.read(sessions))
+    loaded = settings("logprob")
+    with EmbeddedRedis(tmp_path, loaded.state.redis_server) as redis:
+
+        async def fill() -> None:
+            state = State(loaded.state, redis.url)
+            await state.catalogs.put_catalog(compiler_version(), catalog.digest, msgspec.msgpack.encode(catalog))
+            await state.close()
+            waiting = WaitingGroups([_group(i, catalog) for i in range(20)])
+            await Journal.at(loaded.journal, tmp_path).drain(waiting)  # type: ignore[arg-type]
+
+        asyncio.run(fill())
+        counts, lost = generator.make_pairs([], None, tmp_path, loaded, 7, tmp_path / "pairs")
+    assert counts.total() == 16 == len([pair for split in SPLITS for pair in pairs.read(tmp_path / "pairs", split)])
+    assert lost == {"without history or choice": 4}
+
+
+def test_nothing_to_learn_from_is_said_with_the_reasons(tmp_path: Path) -> None:
+    corpus.write([], tmp_path / "corpus")
+    with pytest.raises(BadRequest, match="0 pairs to train on and 0 to judge by: there is none"):
+        generator.make_pairs([tmp_path / "corpus"], None, None, settings(), 7, tmp_path / "pairs")

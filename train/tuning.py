@@ -8,6 +8,7 @@ them: the likeliest letter, or the number that a written reply begins with. Call
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import math
 import random
@@ -50,9 +51,9 @@ class Tuning:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """A pair as tokens."""
+    """A pair as tokens; a corpus of them is held in memory."""
 
-    prompt: list[int]
+    prompt: array.array[int]
     reply: list[int]
     option: int
     options: int
@@ -117,7 +118,7 @@ def examples(pairs: Sequence[Pair], tokenizer: Any, tuning: Tuning) -> list[Exam
         asked = read.ids(pair.messages)
         reply = [*tokenizer(pair.reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         if len(asked) + len(reply) <= tuning.tokens_max:
-            made.append(Example(asked, reply, pair.option, pair.options, pair.weight))
+            made.append(Example(array.array("i", asked), reply, pair.option, pair.options, pair.weight))
     return made
 
 
@@ -155,7 +156,7 @@ def loss(model: Any, some: Sequence[Example], device: Any, bfloat16: bool) -> An
     import torch
 
     longest = max(len(one.reply) for one in some)
-    ids, mask = _padded([one.prompt + one.reply for one in some], device)
+    ids, mask = _padded([[*one.prompt, *one.reply] for one in some], device)
     labels = torch.full((len(some), longest), _IGNORED, device=device)
     for row, one in enumerate(some):
         labels[row, longest - len(one.reply) :] = torch.tensor(one.reply, device=device)
@@ -198,14 +199,14 @@ def chosen(model: Any, some: Sequence[Example], tokenizer: Any, device: Any, tun
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=tuning.bfloat16):
         if tuning.mode == "logprob":
             letters = Prompts(tokenizer).marks(prompt.LETTERS)
-            ids, mask = _padded([one.prompt for one in some], device)
+            ids, mask = _padded([list(one.prompt) for one in some], device)
             logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
             for row, one in zip(logits, some, strict=True):
                 picked.append(1 + int(row[letters[: one.options]].argmax()))
             return picked
         opening = tokenizer(_OPENING, add_special_tokens=False)["input_ids"]
         for one in some:
-            ids, mask = _padded([one.prompt + opening], device)
+            ids, mask = _padded([[*one.prompt, *opening]], device)
             written = model.generate(
                 input_ids=ids,
                 attention_mask=mask,

@@ -97,7 +97,7 @@ def computed(model: Path, adapter: Path | None, some: list[pairs.Pair]) -> list[
     told = []
     with torch.no_grad():
         for one in tuning.examples(some, tokenizer, how):
-            logits = network(torch.tensor([one.prompt])).logits[0, -1]
+            logits = network(torch.tensor([list(one.prompt)])).logits[0, -1]
             told.append(float(torch.log_softmax(logits, -1)[one.reply[0]]))
     return told
 

@@ -57,7 +57,7 @@ def test_the_loss_is_that_of_the_replys_tokens_by_their_weights(tiny: Path) -> N
     told = weights = 0.0
     with torch.no_grad():
         for one in (*known, *more):
-            ids = torch.tensor([one.prompt + one.reply])
+            ids = torch.tensor([[*one.prompt, *one.reply]])
             logprobs = torch.log_softmax(model(ids).logits[0].float(), -1)
             for place, token in enumerate(one.reply, len(one.prompt)):
                 told -= one.weight * float(logprobs[place - 1, token])

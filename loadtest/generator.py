@@ -356,15 +356,14 @@ def _sum(rounds: Sequence[Round]) -> Round:
     return Round(*(sum(column) for column in zip(*fields, strict=True)))
 
 
-def _random_model(folder: Path, catalog: Catalog, text: str) -> Path:
-    """A random Qwen3 of 5 million weights whose tokenizer knows the catalog's words as a large one would."""
+def random_model(folder: Path, catalog: Catalog, text: str, vocab: int = 8192, **shape: int) -> Path:
+    """A random Qwen3 of 5 million weights, or of another shape; its tokenizer knows the catalog's words well."""
     from tests.tiny_checkpoint import make_tiny_checkpoint
 
     words = "\n".join([text, *(f"{o.summary} {o.description}" for o in catalog.operations)])
-    return make_tiny_checkpoint(
-        folder, 8192, text=words, hidden_size=256, intermediate_size=768, num_hidden_layers=4,
-        num_attention_heads=8, num_key_value_heads=4, max_position_embeddings=65536,
-    )  # fmt: skip
+    usual = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
+             "num_key_value_heads": 4, "max_position_embeddings": 65536}  # fmt: skip
+    return make_tiny_checkpoint(folder, vocab, text=words, **usual | shape)
 
 
 def _say(text: str) -> None:
@@ -393,7 +392,7 @@ def main(
         if not model:
             texts = [json.dumps(msgspec.to_builtins(o.parameters)) for o in catalog.operations]
             model = str(
-                _random_model(folder / "model", catalog, "\n".join([*(o.key for o in catalog.operations), *texts]))
+                random_model(folder / "model", catalog, "\n".join([*(o.key for o in catalog.operations), *texts]))
             )
         port = free_ports(1)[0]
         settings = configuration.load(

@@ -60,7 +60,7 @@ class VllmEngine:
         temperature: float,
         request_id: str,
     ) -> Reply:
-        """One reply in JSON of `schema`; cancelling the caller aborts the request in the engine.
+        """One reply in JSON of `schema`, of {} whatever it writes; cancelling the caller aborts the request.
 
         Raises:
             GeneratorError: the engine is starting, has failed or died, or the messages are too long for it.
@@ -178,7 +178,7 @@ class VllmEngine:
             max_tokens=max_tokens,
             temperature=temperature,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            structured_outputs=StructuredOutputsParams(json=schema),
+            structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         )
         last, tokens_in = await self._last(messages, sampling, request_id)
         completion = last.outputs[0]

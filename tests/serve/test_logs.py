@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import settings
 from serve import logs
+from tests.conftest import ROOT
 from tests.serve.conftest import App
 
 SECRET = "Xq7-secret"
@@ -49,6 +50,16 @@ async def test_a_request_is_one_line_with_what_it_was(app: App, lines: Lines):
     assert predicted["latency_ms"] > 0
     assert predicted["tenant"] == logs.hashed("local") != "local"
     assert (lost["route"], lost["status"], lost["request_id"]) == ("none", 404, "mine")
+
+
+async def test_the_line_is_the_one_that_the_page_of_operations_shows(app: App, lines: Lines):
+    page = (ROOT / "docs" / "operations.md").read_text()
+    shown = json.loads(page[page.index('    {"event": "request"') :].split("\n\n")[0])
+    await app.predict(catalog="billing", prompt="list charges")
+    (line,) = lines.read()
+    assert {name: type(value) for name, value in line.items()} == {name: type(value) for name, value in shown.items()}
+    same = ("event", "level", "logger", "method", "route", "status", "tenant", "key", "catalog")
+    assert {name: line[name] for name in same} == {name: shown[name] for name in same}
 
 
 async def test_nothing_that_a_user_says_is_in_the_log(app: App, capfd: pytest.CaptureFixture[str], lines: Lines):

@@ -112,6 +112,7 @@ _SHARPEN = 1.1  # power of the ranker's probability in a product, fitted on dev 
 _LIKE = 2.5  # observations that an equal prompt is worth
 _LIKE_POWER = 10.0  # of the same in a product, which takes its logarithm
 _LEAST = 1e-4  # probability of what a distribution does not know
+_HAIR = 1.001  # by which the first place leads where it is not the mixture's
 _TIE = 0.02  # confidences may tie; the raw order then tells, within two per cent
 
 _FADE = 0.97  # of a loss with each later one
@@ -147,8 +148,10 @@ def adapt(
     alone, mixed = int(ranks.argmax()), int((probability + 1e-9 * ranks).argmax())
     is_sure = everybody.total >= _FEW or probability[mixed] >= _SURER * probability[alone]
     losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead)
-    if not ahead or not is_sure:
-        probability[[alone, mixed]] = probability[[mixed, alone]]  # the first place stays the ranker's
+    if alone != mixed and not (ahead and is_sure):  # the first place stays the ranker's, by a hair: both are as likely
+        whole = probability.sum()
+        probability[alone] = _HAIR * probability[mixed]
+        probability *= whole / probability.sum()
     odds = np.clip(probability, 1e-9, 1 - 1e-9)
     return Adapted(probability.astype(np.float32), np.log(odds / (1.0 - odds)).astype(np.float32), losses)
 

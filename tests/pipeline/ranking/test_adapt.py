@@ -160,6 +160,23 @@ def test_the_first_place_stays_the_rankers_until_the_mixture_has_had_one_more():
     assert seen[-1][0] > 0
 
 
+def test_until_then_both_are_told_as_likely_and_what_is_taught_never_falls():
+    known = Known({(A,): {D: 12.0}})
+    told, ties = [], 0
+    for _ in range(8):
+        result = adapted(known)
+        first_place, taught = result.probability[[0, 3]].tolist()
+        told.append(taught)
+        assert result.probability.sum() <= 1.0 + 1e-6
+        if taught < first_place < 1.01 * taught:
+            ties += 1
+            assert lead(known.losses, False) == 0
+            assert np.argsort(-result.scores)[:2].tolist() == [0, 3]
+        known.losses = [result.losses[3], *known.losses]
+    assert ties > 0
+    assert told == sorted(told)
+
+
 def test_a_lead_is_lost_by_first_places_and_won_again_without_arrears():
     known = told(Known({(A,): {D: 12.0}}), D, 12)
     ahead = lead(known.losses, False)

@@ -55,6 +55,7 @@ _IMPRESSION_OTHERS = 24
 _SIGN_INS = 3  # operations that sign in, of those who know nothing else to begin with
 _RESCORE_S = 0.01  # that scoring again gets at least: a reply that came in time is not thrown away for a millisecond
 _EXPLAINED = 10  # predictions whose features the ranker names; of more the reasons keep to plain evidence
+_MORE = 3  # times k, for who wants explanations: what was learnt may lift what the ranker has far below
 
 
 class Recall(adapt.Known, Protocol):
@@ -107,9 +108,7 @@ class Stages(Protocol):
         ...
 
 
-class _Nothing(adapt.Nothing):
-    """The recall of a state that is away or was never there."""
-
+class _Nothing(adapt.Nothing):  # the recall of a state that is away or was never there
     digest = ""
     accepted: Collection[str] = ()
     habit: Mapping[str, float] = {}
@@ -238,7 +237,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
     ]
     showable = set(allowed)
-    explain, rival = len(allowed) if query.explain else min(query.k, _EXPLAINED), None
+    explain, rival = _MORE * query.k if query.explain else min(query.k, _EXPLAINED), None
     head = _head(query, bool(grounded.previous))
     prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()
     arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"

@@ -16,6 +16,9 @@ from playwright.sync_api import Page, sync_playwright
 
 _FOLDER = Path(__file__).parent
 _WAIT_MS = 60_000
+_TRAINING_MS = 300_000
+_TOLD = 160  # predictions accepted before a training
+_LESSONS, _HABIT = 4, "GET /v1/refunds"  # accepted so often, where the ranker expects another call
 # Paths of this machine, as seen from its folder.
 _WITHOUT = """folder => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -41,26 +44,45 @@ def main(url: str) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         for name, scheme, size in (
             ("light", "light", (1360, 900)),
-            ("dark", "dark", (1360, 900)),
             ("narrow", "light", (390, 844)),
+            ("dark", "dark", (1360, 900)),
         ):
             page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
             page.set_default_timeout(_WAIT_MS)
             ask(page, url)
-            if name != "light":
+            if name == "dark":
                 page.fill("#user", name)
                 page.locator("#user").blur()
                 page.keyboard.press("r")
                 page.wait_for_timeout(500)
-                page.keyboard.press("ArrowDown")
-                page.keyboard.press("ArrowDown")
-                page.keyboard.press("Enter")
-                page.wait_for_selector("#learnt:not([hidden])")
-                page.wait_for_timeout(800)  # the rows have glided to their places
+                for _ in range(_LESSONS):
+                    page.locator(f'[data-key="{_HABIT}"] .head').click()
+                    page.keyboard.press("Enter")
+                    page.wait_for_selector("#go-on")
+                    page.wait_for_timeout(800)  # the rows have glided to their places
             if name == "narrow":
                 page.evaluate("document.querySelector('.answers').scrollIntoView()")
             shot(page, f"console-{name}")
+            if name == "dark":
+                operate(page)
         browser.close()
+
+
+def operate(page: Page) -> None:
+    """The operator's half, after a training of what was just told."""
+    for i in range(_TOLD):
+        user = {"user_id": f"user-{i}"}
+        question = {"catalog": "billing", "prompt": "refund it", "events": [{"endpoint": f"GET /v1/charges/ch_{i}"}]}
+        page.request.post(f"{page.url}predict", data=user | question)
+        page.request.post(f"{page.url}feedback", data=user | {"feedback": "accept"})
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1360, "height": 560})
+    page.click("#to-operate")
+    page.check("#train-force")
+    page.click("#train")
+    page.get_by_text("Training succeeded").wait_for(timeout=_TRAINING_MS)
+    page.wait_for_timeout(1000)
+    shot(page, "console-operate")
 
 
 def dashboard(url: str, ray: str, token: str) -> None:

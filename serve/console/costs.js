@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { byId, element, replace } from "./dom.js";
 
 const WHY = {
-  off: "no language model is configured",
+  off: "none was there to ask",
   worth: "worth its cost",
   not_worth: "the ranker is sure enough",
   history_only: "no wish to read",
@@ -29,7 +29,8 @@ export async function refresh() {
   const most = Math.max(...Object.values(decisions), 1);
   replace(byId("costs"),
     element("p", { class: "big" }, element("strong", {}, dollars(told.cost_usd)), " ",
-      element("span", {}, `today, ${told.predictions} predictions, ${dollars(told.cost_per_prediction_usd)} each`)),
+      element("span", {}, told.predictions ? `today, ${told.predictions} predictions, ${dollars(told.cost_per_prediction_usd)} each`
+        : "today: no language model was considered, the ranker costs nothing")),
     element("div", { class: "budget" },
       element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: `bar-fill ${budget.state}`, share: Math.min(budget.used, 1) })),
       element("span", { class: `chip ${budget.state}` }, budget.state)),

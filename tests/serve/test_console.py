@@ -480,7 +480,7 @@ def test_what_language_models_cost_is_told(visit: Callable[..., Page]) -> None:
     example(page)
     page.keyboard.press("Escape")
     page.keyboard.press("2")
-    expect(page.locator("#costs .big")).to_contain_text("$0")
+    expect(page.locator("#costs .big")).to_contain_text("the ranker costs nothing")
     expect(page.locator("#costs")).to_contain_text("of the day's $100.00")
     page.keyboard.press("1")
     expect(page.locator(".suggestion").first).to_be_visible()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,11 +20,14 @@ import numpy as np
 import psutil
 import pytest
 
+from loadtest.replies import ask
 from pipeline.candidates import prompt
+from pipeline.candidates.endpoint import EndpointEngine, shaped
 from pipeline.candidates.overview import Overview, overview
 from pipeline.candidates.propose import Proposer
+from pipeline.catalog.parse import parse_spec
 from pipeline.errors import GeneratorError
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings, load, packaged_spec
 from pipeline.types import Call, Candidate, GroundedQuery, Parameter, Query, Source
 from serve.generator import Generator
 from tests.tiny_checkpoint import make_tiny_adapter, make_tiny_checkpoint
@@ -86,6 +90,35 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     generator._engine.close()
     os.environ.clear()
     os.environ.update(environment)  # vLLM's variables are the engine's, not of other tests
+
+
+@pytest.fixture(scope="module")
+def openai_server(generator: Any) -> Iterator[str]:
+    """vLLM's own OpenAI-compatible server over the engine of these tests; its base URL."""
+    import uvicorn
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.app import build_app
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    engine, loop = generator._engine._engine, generator._engine._loop
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(16)  # so that who comes before the server runs waits for it
+    model = generator._engine._settings.model
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(["--model", model, "--served-model-name", "tiny"])
+
+    async def serve() -> uvicorn.Server:
+        tasks = await engine.get_supported_tasks()
+        app = build_app(args, tasks, engine.model_config)
+        await init_app_state(engine, app.state, args, tasks)
+        return uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+
+    server = asyncio.run_coroutine_threadsafe(serve(), loop).result(60)
+    serving = asyncio.run_coroutine_threadsafe(server.serve([listener]), loop)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    server.should_exit = True
+    serving.result(30)
 
 
 def engine_core() -> psutil.Process:
@@ -184,6 +217,21 @@ async def test_eight_proposals_at_once_stay_within_the_shortlist(generator: Any)
 
 
 @pytest.mark.vllm
+async def test_of_what_random_weights_write_nothing_is_outside_the_spec(generator: Any) -> None:
+    """A sample; `make replies` has 10,000 written."""
+    path = packaged_spec("billing")
+    assert path is not None
+    changes = {"max_tokens": 96}
+    settings = load("local-vllm", generator=generator._engine._settings.model_copy(update=changes).model_dump())
+    catalog = parse_spec(path.read_bytes(), settings.parse)
+    replies, came, wrong = await ask(generator._engine, settings, catalog, 64)
+    assert replies.total() >= 64
+    assert any(kind.startswith("free") for kind in replies)
+    assert came["none"] < came.total()
+    assert wrong == []
+
+
+@pytest.mark.vllm
 @pytest.mark.parametrize("mode", ["choose", "logprob"])
 async def test_a_catalogs_overview_is_served_from_the_prefix_cache(generator: Any, mode: str) -> None:
     changes = {"mode": mode, "overview_tokens": 4000, "max_tokens": 40}
@@ -223,6 +271,25 @@ async def test_messages_over_the_context_are_refused_not_fatal(generator: Any) -
         )
     assert (await generator.state())["status"] == "ok"
     await generator.check_health()
+
+
+@pytest.mark.vllm
+async def test_an_endpoint_asks_vllms_own_server_and_learns_what_it_took(openai_server: str) -> None:
+    loaded = load("local", endpoint={"url": openai_server, "model": "tiny", "max_tokens": 2000})
+    engine = EndpointEngine(loaded.endpoint)
+    proposer = Proposer(shaped(loaded.generator, loaded.endpoint), engine)
+    proposals = [await proposer.propose(QUERY, grounded(), 60.0) for _ in range(2)]
+    await engine.close()
+    for proposal in proposals:
+        assert proposal.model == "tiny"
+        assert all(0 <= index < 24 for index, _, _ in proposal.picks)
+        assert 200 < proposal.tokens_in < loaded.endpoint.tokens_in_max
+        assert 0 < proposal.tokens_out <= 2 * 2000
+    engine = EndpointEngine(loaded.endpoint.model_copy(update={"model": "another"}))
+    with pytest.raises(GeneratorError, match="status 404") as refused:
+        await Proposer(shaped(loaded.generator, loaded.endpoint), engine).propose(QUERY, grounded(), 60.0)
+    assert not refused.value.asked
+    await engine.close()
 
 
 @pytest.mark.vllm

@@ -111,7 +111,7 @@ async def ask(
 def main(
     spec: Annotated[Path, typer.Option(help="A spec; its traffic is asked about.")],
     count: Annotated[int, typer.Option(help="Replies.")] = 10_000,
-    max_tokens: Annotated[int, typer.Option(help="Of a reply.")] = 96,
+    max_tokens: Annotated[int, typer.Option(help="Of a reply.")] = 64,
 ) -> None:
     """Have a random model write replies, and look for operations that are not in the spec."""
     from pipeline.catalog.parse import parse_spec

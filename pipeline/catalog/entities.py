@@ -32,6 +32,7 @@ TYPED = ("email", "zip", "name", "date")  # required fields whose presence in a 
 _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "postcode": 1, "name": 2, "firstname": 2,
                 "lastname": 2, "date": 3, "day": 3}  # fmt: skip
 
+_LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _WRITE = 0.6  # a write answers with what it made, but is seldom called for that
 
@@ -46,6 +47,7 @@ class Entities:
     def __init__(self, catalog: Catalog) -> None:
         operations = catalog.operations
         self.ids: dict[Key, int] = {}
+        self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
         for key, number in self.ids.items():
@@ -66,7 +68,12 @@ class Entities:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays and, roughly, of the names."""
-        return 12 * len(self.need_keys) + 20 * len(self.supply_keys) + 300 * self.size + 40 * len(self.need_counts)
+        return (
+            12 * len(self.need_keys)
+            + 20 * len(self.supply_keys)
+            + 300 * (self.size + len(self._literals))
+            + 40 * len(self.need_counts)
+        )
 
     def needs(self, operation: int) -> np.ndarray:
         """Keys the operation needs; int32."""
@@ -86,6 +93,10 @@ class Entities:
         """Keys whose last stem is `word`, with their numbers."""
         return self._by_last.get(word, [])
 
+    def named_by(self, word: str) -> Iterable[int]:
+        """Keys one of whose values a lower-case word is, by the enums of the parameters that need them."""
+        return self._literals.get(word, ())
+
     def of_parameter(self, name: str) -> int | None:
         """The key an argument of this name gives a value for, where it is one of this catalog."""
         found = identifier(name[:100], in_path=True)
@@ -102,7 +113,11 @@ class Entities:
                 continue
             key = _need(operation.path, parameter)
             if key:
-                found[self.ids.setdefault(key, len(self.ids))] = None
+                number = self.ids.setdefault(key, len(self.ids))
+                found[number] = None
+                for value in parameter.enum[:_LITERALS_MAX]:
+                    if isinstance(value, str) and len(value) >= _LITERAL_MIN:
+                        self._literals.setdefault(value.lower(), set()).add(number)
         return list(found)
 
     def _supplies(self, operation: Operation, own_needs: set[int]) -> dict[int, float]:

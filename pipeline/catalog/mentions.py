@@ -2,8 +2,8 @@
 
 "Refund charge ch_123 of customer 456" names a charge and a customer: what needs those can be called at once.
 A value is recognised by its shape and attached to the entity whose word stands beside it; one without such
-a word is loose and may be whatever is still needed. Read by `retrieve.py` and `goals.py`; arguments are
-filled elsewhere, with stricter rules.
+a word is loose and may be whatever is still needed. A literal of an enum is a value of what the enum is of.
+Read by `retrieve.py` and `goals.py`; arguments are filled elsewhere, with stricter rules.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _VALUE = re.compile(
     r"|(?P<capitals>\b[A-Z]{3,5}\b)"
     r"|[\"“«`](?P<quoted>[^\"”»`\n]{1,80})[\"”»`]"
 )
+_WORD = re.compile(r"\w[\w-]{0,80}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ def mentions(prompt: str) -> tuple[Mention, ...]:
     return tuple(found)
 
 
+@functools.lru_cache(maxsize=1024)
+def _words(prompt: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(prompt[:_PROMPT_MAX].lower()))
+
+
 def told(prompt: str, entities: Entities) -> Told:
     """Which entities of the catalog the prompt identifies."""
     state = np.zeros(entities.size, dtype=np.float32)
@@ -96,6 +102,9 @@ def told(prompt: str, entities: Entities) -> Told:
             loose += 2.0
         elif mention.shape in ("capitals", "quoted"):
             loose += _LOOSE_CODE
+    for word in _words(prompt):
+        for key in entities.named_by(word):  # "freeze production", where the spec lists its environments
+            state[key] = max(state[key], _SURE)
     return Told(state, min(loose, 6.0))
 
 

@@ -52,6 +52,15 @@ def test_a_value_without_such_a_word_is_loose(entities: Entities) -> None:
     assert told("what became of it?", entities).loose == 0.0
 
 
+def test_a_literal_of_an_enum_identifies_what_it_is_a_value_of() -> None:
+    environment = Parameter("environment", "path", required=True, type="string", enum=("staging", "production", "eu"))
+    freeze = Operation("PUT", "/environments/{environment}/freeze", verb="update", parameters=(environment,))
+    entities = Entities(Catalog(digest="sha256:0", operations=(freeze,)))
+    assert known(entities, "freeze Production until monday") == {"environ"}
+    assert known(entities, "freeze the eu") == set()  # so short a word may mean anything
+    assert known(entities, "freeze it") == set()
+
+
 @pytest.mark.parametrize("text", ["on 2024-05-01 at 10:30", "for $12.50", "the 3rd time", "20 % off"])
 def test_dates_times_and_amounts_identify_nothing(entities: Entities, text: str) -> None:
     assert told(f"cancel it {text}", entities).loose == 0.0

@@ -57,8 +57,8 @@ class Result(msgspec.Struct, frozen=True):
     trained: int  # pairs that fitted
 
 
-def tune(folder: Path, out: Path, work: Path, tuning: Tuning, workers: int, gpu: bool) -> Result:
-    """Tunes `tuning.model` on the pairs under `folder`, into `out`; blocks for as long as it takes.
+def tune(folder: Path, out: Path, work: Path, how: Tuning, workers: int, gpu: bool) -> Result:
+    """Tunes `how.model` on the pairs under `folder`, into `out`; blocks for as long as it takes.
 
     Runs on the Ray that this process is connected to. With `gpu` each worker has one.
 
@@ -70,13 +70,15 @@ def tune(folder: Path, out: Path, work: Path, tuning: Tuning, workers: int, gpu:
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    told = {"tuning": dataclasses.asdict(tuning), "pairs": str(folder.resolve())}
+    told = {"tuning": dataclasses.asdict(how), "pairs": str(folder.resolve())}
     # Named by all that it depends on: started again, it goes on; started otherwise, it is another run.
     name = hashlib.sha256(repr((told, pairs.content_hash(folder), workers)).encode()).hexdigest()[:12]
     trainer = TorchTrainer(
         _loop,
         train_loop_config=told,
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": 1} | _gpu(gpu)),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": 1, "GPU": int(gpu)}
+        ),
         run_config=RunConfig(
             name=f"tune-{name}",
             storage_path=str(work.resolve()),
@@ -87,7 +89,7 @@ def tune(folder: Path, out: Path, work: Path, tuning: Tuning, workers: int, gpu:
     try:
         checkpoint = trainer.fit().checkpoint
     except TrainingFailedError as error:
-        raise OpenSesameError(f"The tuning of {tuning.model} failed: {error}") from error
+        raise OpenSesameError(f"The tuning of {how.model} failed: {error}") from error
     if checkpoint is None:
         raise OpenSesameError("The tuning ended without a checkpoint.")
     with checkpoint.as_directory() as kept:
@@ -96,10 +98,6 @@ def tune(folder: Path, out: Path, work: Path, tuning: Tuning, workers: int, gpu:
         shutil.copytree(Path(kept) / _MODEL, out)
     shutil.rmtree(work / f"tune-{name}", ignore_errors=True)
     return result
-
-
-def _gpu(gpu: bool) -> dict[str, float]:
-    return {"GPU": 1.0} if gpu else {}
 
 
 def _loop(config: dict[str, Any]) -> None:
@@ -139,6 +137,10 @@ def _loop(config: dict[str, Any]) -> None:
     parallel = prepare_model(model, move_to_device=False)
     if before < 0:
         before = _right(model, held, tokenizer, device, how, place, workers)
+
+    def kept() -> dict[str, Any]:
+        return {"done": done, "curve": curve, "resumed": resumed, "before": before}
+
     model.train()
     some, size = list[float](), how.batch * how.accumulate
     for at, taken in enumerate(tuning.order(len(known), total, size * workers, how.seed)):
@@ -153,13 +155,13 @@ def _loop(config: dict[str, Any]) -> None:
             curve.append((done, sum(some) / len(some)))
             some.clear()
         if done % how.checkpoint_steps == 0 and done < total:
-            kept = {"done": done, "curve": curve, "resumed": resumed, "before": before}
-            _report(place, curve, lambda folder, kept=kept: _keep(folder, kept, model, optimizer, scheduler))
+            _report(place, curve, lambda folder: _keep(folder, kept(), model, optimizer, scheduler))
     after = _right(model, held, tokenizer, device, how, place, workers)
     result = Result(total, tuple(curve), tuple(resumed), before, after, len(held), len(known))
 
     def finish(folder: Path) -> None:
         (folder / _RESULT).write_bytes(msgspec.json.encode(result))
+        _keep(folder, kept(), model, optimizer, scheduler)  # for one that is ended just now
         tuning.save(model, tokenizer, how, folder / _MODEL)
 
     _report(place, curve, finish)

@@ -55,7 +55,7 @@ demo: setup  ## predict, feedback, learn, another API, told in the terminal; off
 	$(BIN)/opensesame demo $(if $(ONLINE),--online)
 
 test: setup $(VENV)/.browser $(if $(shell command -v apt-get),var/prometheus)  ## every test (VLLM=cpu runs those of the generator's real engine too)
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 # promtool, for the tests of the alerts; without apt those two skip.
 var/prometheus:

@@ -76,6 +76,7 @@ def spread(rows: int) -> Array:
 
 
 def strongest(parts: Array, most: int) -> tuple[tuple[int, float], ...]:
-    """The `most` largest positive entries of a row of parts, as (feature, part), the largest first."""
+    """The `most` largest positive entries of a row of parts, as (feature, part), the largest first; to four places."""
     order = np.argsort(-parts, kind="stable")[:most]
-    return tuple((int(i), round(float(parts[i]), 4)) for i in order if parts[i] > 0)
+    rounded = ((int(i), round(float(parts[i]), 4)) for i in order)
+    return tuple((feature, part) for feature, part in rounded if part > 0)

@@ -35,7 +35,7 @@ async def costs(app: App) -> dict:
     async with asyncio.timeout(30):
         while True:
             told = (await app.client.get("/v1/cost-analytics")).json()
-            if told["predictions"]:
+            if told.get("predictions"):
                 return told
             await asyncio.sleep(0.05)
 

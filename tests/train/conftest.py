@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ _RESOURCES = {
     "farm.example": ("field", "crop", "harvest"),
     "court.example": ("hearing", "judge", "filing"),
 }
+
+
+@pytest.fixture(autouse=True)
+def at_ease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that give way to others do so for good: not here, where other tests follow in the same process."""
+    monkeypatch.setattr(os, "nice", lambda increment: increment)
 
 
 def spec(*nouns: str) -> dict[str, Any]:

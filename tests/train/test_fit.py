@@ -113,6 +113,6 @@ def test_two_workers_reach_what_one_does(tmp_path: Path) -> None:
     found = two.heads["history_only"]
     assert isinstance(found, Blend)
     np.testing.assert_allclose(found.logit.weights, logit.weights, rtol=1e-4, atol=1e-5)
-    test = _groups(500, 3)
+    test = _groups(1500, 3)
     assert abs(_hit(found.trees, test) - _hit(trees, test)) < 0.04
     assert abs(two.ndcg10["history_only"] - ndcg10) < 0.03

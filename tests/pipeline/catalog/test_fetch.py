@@ -207,6 +207,7 @@ class TestSizes:
             (gzip.compress(gzip.compress(b"{}")), "gzip, gzip"),
             (bytes(100_001), "identity"),
         ],
+        ids=["over the limit", "bomb", "cut short", "no gzip", "brotli", "twice", "too large"],
     )
     async def test_bombs_and_garbage_are_refused(self, server: Server, body: bytes, encoding: str) -> None:
         server.answer("/s", body=body, Content_Encoding=encoding)

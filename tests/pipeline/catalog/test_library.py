@@ -608,11 +608,11 @@ class TestVectors:
     async def test_lease_is_renewed_and_given_back(
         self, replica: Callable[..., Replica], raw: redis.Redis, notes_spec: bytes
     ) -> None:
-        first, second = replica(embeds=True, lease_s=0.2), replica(embeds=True, lease_s=0.2)
+        first, second = replica(embeds=True, lease_s=0.6), replica(embeds=True, lease_s=0.6)
         slow = first.encoder.encode
 
         async def slowly(texts: Sequence[str]) -> np.ndarray:
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.36)
             return await slow(texts)
 
         first.encoder.encode = slowly  # type: ignore[method-assign]

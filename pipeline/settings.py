@@ -145,6 +145,7 @@ class Models(_Deployment):
     var: str
     train_niceness: int = pydantic.Field(ge=0, le=19)
     schedule_s: pydantic.NonNegativeFloat
+    rest_s: pydantic.NonNegativeFloat
 
     @pydantic.field_validator("replicas")
     @classmethod

@@ -116,6 +116,7 @@ class Schedule:
         except Unavailable:
             self._start_at = time.monotonic() + _NO_JOBS_S
             raise
+        self._start_at = time.monotonic() + self._settings.models.rest_s
         await due.start(state.connection, max(times))
         _log.info("training %s has %d new labelled groups", job["job_id"], len(times))
 

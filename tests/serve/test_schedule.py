@@ -49,7 +49,7 @@ def loaded(redis_url: str, tmp_path: Path) -> Settings:
     changed = settings.load(
         "local",
         state={"url": redis_url, "timeout_s": 5.0},
-        models={"schedule_s": 0},
+        models={"schedule_s": 0, "rest_s": 0},
         journal={"batch": 7},
         train={"groups": 30, "hours": 24},
     )
@@ -154,6 +154,20 @@ async def test_a_training_is_started_when_one_is_due(
     assert jobs.started == started
     await made.look(state)  # the same groups start no other, even if that one failed
     assert jobs.started == started
+
+
+async def test_trainings_rest_in_between(loaded: Settings, state: State) -> None:
+    rested = loaded.model_copy(update={"models": loaded.models.model_copy(update={"rest_s": 0.5})})
+    jobs = PlayedJobs()
+    made = schedule(rested, jobs)
+    await tell(state, 30)
+    await made.look(state)
+    began = time.monotonic()
+    await tell(state, 30)
+    while jobs.started < 2:
+        await made.look(state)
+        assert time.monotonic() < began + 30
+    assert time.monotonic() - began > 0.4
 
 
 async def test_what_a_training_has_seen_makes_none_due(loaded: Settings, state: State) -> None:

@@ -76,7 +76,7 @@ def main(
         if written is not None:
             hand = read_written(written, specs, work / "written", plan.seed, settings.parse)
             corpora[work / "written"] = WRITTEN_WEIGHT
-        make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
+        encoder = make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
         fitting = bar.add_task("fit through Ray Train", total=1)
         fitted = fit(work / "groups", params, workers)
         bar.update(fitting, completed=1)
@@ -88,7 +88,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     (out / "ranker.json").write_text(text, encoding="utf-8")
     minutes = (time.monotonic() - started) / 60
-    card = model_card(ranker.version, text, plan, params, chosen, hand, fitted, results, report, minutes, workers)
+    card = model_card(
+        ranker.version, text, plan, params, chosen, hand, fitted, results, report, minutes, workers, encoder
+    )
     (out / "ranker.md").write_text(card, encoding="utf-8")
     write_anchor(work / "groups", out / "anchor.parquet", example_groups(settings))
     write_reference(out / "anchor.parquet", out / "reference.json")
@@ -113,8 +115,8 @@ def make_groups(
     seed: int,
     workers: int,
     bar: Progress,
-) -> None:
-    """Encodes what is new in the sessions of `corpora` and writes their query groups under `work`."""
+) -> str:
+    """Encodes what is new in the sessions of `corpora` and writes their groups under `work`; the encoder's name."""
     encoding = bar.add_task("encode cards and prompts", total=None)
     encoder = Encoder(settings.embedder)
     folder = work / "vectors" / encoder.name
@@ -136,6 +138,7 @@ def make_groups(
         workers,
         lambda n: bar.update(task, completed=n),
     )
+    return encoder.name
 
 
 def finish(groups: Path, fitted: Fitted) -> tuple[str, dict[str, dict[str, float]]]:

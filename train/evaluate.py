@@ -73,8 +73,11 @@ class _Floors:
     def add(self, tally: Tally, case: Case) -> None:
         compiled = self._specs.compiled(case.spec)
         if case.spec not in self._baselines:
-            self._baselines[case.spec] = Baselines(compiled.catalog, compiled.vectors)
+            # A floor has learnt nothing: it sees what the weights say, not what a map fitted here makes of it.
+            vectors = None if compiled.vectors is None else self._specs.plain(compiled.vectors)
+            self._baselines[case.spec] = Baselines(compiled.catalog, vectors)
         vector, last = self._specs.vector(case.prompt), self._specs.last(case)
+        vector = None if vector is None else self._specs.plain(vector[None])[0]
         scores = self._baselines[case.spec].scores(case.prompt or "", vector, last)
         scores["markov"] = self._markov.scores(case, len(compiled.catalog.operations))
         wanted = self._specs.index(case)

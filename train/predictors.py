@@ -111,6 +111,11 @@ class Specs:
             self._compiled[spec] = compiled
         return self._compiled[spec]
 
+    def plain(self, vectors: Array) -> Array:
+        """Vectors as the encoder's weights give them, before its map was applied."""
+        fitted = None if self._encoder is None else self._encoder.map
+        return vectors if fitted is None else fitted.undo(vectors)
+
     def index(self, case: Case) -> int:
         """Which operation of its spec a case's answer is.
 

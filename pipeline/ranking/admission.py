@@ -16,7 +16,7 @@ from pipeline.errors import RankerArtifactError
 from pipeline.ranking.ranker import Ranker
 from pipeline.ranking.table import FINGERPRINT, HEADS, NAMES
 
-_ROWS = 96  # candidates of a large catalog's shortlist
+_ROWS = 64  # candidates of a large catalog's shortlist
 _EXPLAINED = 5
 _TRIES = 5  # the best of them counts
 

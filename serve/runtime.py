@@ -264,14 +264,14 @@ def _write_token(path: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Ports that nobody uses, below those that the system gives out to connections, before HAProxy binds them."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = 10000 + secrets.randbelow(10000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            found.add(port)
+    return list(found)
 
 
 def _require_free(setting: str, host: str, port: int) -> None:

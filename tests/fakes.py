@@ -27,6 +27,7 @@ class HashingEncoder:
     def __init__(self, dims: int = 64) -> None:
         self.dims = dims
         self.name = f"hashing-{dims}"
+        self.map = None
         self.texts: list[str] = []  # what was asked for, in order
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:

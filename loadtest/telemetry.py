@@ -33,13 +33,13 @@ def measure() -> dict[str, float]:
     line |= {"tenant": logs.hashed("local"), "key": "", "request_id": "0" * 32, "catalog": "sha256:c0d6aa2e6af3"}
     line |= {"model_version": "7", "degraded": []}
     watched = drift.Drift(drift.load())
-    matrix = np.random.default_rng(0).random((96, len(FEATURES))).astype(np.float32)
+    matrix = np.random.default_rng(0).random((64, len(FEATURES))).astype(np.float32)
     stages = {"recall": 0.8, "ground": 6.1, "generate": 0.1, "score": 1.4, "remember": 0.7, "total": 9.3}
 
     def metrics() -> None:
         for stage, milliseconds in stages.items():
             made.observe("opensesame_predict_ms", milliseconds, stage=stage)
-        made.observe("opensesame_shortlist_size", 96)
+        made.observe("opensesame_shortlist_size", 64)
         made.count("opensesame_cache", layer="prompt_vector", result="miss")
         made.observe("opensesame_batch_size", 1, texts="prompts")
         made.count("opensesame_requests", route="/predict", status="200")

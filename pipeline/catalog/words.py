@@ -21,7 +21,7 @@ N_FIELDS = len(FIELDS)
 _COVER_NAME, _COVER_CARD, _WIDTH = N_FIELDS, N_FIELDS + 1, N_FIELDS + 2
 _K1, _B = 1.2, 0.75  # the usual values of BM25
 _RESPONSE_TERMS = 64  # distinct words of a response that count; the first levels are named first
-_SIMILAR_BYTES = 1 << 20  # of remembered self._similar.nbytes: 214 operations of a spec as large as GitHub's
+_SIMILAR_BYTES = 1 << 20  # of remembered likenesses: 214 operations of a spec as large as GitHub's
 
 
 class Words:
@@ -84,7 +84,7 @@ class Words:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the index, the remembered self._similar.nbytes at their most."""
+        """Bytes of the index, the remembered likenesses at their most."""
         arrays = self._columns.nbytes + self._weights.nbytes + self._starts.nbytes + self.idf.nbytes
         return arrays + self._similar.nbytes + 120 * len(self._vocabulary) + 40 * sum(map(len, self._name_terms))
 

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-# CPU milliseconds of a request, (prompt seen, prompt never seen): `make bench`, 16 clients, 21 November 2026.
-WORK_MS = {"Ingress": (5.3, 6.9), "Catalogs": (6.6, 9.9), "Embedder": (0.0, 12.9), "Ranker": (2.0, 2.4)}
+# CPU milliseconds of a request, (prompt seen, prompt never seen), with 16 clients: `python -m loadtest.bench --quick`,
+# 21 November 2026.
+WORK_MS = {"Ingress": (6.2, 6.8), "Catalogs": (5.7, 7.8), "Embedder": (0.0, 10.7), "Ranker": (2.6, 2.8)}
 _STEP_S = 5.0
 _DAY_S = 86400.0
 _FLOOR = 0.05  # of the peak, at night

@@ -38,7 +38,7 @@ from serve.metrics import Metrics
 from serve.openapi import describe as _docs
 from serve.openapi import with_schemas
 from serve.operator import Operator
-from serve.quality import count_answers
+from serve.quality import count_answers, count_known
 from serve.remote import RemoteStages, budget
 from serve.scrape import scrape
 from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
@@ -67,7 +67,7 @@ class Service:
         self._metrics = metrics
         self._door = door
         metrics.begin("opensesame_degraded", "opensesame_feedback", "opensesame_guardrail", "opensesame_suspicious")
-        metrics.begin("opensesame_answers", "opensesame_told_confidence")
+        metrics.begin("opensesame_answers", "opensesame_told_confidence", "opensesame_predictions")
 
     async def predict(self, request: Request) -> Response:
         """The k most likely next calls, given a catalog, past calls and perhaps a sentence of intent."""
@@ -77,6 +77,7 @@ class Service:
         with budget(self._settings.predict.budget_s):
             answer = await predict(query, self._backend, self._state, self._settings)
         tell(request, answer)
+        count_known(self._metrics, query, answer)
         for stage, seconds in answer.timings_s.items():
             self._metrics.observe("opensesame_predict_ms", seconds * 1000, stage=stage)
         self._metrics.observe("opensesame_shortlist_size", len(answer.grounded.candidates))

@@ -43,6 +43,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "status": (),
     "slug": tuple(sorted({"method_not_allowed", *_slugs(OpenSesameError)})),
     "stage": ("recall", "ground", "generate", "score", "remember", "total"),
+    "known": ("prompt_history", "prompt_only", "history_only", "nothing"),
     "part": ("generator", "embedding", "state", "registry", "adaptation"),
     "kind": (*guardrails.FLAGS, "admin", "internal", "debug"),
     "action": ("passed", "refused"),
@@ -85,6 +86,12 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "opensesame_errors": ("counter", "Problem documents sent, by slug.", ("slug",)),
     "opensesame_predict_ms": ("histogram", "Time of a stage of POST /predict, in milliseconds.", ("stage",)),
     "opensesame_degraded": ("counter", "Predictions answered without a part, by part.", ("part",)),
+    # Cold starts are `prompt_only` and `nothing`, by all.
+    "opensesame_predictions": (
+        "counter",
+        "Predictions, by what was known: a prompt, calls of the catalog, both or nothing.",
+        ("known",),
+    ),
     # CTR is outcome `click` by `impression`, acceptance of suggestions `conversion` by `impression`, acceptance of
     # predictions `accept` by `accept` + `override` + `reject`.
     "opensesame_guardrail": (

@@ -1,13 +1,20 @@
-"""How good predictions turned out, counted as what users did with them becomes known. Called by the ingress."""
+"""What predictions were made from, and how good they turned out, counted. Called by the ingress."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.types import Impression, QueryGroup
+from pipeline.types import Answer, Impression, Query, QueryGroup
 from serve.metrics import Metrics
 
 _KNOWN = ("accept", "override", "observed")  # outcomes that say which call came next
+
+
+def count_known(metrics: Metrics, query: Query, answer: Answer) -> None:
+    """Count a prediction by what was known; calls that are no operation of the catalog tell nothing."""
+    prompt, history = bool(query.prompt.strip()), bool(answer.grounded.previous)
+    known = "prompt_history" if prompt and history else "prompt_only" if prompt else "history_only"
+    metrics.count("opensesame_predictions", known=known if prompt or history else "nothing")
 
 
 def count_answers(metrics: Metrics, groups: Iterable[QueryGroup | None]) -> None:

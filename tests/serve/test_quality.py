@@ -17,6 +17,22 @@ def counted(app: App) -> dict[str, float]:
     return {name: value for name, value in app.metrics.counted.items() if name.startswith("opensesame_answers")}
 
 
+async def test_a_prediction_counts_by_what_was_known(app: App):
+    unknown = {"endpoint": "GET /no/such/path"}
+    for events, prompt in (
+        ([CHARGE], "refund it"),
+        ([CHARGE], ""),
+        ([unknown], "refund it"),
+        ([], ""),
+        ([unknown], " "),
+    ):
+        await app.predict(events=events, prompt=prompt)
+    told = {
+        name.split("=")[1]: n for name, n in app.metrics.counted.items() if name.startswith("opensesame_predictions")
+    }
+    assert told == {"prompt_history": 1, "history_only": 1, "prompt_only": 1, "nothing": 2}
+
+
 async def test_an_accepted_prediction_counts_by_the_confidence_it_was_told_with(app: App):
     body = (await app.predict(user_id="ana", events=[CHARGE], prompt="refund the charge")).json()
     told = body["predictions"][0]["confidence"]

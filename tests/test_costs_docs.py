@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.candidates import route
+from tests.documented import every
 
 DOC = (Path(__file__).resolve().parents[1] / "docs" / "costs.md").read_text()
 
@@ -27,7 +28,7 @@ def test_the_thresholds_are_the_codes():
 
 
 def test_the_variables_are_settings(monkeypatch: pytest.MonkeyPatch):
-    exports = re.findall(r"export (OPENSESAME__\w+)=(\S+)", DOC)
+    exports = [line.removeprefix("export ").split("=", 1) for line in every("docs/costs.md", "export")]
     assert len(exports) >= 5
     for name, value in exports:
         monkeypatch.setenv(name, value)

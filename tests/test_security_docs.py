@@ -14,9 +14,10 @@ from pipeline.stores.apikeys import id_of
 from serve.cli import app
 from serve.identity import ACCESS
 from tests.conftest import ROOT
+from tests.documented import every
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
-COMMANDS = re.findall(r"(?:^    |`)(opensesame [^`\n]+?)(?:`|$)", PAGE, re.MULTILINE)
+COMMANDS = every("docs/security.md", "opensesame")
 SECRET = "only-for-this-test-0123456789abcdef"
 
 

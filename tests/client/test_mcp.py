@@ -13,6 +13,7 @@ from mcp import Client, StdioServerParameters
 from pipeline.types import Source
 from serve import mcp_server
 from tests.conftest import NOTES
+from tests.documented import documented
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> Any:
@@ -22,13 +23,14 @@ async def call(client: Client, tool: str, **arguments: Any) -> Any:
 
 
 def served(*arguments: str, cwd: Path) -> StdioServerParameters:
-    command = ["-P", "-m", "serve.cli", "mcp", *arguments]
+    command = ["-P", "-m", "serve.cli", *arguments]
     return StdioServerParameters(command=sys.executable, args=command, cwd=cwd)
 
 
 async def test_over_stdio_without_a_service(tmp_path: Path) -> None:
-    (tmp_path / "notes.yaml").write_text(NOTES)
-    async with Client(served("--spec", "notes.yaml", "--no-meaning", cwd=tmp_path)) as client:
+    (tmp_path / "openapi.yaml").write_text(NOTES)
+    _, *asked = documented("opensesame mcp --spec openapi.yaml")
+    async with Client(served(*asked, "--no-meaning", cwd=tmp_path)) as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
         assert tools == {"next_call", "shortlist_operations", "record_call", "feedback"}
         found = await call(client, "shortlist_operations", sentence="search my notes for a word", k=2)
@@ -44,10 +46,10 @@ async def test_over_stdio_without_a_service(tmp_path: Path) -> None:
         assert "METHOD /path" in wrong.content[0].text
 
 
-async def test_before_a_service(url: str) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        place = await stack.enter_async_context(mcp_server._through(url, {"catalog": "billing"}))
-        client = await stack.enter_async_context(Client(mcp_server.build(place, "agent-7")))
+async def test_before_a_service(url: str, tmp_path: Path) -> None:
+    _, *asked = documented("opensesame mcp --url http://127.0.0.1:8000 --spec billing")
+    asked[asked.index("--url") + 1] = url
+    async with Client(served(*asked, cwd=tmp_path)) as client:
         early = await client.call_tool("feedback", {"outcome": "accept"})
         assert early.is_error
         await call(client, "record_call", call="GET /v1/charges/ch_5", status=200)

@@ -6,6 +6,7 @@ Those of its section Models are asked in `test_models.py`, where there is a regi
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import typing
 
@@ -18,6 +19,7 @@ from serve.envelope import STATUS
 from serve.identity import ACCESS
 from serve.suggest import ContextType, Device, SuggestRequest
 from tests import api_examples
+from tests.documented import every
 from tests.serve.conftest import App
 from train import gate
 
@@ -41,6 +43,12 @@ async def test_every_example_is_answered_as_shown(app: App) -> None:
     await _ready(app)
     for example in asked:
         await api_examples.ask(app.client, example)
+
+
+def test_every_request_and_every_answer_is_part_of_an_example() -> None:
+    assert len(EXAMPLES) == len(every("docs/api.md", "curl"))
+    shown = [example.answer for example in EXAMPLES if example.answer is not None]
+    assert [json.loads(text) for text in every("docs/api.md", "json")] == shown
 
 
 async def _ready(app: App) -> None:

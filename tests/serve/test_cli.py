@@ -25,12 +25,15 @@ from pipeline.stores.state import State, new_id
 from pipeline.types import Feedback, Impression
 from serve.cli import app
 from tests.conftest import NOTES, ROOT
+from tests.documented import documented, every
 
 run = CliRunner().invoke
 
 
 def test_predict_answers_without_a_server():
-    done = run(app, ["predict", "--prompt", "refund the charge", "--call", "GET /v1/charges/ch_1", "--json"])
+    _, *asked = documented('opensesame predict --spec billing --prompt "refund the charge"')
+    assert "POST /v1/refunds" in run(app, asked).stdout
+    done = run(app, [*asked, "--call", "GET /v1/charges/ch_1", "--json"])
     answer = json.loads(done.stdout)
     assert answer["predictions"][0]["endpoint"] == "POST /v1/refunds"
     assert answer["prediction_id"] is None
@@ -95,7 +98,7 @@ def test_a_wrong_command_line_is_status_2():
 
 
 def test_the_version_is_the_projects():
-    done = run(app, ["--version"])
+    done = run(app, documented("opensesame --version")[1:])
     written = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (done.exit_code, done.stdout.strip()) == (0, written)
 
@@ -105,6 +108,7 @@ def test_help_is_the_documentation():
     told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="opensesame")
     written = (ROOT / "docs" / "cli.md").read_text()
     assert written.strip() == told.strip(), "write it anew: make docs"
+    assert all(usage.startswith("$ opensesame") for usage in every("docs/cli.md", "console"))
 
 
 def test_every_command_that_answers_does_so_in_json_too():
@@ -153,7 +157,7 @@ def test_forget_takes_a_user_out_of_the_state_that_serve_left(tmp_path: Path):
     with EmbeddedRedis(tmp_path) as embedded:
         assert asyncio.run(remember(ana))
         bobs = asyncio.run(remember(bob))
-    done = run(app, ["forget", "--user", "ana", "--var", str(tmp_path), "--json"])
+    done = run(app, [*documented("opensesame forget --user ana")[1:], "--var", str(tmp_path), "--json"])
     assert json.loads(done.stdout)["impressions"] == 1
     with EmbeddedRedis(tmp_path) as embedded:
         assert (asyncio.run(last(ana)), asyncio.run(last(bob))) == ("", bobs)
@@ -164,7 +168,8 @@ def test_forget_takes_a_user_out_of_the_state_that_serve_left(tmp_path: Path):
 @pytest.mark.redis
 def test_keys_are_made_listed_and_revoked_and_told_once(tmp_path: Path):
     here = ["--var", str(tmp_path)]
-    made = run(app, ["keys", "create", "--tenant", "acme", "--scope", "predict", "--scope", "feedback", *here])
+    _, *asked = documented("opensesame keys create --tenant acme --scope predict")
+    made = run(app, [*asked, "--scope", "feedback", *here])
     presented = made.stdout.strip()
     assert id_of(presented)
     listed = run(app, ["keys", "list", "--json", *here])
@@ -187,6 +192,7 @@ def test_an_entry_for_a_file_is_printed_beside_its_key_and_kept_nowhere(tmp_path
 
 @pytest.mark.parametrize("config", ["local", "local-vllm", "cluster"])
 def test_every_configuration_can_be_used(config: str):
-    done = run(app, ["check-config", config])
+    _, command, _ = documented("opensesame check-config local")
+    done = run(app, [command, config])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["generator"]["enabled"] is (config != "local")

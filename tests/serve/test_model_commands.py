@@ -15,6 +15,7 @@ from pipeline.errors import OpenSesameError
 from pipeline.stores.registry import Registry
 from serve import cli, model_commands, terminal
 from tests.artefacts import saved_ranker
+from tests.documented import documented
 
 run = CliRunner().invoke
 
@@ -23,32 +24,39 @@ run = CliRunner().invoke
 def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("var")
     registry = Registry(settings.under(settings.load("local"), folder).registry)
-    registry.register(saved_ranker("made-1"), metrics={"hit@1": 0.5, "mrr": 0.7}, gate={"passed": False, "why": "no"})
-    registry.register(saved_ranker("made-2", 2.0), metrics={"hit@1": 0.6})
+    registry.register(saved_ranker("made-1"), metrics={"hit@1": 0.7, "mrr": 0.8})
+    registry.register(saved_ranker("made-2", 2.0), metrics={"hit@1": 0.5}, gate={"passed": False, "why": "no"})
+    registry.register(saved_ranker("made-3", 3.0), metrics={"hit@1": 0.6})
     return folder
 
 
 @pytest.mark.slow
 def test_models_are_listed_shown_promoted_rolled_back_and_compared(var: Path) -> None:
-    place = ["--var", str(var)]
-    assert "made-2" in run(cli.app, ["models", "list", *place]).stdout
-    shown = run(cli.app, ["models", "show", "1", *place]).stdout
+    def said(words: list[str], *more: str) -> str:
+        done = run(cli.app, [*words[1:], *more, "--var", str(var)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "made-2" in said(documented("opensesame models list"))
+    shown = said(documented("opensesame models show 2"))
     assert "hit@1 = 0.5" in shown
     assert '"why": "no"' in shown
-    for version in ("1", "2"):
-        assert f"champion {version}" in run(cli.app, ["models", "promote", version, *place]).stdout
-    assert "champion 1, previous 2" in run(cli.app, ["models", "rollback", *place]).stdout
-    listed = json.loads(run(cli.app, ["models", "list", "--json", *place]).stdout)
+    assert "champion 1" in said(["opensesame", "models", "promote", "1"])
+    assert "champion 2" in said(documented("opensesame models promote 2"))
+    assert "champion 1, previous 2" in said(documented("opensesame models rollback"))
+    listed = json.loads(said(["opensesame", "models"], "list", "--json"))
     assert (listed["champion"], listed["previous"]) == ("1", "2")
-    assert "champion 1, challenger 2" in run(cli.app, ["models", "challenge", "2", *place]).stdout
-    itself = run(cli.app, ["models", "challenge", "1", *place])
+    asked = ["2" if word == "VERSION" else word for word in documented("opensesame models challenge VERSION")]
+    assert "champion 1, challenger 2" in said(asked)
+    itself = run(cli.app, ["models", "challenge", "1", "--var", str(var)])
     assert itself.exit_code == 1
     assert "is the champion" in itself.stderr
-    assert "champion 1, challenger none" in run(cli.app, ["models", "challenge", *place]).stdout
-    told = json.loads(run(cli.app, ["models", "compare", "--json", *place]).stdout)
-    assert told == {"versions": ["1", "2"], "metrics": {"hit@1": [0.5, 0.6], "mrr": [0.7, None]}}
-    assert "+0.1000" in run(cli.app, ["models", "compare", *place]).stdout
-    wrong = run(cli.app, ["models", "promote", "9", *place])
+    assert "champion 1, challenger 3" in said(documented("opensesame models challenge 3"))
+    told = json.loads(said(documented("opensesame models compare"), "--json"))
+    assert told == {"versions": ["1", "3"], "metrics": {"hit@1": [0.7, 0.6], "mrr": [0.8, None]}}
+    assert "champion 1, challenger none" in said(documented("opensesame models challenge"))
+    assert "-0.1000" in said(documented("opensesame models compare"), "1", "3")
+    wrong = run(cli.app, ["models", "promote", "9", "--var", str(var)])
     assert wrong.exit_code == 1
     assert "no model version '9'" in wrong.stderr
 

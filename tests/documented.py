@@ -62,23 +62,19 @@ def name_of(page: Path) -> str:
 
 def blocks(page: str, text: str) -> Iterator[Block]:
     """The blocks of a page, fenced and indented."""
-    for found in CODE.finditer(text):
-        if found[2] is not None:
-            yield Block(page, {"sh": "shell"}.get(found[1], found[1]), found[2])
-        else:
-            inner = textwrap.dedent(found[0])
-            yield Block(page, _kind(inner), inner)
+    return (_block(page, found) for found in CODE.finditer(text))
 
 
 def commands(page: str, text: str) -> Iterator[Command]:
-    """The commands of a page's blocks, and those of its prose that stand in backquotes."""
-    for block in blocks(page, text):
+    """The commands of a page in their order: of its blocks, and those of its prose that stand in backquotes."""
+    at = 0
+    for found in CODE.finditer(text):
+        yield from _in_prose(page, text[at : found.start()])
+        block = _block(page, found)
         if block.kind == "shell":
             yield from (_command(page, line, False) for line in _lines(block.text))
-    for inline in re.findall(r"(?<!`)`([^`]+)`(?!`)", CODE.sub("", text)):
-        found = _command(page, " ".join(inline.split()), True)
-        if found.program in PROGRAMS and " " in found.text:
-            yield found
+        at = found.end()
+    yield from _in_prose(page, text[at:])
 
 
 def documented(line: str) -> list[str]:
@@ -95,23 +91,42 @@ def every(page: str, kind: str) -> list[str]:
     return found
 
 
+def resolved(page: str, kind: str) -> list[str]:
+    """As `every`, for a test that runs nothing: it holds what the commands name against what is there."""
+    return every(page, kind)
+
+
 @functools.cache
 def claims() -> set[tuple[str, ...]]:
-    """What the tests take from the pages: (line,) of `documented`, (page, kind) of `every`."""
+    """What the tests take from the pages: ("documented", line), ("every", page, kind), ("resolved", page, kind)."""
     found: set[tuple[str, ...]] = set()
     for file in (ROOT / "tests").rglob("*.py"):
         text = file.read_text()
         if "documented" not in text or file == Path(__file__):
             continue
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("documented", "every"):
-                found.add(tuple(ast.literal_eval(argument) for argument in node.args))
+            if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in ("documented", "every", "resolved"):
+                found.add((called, *(ast.literal_eval(argument) for argument in node.args)))
     return found
 
 
 @functools.cache
 def _all() -> list[Command]:
     return [command for page in PAGES for command in commands(name_of(page), page.read_text())]
+
+
+def _block(page: str, found: re.Match[str]) -> Block:
+    if found[2] is not None:
+        return Block(page, {"sh": "shell"}.get(found[1], found[1]), found[2])
+    inner = textwrap.dedent(found[0])
+    return Block(page, _kind(inner), inner)
+
+
+def _in_prose(page: str, text: str) -> Iterator[Command]:
+    for inline in re.findall(r"(?<!`)`([^`]+)`(?!`)", text):
+        found = _command(page, " ".join(inline.split()), True)
+        if found.program in PROGRAMS and " " in found.text:
+            yield found
 
 
 def _kind(text: str) -> str:

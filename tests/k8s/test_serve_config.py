@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.settings import load
-from serve.manifest import MOUNTED, SETTINGS, WRITTEN, patch
+from serve.manifest import MOUNTED, SETTINGS, WRITTEN, main, patch
+from tests.documented import documented
 from tests.k8s.rendering import K8S, OVERLAYS, named, render
 
 
@@ -44,6 +46,20 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
+
+
+def test_the_commands_of_the_page_write_what_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(K8S, tmp_path / "k8s")
+    monkeypatch.chdir(tmp_path)
+    for path, words in (
+        ("*", documented("python -m serve.manifest k8s/overlays/*")),
+        ("minimal", documented("python -m serve.manifest k8s/overlays/minimal")),
+    ):
+        written = list((tmp_path / "k8s" / "overlays").glob(f"{path}/{WRITTEN}"))
+        for file in written:
+            file.unlink()
+        main(sorted(Path().glob(words[-1])))  # as a shell would hand it over
+        assert all(file.read_text() == (K8S / file.relative_to(tmp_path / "k8s")).read_text() for file in written)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

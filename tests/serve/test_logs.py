@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import settings
 from serve import logs
-from tests.conftest import ROOT
+from tests.documented import every
 from tests.serve.conftest import App
 
 SECRET = "Xq7-secret"
@@ -53,8 +53,8 @@ async def test_a_request_is_one_line_with_what_it_was(app: App, lines: Lines):
 
 
 async def test_the_line_is_the_one_that_the_page_of_operations_shows(app: App, lines: Lines):
-    page = (ROOT / "docs" / "operations.md").read_text()
-    shown = json.loads(page[page.index('    {"event": "request"') :].split("\n\n")[0])
+    (text,) = every("docs/operations.md", "json")
+    shown = json.loads(text)
     await app.predict(catalog="billing", prompt="list charges")
     (line,) = lines.read()
     assert {name: type(value) for name, value in line.items()} == {name: type(value) for name, value in shown.items()}

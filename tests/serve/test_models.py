@@ -24,6 +24,7 @@ from serve.jobs import entrypoint, last_progress, variables
 from serve.models import ModelsDeployment
 from tests import api_examples
 from tests.artefacts import saved_ranker
+from tests.documented import every
 from tests.fakes import SilentMetrics
 from tests.serve.conftest import make_app
 
@@ -156,11 +157,12 @@ async def test_the_operator_promotes_and_rolls_back_over_http(
     assert (answer.status_code, answer.json()["champion"], answer.json()["previous"]) == (200, two, one)
     await mirrored(mirror, two)
     assert (await client.get("/models")).json()["champion"] == two
-    answer = await client.post("/models/rollback", json={})
-    assert answer.json()["champion"] == one
+    (asked,) = every("docs/operations.md", "curl")
+    back = await api_examples.ask(client, api_examples.example("operations", asked, 200, None))
+    assert back["champion"] == one
     await mirrored(mirror, one)
     repeated = await client.post("/models/rollback", json={})  # as a proxy does whose ingress replica died
-    assert repeated.json() == answer.json()
+    assert repeated.json() == back
     assert (await client.get("/health")).json()["components"]["models"] == {"status": "ok", "inbox": 0}
 
 

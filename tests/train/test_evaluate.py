@@ -24,6 +24,7 @@ from pipeline import settings
 from pipeline.errors import BadRequest
 from pipeline.ranking import ranker as rankers
 from pipeline.stores.embedded import EmbeddedRedis
+from tests.documented import documented
 from tests.fakes import HashingEncoder
 from tests.serve.conftest import make_app
 from train import predictors
@@ -155,10 +156,11 @@ def command() -> typer.Typer:
 def test_the_command_writes_tables_json_and_a_chart(
     command: typer.Typer, examples_folder: Path, tmp_path: Path
 ) -> None:
-    asked = [str(examples_folder / "issue-tracker.sessions.jsonl"), "--specs", str(examples_folder)]
+    _, _, *asked = documented("opensesame evaluate --recall")
+    asked += [str(examples_folder / "issue-tracker.sessions.jsonl"), "--specs", str(examples_folder)]
     out = tmp_path / "new" / "report.json"
     png = tmp_path / "chart.png"
-    options = ["--ranker", "cold-start", "--recall", "--json", str(out), "--png", str(png)]
+    options = ["--ranker", "cold-start", "--json", str(out), "--png", str(png)]
     result = CliRunner().invoke(command, asked + options)
     assert result.exit_code == 0, result.output
     assert "cold-start" in result.output

@@ -21,6 +21,7 @@ from pipeline.stores.journal import Journal
 from pipeline.stores.registry import Registry
 from pipeline.types import Impression, QueryGroup
 from tests.artefacts import saved_ranker
+from tests.documented import documented
 from tests.fakes import WaitingGroups
 from train import offpolicy
 from train.offpolicy import SCORED, SERVED
@@ -136,17 +137,21 @@ def _run(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.stdout + done.stderr
 
 
-async def test_the_command_asks_a_file_since_a_day(tmp_path: Path) -> None:
+async def test_the_command_asks_a_file_since_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     groups = _groups(40, _explored(30.0), True) + _groups(60, _explored(0.0), True, start=_DAY + 86400 * 3)
     await _journal(tmp_path / "var", groups)
-    (tmp_path / "asked.json").write_text(saved_ranker("asked", -1.0))
-    asked = ["--var", str(tmp_path / "var"), "--ranker", str(tmp_path / "asked.json")]
-    code, out = _run(*asked, "--json")
+    file = tmp_path / "pipeline" / "models" / "ranker.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(saved_ranker("asked", -1.0))
+    page = documented("python -m train.offpolicy --var var --ranker pipeline/models/ranker.json --since 2026-01-31")
+    _, _, _, *asked, since, day = page
+    code, out = _run(*asked, since, day, "--json")
     told = json.loads(out)
     assert code == 0
     assert told["cases"] == 100
     assert told["values"][2]["order"] == "asked"
-    code, out = _run(*asked, "--json", "--since", "2026-09-23")
+    code, out = _run(*asked, "--json", since, "2026-09-23")
     assert json.loads(out)["cases"] == 60
     assert json.loads(out)["values"][2]["snips"]["value"] is None
     code, out = _run(*asked)
@@ -155,14 +160,21 @@ async def test_the_command_asks_a_file_since_a_day(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_version_is_judged_by_what_its_training_had_not_seen(tmp_path: Path) -> None:
-    await _journal(tmp_path, _groups(100, _explored(30.0), True))
-    registry = Registry(configuration.under(configuration.load(), tmp_path).registry)
-    registry.register(saved_ranker("asked", -1.0), params={"later_from": _DAY + 75.0})
-    code, out = _run("--var", str(tmp_path), "--ranker", "1", "--json")
-    assert (code, json.loads(out)["cases"]) == (0, 25)
-    code, out = _run("--var", str(tmp_path), "--ranker", "2")
+async def test_a_version_is_judged_by_what_its_training_had_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await _journal(tmp_path / "var", _groups(100, _explored(30.0), True))
+    registry = Registry(configuration.under(configuration.load(), tmp_path / "var").registry)
+    asked = documented("python -m train.offpolicy --var var --ranker 2")[3:]
+    registry.register(saved_ranker("first"))
+    code, out = _run(*asked)
     assert (code, "no model version '2'" in out) == (1, True)
+    registry.register(saved_ranker("asked", -1.0), params={"later_from": _DAY + 75.0})
+    code, out = _run(*asked, "--json")
+    assert (code, json.loads(out)["cases"]) == (0, 25)
+    code, out = _run(*documented("python -m train.offpolicy --var var")[3:], "--json")
+    assert (code, json.loads(out)["cases"]) == (0, 100)
 
 
 def test_an_empty_journal_and_a_file_that_is_no_ranker_are_said_in_a_line(tmp_path: Path) -> None:

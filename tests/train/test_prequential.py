@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from pipeline import settings
 from pipeline.ranking import ranker as rankers
+from tests.documented import documented
 from train import prequential
 from train.cases import Case, read_cases
 from train.evaluate import run
@@ -98,7 +99,11 @@ def test_the_command_tells_the_curve_and_draws_it(examples_folder: Path, tmp_pat
 
     app = typer.Typer()
     app.command()(run)
-    arguments = [str(examples_folder / "billing.sessions.jsonl"), "--specs", str(examples_folder), "--prequential"]
+    _, _, cases, option, _, *rest = documented(
+        "opensesame evaluate ../shared/eval/dev/tau2_retail.jsonl --specs ../shared/eval/specs --prequential"
+    )
+    assert cases.startswith("../")  # what everybody has stands in its place
+    arguments = [str(examples_folder / "billing.sessions.jsonl"), option, str(examples_folder), *rest]
     arguments += [
         "--seeds",
         "2",

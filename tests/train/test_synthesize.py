@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from pipeline import settings
 from pipeline.errors import BadRequest
 from tests.conftest import NOTES
+from tests.documented import documented
 from tests.train.conftest import spec
 from train import corpus, synthesize
 
@@ -30,7 +31,9 @@ def _run(*arguments: object) -> str:
 def test_the_same_seed_writes_the_same_bytes(specs_folder: Path, tmp_path: Path) -> None:
     def written(name: str, seed: int) -> dict[str, bytes]:
         out = tmp_path / name
-        _run("--specs", specs_folder, "--out", out, "--sessions", 4, "--seed", seed, "--workers", 1)
+        words = documented("opensesame synthesize --specs FOLDER --out var/corpus --count 1000")
+        asked = [{"FOLDER": specs_folder, "var/corpus": out}.get(word, word) for word in words[2:]]
+        _run(*asked, "--sessions", 4, "--seed", seed, "--workers", 1)
         return {file.name: file.read_bytes() for file in out.iterdir()}
 
     first = written("a", 7)

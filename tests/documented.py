@@ -2,7 +2,8 @@
 
 A test takes what it runs from the pages: `documented(LINE)` is the words of one command, `every(PAGE, KIND)` all that a
 page has of a program (`curl`, `kubectl`, ...) or of a language (`json`, `python`). A line that no page has any more
-fails. `claims` reads these calls out of the tests, so that `test_docs.py` finds what is on a page and not run.
+fails. `claims` reads these calls out of the tests, so that `test_docs_commands.py` finds what is on
+a page and not run.
 """
 
 from __future__ import annotations

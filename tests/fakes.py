@@ -1,4 +1,4 @@
-"""The stand-ins: a scripted generator engine, a scripted model server and an encoder that hashes words.
+"""The stand-ins: a scripted generator engine, a scripted model server, an encoder that hashes words, a cluster's API.
 
 Everything else in the tests is the real part. `ScriptedEngine` speaks the `Engine` protocol of
 `pipeline/candidates/propose.py`; `HashingEncoder` has the shape of `pipeline/catalog/embed.Encoder`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import http.server
 import itertools
@@ -17,8 +18,8 @@ import re
 import socket
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -371,33 +372,29 @@ class ScriptedHandle:
 class KubernetesApi:
     """The API of a Kubernetes cluster as far as kubectl asks for it: discovery, and objects by their path.
 
-    What is not there is 404. Streams (exec, port-forward) are refused once their object was found, with `NO_STREAMS`.
+    What is not there is 404. Streams (exec, port-forward) are refused with `NO_STREAMS` once their pod was found.
     `controllers` gets each new object and gives those that a cluster would make of it.
     """
 
     NO_STREAMS = "the stand-in plays no streams"
-    _SUBRESOURCES = frozenset({"exec", "portforward", "eviction", "scale"})
-    _CLUSTER_WIDE = frozenset({"Namespace", "Node"})
+    _CLUSTER_WIDE = ("Namespace", "Node")
+    _PARTS: ClassVar = {"Pod": ("eviction", "policy"), "StatefulSet": ("scale", "autoscaling")}
 
     def __init__(self, kinds: Iterable[tuple[str, str]], controllers: Callable[[Any], list[Any]]) -> None:
-        self.kinds = sorted(kinds)  # (apiVersion, kind)
         self.objects: dict[str, Any] = {}  # by path
-        self.streams: list[str] = []  # paths of exec and port-forward that were asked for, with their query
+        self._kinds = {self._plural(kind): (version, kind) for version, kind in sorted(kinds)}
         self._controllers = controllers
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def _answer(self) -> None:
-                size = int(self.headers.get("content-length") or 0)
-                body = self.rfile.read(size)
-                sent = _unpacked(body) if body.startswith(b"k8s\0") else json.loads(body or b"{}")
-                status, told = api._answer(self.command, urllib.parse.urlsplit(self.path), sent)
-                body = json.dumps(told).encode()
+                sent = self.rfile.read(int(self.headers.get("content-length") or 0))
+                read = _unpacked if sent.startswith(b"k8s\0") else json.loads
+                status, told = api._answer(self.command, urllib.parse.urlsplit(self.path), read(sent or b"{}"))
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(json.dumps(told).encode())
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer
 
@@ -409,12 +406,11 @@ class KubernetesApi:
 
     def add(self, made: Any) -> None:
         """Keep an object, and what the controllers make of it."""
-        namespace = "" if made["kind"] in self._CLUSTER_WIDE else made["metadata"].setdefault("namespace", "default")
-        place = f"/namespaces/{namespace}" if namespace else ""
-        root = "/api" if made["apiVersion"] == "v1" else "/apis"
+        root = "/api/v1" if made["apiVersion"] == "v1" else f"/apis/{made['apiVersion']}"
+        if made["kind"] not in self._CLUSTER_WIDE:
+            root += f"/namespaces/{made['metadata']['namespace']}"
         made["metadata"] |= {"uid": made["metadata"]["name"], "resourceVersion": "1"}
-        path = f"{root}/{made['apiVersion']}{place}/{self._plural(made['kind'])}/{made['metadata']['name']}"
-        self.objects[path] = made
+        self.objects[f"{root}/{self._plural(made['kind'])}/{made['metadata']['name']}"] = made
         for other in self._controllers(made):
             self.add(other)
 
@@ -427,161 +423,99 @@ class KubernetesApi:
         if method == "GET" and (found := self._discovered(path)):
             return 200, found
         parent, _, last = path.rpartition("/")
-        if last in self._SUBRESOURCES and parent in self.objects:
-            if last == "eviction":
-                return 201, self.objects.pop(parent)
-            if last != "scale":
-                self.streams.append(f"{path}?{url.query}")
-                return self._status(400, self.NO_STREAMS)
-            count = sent.get("spec", {}).get("replicas", self.objects[parent]["spec"]["replicas"])
-            self.objects[parent]["spec"]["replicas"] = count
-            metadata = self.objects[parent]["metadata"]
-            return 200, {
-                "apiVersion": "autoscaling/v1",
-                "kind": "Scale",
-                "metadata": metadata,
-                "spec": {"replicas": count},
-            }
-        if method == "POST" and last in {self._plural(kind) for _, kind in self.kinds}:
-            if f"{path}/{sent['metadata']['name']}" in self.objects:
-                return self._status(409, f"{path}/{sent['metadata']['name']} is there")
-            if "/namespaces/" in path:
-                sent["metadata"]["namespace"] = path.split("/namespaces/")[1].split("/")[0]
-            if "dryRun" not in query:
-                self.add(sent)
-            return 201, sent
         if path in self.objects:
-            if method == "PATCH":
-                merged = _merged(self.objects[path], sent)
-                if "dryRun" not in query:
-                    self.objects[path] = merged
-                return 200, merged
-            return 200, self.objects[path]
-        names = {self._plural(kind): (version, kind) for version, kind in self.kinds}
-        if method == "GET" and last in names:
-            version, kind = names[last]
-            items = [o for place, o in self.objects.items() if self._in(place, path) and _selected(o, query)]
-            return 200, {
-                "apiVersion": version,
-                "kind": f"{kind}List",
-                "metadata": {"resourceVersion": "1"},
-                "items": items,
-            }
-        return self._status(404, f"{path} is not there")
+            found = self.objects[path] if method == "GET" else self._merged(self.objects[path], sent)
+            self.objects[path] = self.objects[path] if "dryRun" in query else found
+            return 200, found
+        if parent in self.objects and last == "eviction":
+            return 201, self.objects.pop(parent)
+        if parent in self.objects and last == "scale":
+            found = self.objects[parent] = self._merged(self.objects[parent], sent)
+            return 200, found | {"apiVersion": "autoscaling/v1", "kind": "Scale"}
+        if parent in self.objects and last in ("exec", "portforward"):
+            return self._status(400, "BadRequest", self.NO_STREAMS)
+        if method == "POST" and last in self._kinds:
+            if f"{path}/{sent['metadata']['name']}" in self.objects:
+                return self._status(409, "AlreadyExists", f"{path} has {sent['metadata']['name']}")
+            if "namespaces" in parent:
+                sent["metadata"]["namespace"] = parent.rpartition("/")[2]
+            self.add(sent)
+            return 201, sent
+        if method == "GET" and last in self._kinds:
+            version, kind = self._kinds[last]
+            items = [o for place, o in self.objects.items() if place.startswith(parent) and self._taken(o, kind, query)]
+            return 200, {"apiVersion": version, "kind": f"{kind}List", "metadata": {}, "items": items}
+        return self._status(404, "NotFound", f"{path} is not there")
 
     def _discovered(self, path: str) -> Any:
-        groups = {version for version, _ in self.kinds if "/" in version}
-        match path.strip("/").split("/"):
+        versions = {version for version, _ in self._kinds.values()}
+        groups = [(v, *v.split("/")) for v in sorted(versions) if "/" in v]
+        match path.strip("/").split("/", 1):
             case ["version"]:
                 return {"major": "1", "minor": "34", "gitVersion": "v1.34.0"}
             case ["api"]:
                 return {"kind": "APIVersions", "versions": ["v1"]}
             case ["apis"]:
-                named = [
-                    {"name": v.split("/")[0], "versions": [{"groupVersion": v, "version": v.split("/")[1]}]}
-                    for v in groups
-                ]
+                named = [{"name": g, "versions": [{"groupVersion": v, "version": short}]} for v, g, short in groups]
                 return {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
-            case ["api" | "apis", *rest] if "/".join(rest) in {version for version, _ in self.kinds}:
-                version = "/".join(rest)
-                resources = [
-                    {
-                        "name": self._plural(kind) + more,
-                        "singularName": "" if more else kind.lower(),
-                        "shortNames": ["svc"] if kind == "Service" else [],
-                        "namespaced": kind not in self._CLUSTER_WIDE,
-                        "kind": {"": kind, "/scale": "Scale", "/eviction": "Eviction"}[more],
-                        "verbs": ["create", "get", "list", "patch", "update", "watch"],
-                        **({"group": "policy", "version": "v1"} if more == "/eviction" else {}),
-                    }
-                    for known, kind in self.kinds
-                    if known == version
-                    for more in ("", *({"Pod": ["/eviction"], "StatefulSet": ["/scale"]}.get(kind, ())))
-                ]
+            case ["api" | "apis", version] if version in versions:
+                found = [(plural, kind) for plural, (known, kind) in self._kinds.items() if known == version]
+                resources = [resource for plural, kind in found for resource in self._resources(plural, kind)]
                 return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
         return None
 
-    @staticmethod
-    def _in(place: str, collection: str) -> bool:
-        return place.rpartition("/")[0] == collection or (
-            "/namespaces/" not in collection and place.split("/")[-2] == collection.rsplit("/", 1)[1]
-        )
+    def _resources(self, plural: str, kind: str) -> Iterator[Any]:
+        """A kind as discovery tells it, and the part of it that has a kind of its own."""
+        told = {"namespaced": kind not in self._CLUSTER_WIDE, "verbs": ["get", "list"]}
+        yield told | {"name": plural, "singularName": kind.lower(), "kind": kind, "shortNames": _SHORT.get(kind, [])}
+        for part, group in [self._PARTS[kind]] if kind in self._PARTS else []:
+            own = {"kind": part.title(), "group": group, "version": "v1"}
+            yield told | own | {"name": f"{plural}/{part}", "singularName": ""}
 
     @staticmethod
     def _plural(kind: str) -> str:
-        name = kind.lower()
-        return name[:-1] + "ies" if name.endswith("y") else name + ("es" if name.endswith("s") else "s")
+        return re.sub("ys$", "ies", re.sub("ss$", "sses", f"{kind.lower()}s"))
 
     @staticmethod
-    def _status(code: int, message: str) -> tuple[int, Any]:
-        reason = {400: "BadRequest", 404: "NotFound", 409: "AlreadyExists"}[code]
-        told = {
-            "apiVersion": "v1",
-            "kind": "Status",
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            "code": code,
-        }
-        return code, told
+    def _status(code: int, reason: str, message: str) -> tuple[int, Any]:
+        told = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code}
+        return code, told | {"reason": reason, "message": message}
+
+    @classmethod
+    def _merged(cls, old: Any, new: Any) -> Any:
+        """RFC 7396."""
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            return new
+        return {k: cls._merged(old.get(k), v) for k, v in (old | new).items() if v is not None}
+
+    @staticmethod
+    def _taken(found: Any, kind: str, query: dict[str, str]) -> bool:
+        """Whether an object is of the kind and has what the selectors, all of them equalities, ask for."""
+        asked = {name: [pair.split("=") for pair in query.get(name, "").split(",") if pair] for name in _SELECTORS}
+        wanted = [(["metadata", "labels", name], value) for name, value in asked["labelSelector"]]
+        wanted += [(name.split("."), value) for name, value in asked["fieldSelector"]]
+        has = (functools.reduce(lambda held, part: held.get(part, {}), path, found) == value for path, value in wanted)
+        return found["kind"] == kind and all(has)
+
+
+_SHORT = {"Service": ["svc"]}
+_SELECTORS = ("labelSelector", "fieldSelector")
 
 
 def _unpacked(message: bytes) -> Any:
-    """Type, name and, of a Secret, data of an object as kubectl sends those that it makes itself: `runtime.Unknown`
-    of k8s.io/apimachinery in protobuf, with ObjectMeta in the first field."""
+    """An object as kubectl sends those that it makes itself, `runtime.Unknown` of k8s.io/apimachinery in protobuf: its
+    type, the name out of ObjectMeta in the first field, and of a Secret the data in the second."""
+    from google.protobuf.empty_pb2 import Empty
+    from google.protobuf.unknown_fields import UnknownFieldSet
 
-    def fields(raw: bytes) -> dict[int, list[bytes]]:
-        found: dict[int, list[bytes]] = {}
-        at = 0
+    def fields(raw: bytes, number: int) -> list[Any]:
+        return [field.data for field in UnknownFieldSet(Empty.FromString(raw)) if field.field_number == number]
 
-        def number() -> int:
-            nonlocal at
-            value = shift = 0
-            while True:
-                byte, at = raw[at], at + 1
-                value |= (byte & 0x7F) << shift
-                shift += 7
-                if byte < 0x80:
-                    return value
-
-        while at < len(raw):
-            key = number()
-            if key & 7 == 2:  # length-delimited; all else that comes here is a varint
-                size = number()
-                found.setdefault(key >> 3, []).append(raw[at : at + size])
-                at += size
-            else:
-                number()
-        return found
-
-    outer = fields(message.removeprefix(b"k8s\0"))
-    version, kind = (fields(outer[1][0])[field][0].decode() for field in (1, 2))
-    inner = fields(outer[2][0])
-    made: dict[str, Any] = {"apiVersion": version, "kind": kind}
-    made["metadata"] = {"name": fields(inner[1][0])[1][0].decode()}
-    if kind == "Secret":
-        entries = (fields(entry) for entry in inner[2])
-        made["data"] = {entry[1][0].decode(): base64.b64encode(entry[2][0]).decode() for entry in entries}
+    (kinds,), (raw,) = (fields(message.removeprefix(b"k8s\0"), number) for number in (1, 2))
+    (version,), (kind,) = (fields(kinds, number) for number in (1, 2))
+    (name,) = fields(fields(raw, 1)[0], 1)
+    made: Any = {"apiVersion": version.decode(), "kind": kind.decode(), "metadata": {"name": name.decode()}}
+    if made["kind"] == "Secret":
+        entries = [(fields(entry, 1)[0], fields(entry, 2)[0]) for entry in fields(raw, 2)]
+        made["data"] = {key.decode(): base64.b64encode(value).decode() for key, value in entries}
     return made
-
-
-def _merged(old: Any, new: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    return {k: _merged(old.get(k), v) for k, v in {**old, **new}.items() if v is not None}
-
-
-def _selected(found: Any, query: dict[str, str]) -> bool:
-    """Whether a list's field and label selectors, all of them equalities, take an object."""
-    labels = [pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair]
-    fields = [pair.split("=", 1) for pair in query.get("fieldSelector", "").split(",") if pair]
-    if any(found["metadata"].get("labels", {}).get(name) != value for name, value in labels):
-        return False
-    for name, value in fields:
-        inner = found
-        for part in name.split("."):
-            inner = inner.get(part, {})
-        if inner != value:
-            return False
-    return True

@@ -101,6 +101,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             chosen = test._hypothesis_internal_use_settings
             more = hypothesis.settings(chosen, max_examples=chosen.max_examples * times, derandomize=False)
             test._hypothesis_internal_use_settings = more
+    # The long files first, so that the processes of `make test` end together; what shares a service stays together.
+    long = {item.path for item in items if any(item.get_closest_marker(mark) for mark in ("cluster", "vllm", "slow"))}
+    items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path not in long))
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ class Service:
         return self.client.post("/predict", json=body)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[SpanReceiver]:
     """Where the service sends its spans: those of requests that bring a sampled traceparent."""
     receiver = SpanReceiver()
@@ -109,7 +109,7 @@ def collector() -> Iterator[SpanReceiver]:
     receiver.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: an idle service takes its share of two cores
 def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     # Decoys: the names of our packages are common words, and a user's folder may hold them too.

@@ -20,6 +20,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.documented import documented
 from tests.fakes import SpanReceiver
 
 START_S = 400  # on a machine that does much else; alone it is under half a minute
@@ -42,7 +43,8 @@ class Service:
 
     def start(self) -> None:
         began = time.monotonic()
-        command = [str(Path(sys.executable).parent / "opensesame"), "serve", "--config", str(self._config)]
+        program, *serve = documented("opensesame serve")
+        command = [str(Path(sys.executable).parent / program), *serve, "--config", str(self._config)]
         command += ["--port", str(self.port), "--var", str(self.var)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)

@@ -6,9 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +31,7 @@ from pipeline.stores.mirror import identity
 from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.registry import Registry
 from serve.cli import app
+from tests.documented import documented
 from tests.e2e.conftest import Service, free_port
 from tests.e2e.load import Load
 
@@ -194,6 +198,13 @@ def test_a_spoilt_champion_in_the_mirror_is_refused_and_the_old_one_goes_on(
         assert time.monotonic() < until
 
 
+def through(service: Service, words: list[str], *more: str) -> str:
+    """What a command of the pages prints that is sent to this service."""
+    command = [service.url if word == "http://127.0.0.1:8000" else word for word in (*words, *more)]
+    command[0] = str(Path(sys.executable).parent / command[0])
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=180, check=True).stdout
+
+
 def test_a_challenger_answers_its_arm_and_is_compared(running: Service, versions: tuple[str, str]) -> None:
     client = running.client
     client.post(f"/models/{versions[0]}/promote", json={})
@@ -227,6 +238,8 @@ def test_a_challenger_answers_its_arm_and_is_compared(running: Service, versions
             said = client.post("/feedback", json={"user_id": user, "feedback": "override", "chosen": chosen})
         assert said.status_code == 202, said.text
     told = client.get("/models/compare").json()
+    shown = through(running, documented("opensesame models compare --arms"), "--url", running.url, "--json")
+    assert json.loads(shown).keys() == told.keys()
     assert (told["champion"], told["challenger"]) == (versions[0], versions[1])
     counted = Counter(arms.values())
     rows = {row["arm"]: row for row in told["arms"]}
@@ -253,11 +266,10 @@ def test_a_training_is_a_ray_job_that_can_be_followed(running: Service) -> None:
     assert first.status_code == 202, first.text
     job_id = first.json()["job_id"]
     assert running.client.post("/train", json={}).json()["job_id"] == job_id  # one at a time
-    until = time.monotonic() + 180
-    while (job := running.client.get(f"/train/{job_id}").json())["status"] in ("pending", "running"):
-        assert time.monotonic() < until, job
-        time.sleep(0.5)
-    assert job["status"] == "succeeded", job
+    followed = through(running, documented("opensesame train --force --url http://127.0.0.1:8000"), "--json")
+    jobs = [json.loads(line) for line in followed.splitlines()]
+    assert {job["job_id"] for job in jobs} == {job_id}
+    assert jobs[-1]["status"] == "succeeded", jobs
     assert running.client.get("/train/none").status_code == 404
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import json
 import random
 import threading
 import time
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 import httpx2
 import psutil
 import pytest
+
+from tests import api_examples
+from tests.documented import every
 
 pytestmark = pytest.mark.cluster
 
@@ -147,6 +151,9 @@ def test_a_spec_by_url_and_inline(service, web):
     again = service.predict(spec=spec, prompt="list the animals")
     for answer in (by_url, inline, again):
         assert answer.json()["predictions"][0]["endpoint"] == "GET /animals", answer.text
+    (line,) = (line for line in every("README.md", "curl") if "spec_url" in line)
+    asked = json.loads(api_examples.example("README", line, 200, None).body)
+    assert service.predict(**asked | {"spec_url": f"{web}/zoo.json"}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 A test takes what it runs from the pages: `documented(LINE)` is the words of one command, `every(PAGE, KIND)` all that a
 page has of a program (`curl`, `kubectl`, ...) or of a language (`json`, `python`). A line that no page has any more
-fails. `claims` reads these calls out of the tests, so that `test_docs_commands.py` finds what is on
-a page and not run.
+fails. `claims` reads these calls, written out, from the tests: so `test_docs_commands.py` finds
+what nobody runs.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _kind(text: str) -> str:
     first = text.lstrip("$ ").split(None, 1)[0]
     if text.startswith("{"):
         return "json"
-    if "──" in text:
+    if "──" in text and not any(line.split()[0] in PROGRAMS for line in text.splitlines() if line.strip()):
         return "picture"
     if all(re.match(r" *[\w.]+/? {2,}\S", line) for line in text.splitlines()):
         return "tree"

@@ -356,14 +356,12 @@ def _sum(rounds: Sequence[Round]) -> Round:
     return Round(*(sum(column) for column in zip(*fields, strict=True)))
 
 
-def random_model(folder: Path, catalog: Catalog, text: str, vocab: int = 8192, **shape: int) -> Path:
+def random_model(folder: Path, catalog: Catalog, text: str, vocab: int = 8192, **shape: Any) -> Path:
     """A random Qwen3 of 5 million weights, or of another shape; its tokenizer knows the catalog's words well."""
-    from tests.tiny_checkpoint import make_tiny_checkpoint
+    from train import blank
 
     words = "\n".join([text, *(f"{o.summary} {o.description}" for o in catalog.operations)])
-    usual = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
-             "num_key_value_heads": 4, "max_position_embeddings": 65536}  # fmt: skip
-    return make_tiny_checkpoint(folder, vocab, text=words, **usual | shape)
+    return blank.make(folder, [words, json.dumps(words)], vocab, **shape)
 
 
 def _say(text: str) -> None:

@@ -28,9 +28,11 @@ generator: {enabled: true, model: tiny, mode: logprob, options: 6, overview_toke
 
 
 def killed_worker(job: subprocess.Popen[str], work: Path) -> psutil.Process:
-    """One of the job's workers, killed once there is a second checkpoint: the first is then whole."""
+    """One of the job's workers, killed once Ray Train has noted a checkpoint to go on from."""
     until = time.monotonic() + 240
-    while len(list(work.glob("tune-*/checkpoint_*/state.pt"))) < 2:
+    while not any(
+        b"checkpoint_dir_name" in file.read_bytes() for file in work.glob("tune-*/checkpoint_manager_snapshot.json")
+    ):
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < until
         time.sleep(0.05)

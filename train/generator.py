@@ -4,6 +4,7 @@ Pairs are made (`train/pairs.py`), workers learn from them (`train/tuning.py`), 
 (`generator.lora`, or `generator.model` with `--rank 0`), and MLflow keeps the run.
 A worker that is killed is replaced and all go on from the last checkpoint; a job that was ended goes on when it is
 started again with the same arguments. Everything Ray Train stores lies under `--work`, which all nodes must reach.
+Without `--model` a small new one is made (`train/blank.py`) and trained from scratch.
 
     python -m train.generator --model MODEL --out FOLDER --corpus FOLDER [--journal] [--gpu] [--workers N]
 """
@@ -35,13 +36,14 @@ from pipeline.stores.journal import Journal
 from pipeline.stores.registry import Registry
 from pipeline.stores.state import State
 from pipeline.types import Catalog
-from train import pairs, tuning
+from train import blank, pairs, tuning
 from train.bootstrap import Vectors
 from train.cluster import connected
 from train.tuning import Tuning
 
 _FAILURES = 3  # workers that may be lost
 _TOLD_STEPS = 10  # between two points of the loss curve
+_PROMPTS = 1.0  # weight of the prompts' own tokens in the loss of a new model
 _STATE, _RESULT, _MODEL = "state.pt", "result.json", "model"
 
 
@@ -51,8 +53,8 @@ class Result(msgspec.Struct, frozen=True):
     steps: int
     curve: tuple[tuple[int, float], ...]  # step -> mean loss of the steps since the point before
     resumed: tuple[int, ...]  # steps at which it went on after a worker was lost
-    before: float  # share of held-out pairs in which the right option is chosen, by the model as it came
-    after: float
+    choices: tuple[tuple[int, float], ...]  # step -> share of held-out pairs in which the right option is chosen
+    ranker: float  # the same share, by the ranker alone
     judged: int
     trained: int  # pairs that fitted
 
@@ -113,14 +115,17 @@ def _loop(config: dict[str, Any]) -> None:
     torch.manual_seed(how.seed)
     model, tokenizer = tuning.load(how)
     known = tuning.examples(pairs.read(Path(config["pairs"]), "train"), tokenizer, how)
-    held = tuning.examples(pairs.read(Path(config["pairs"]), "valid")[: how.judged], tokenizer, how)
+    # Of all that is held out a part spread evenly; at checkpoints every fourth of them.
+    valid = pairs.read(Path(config["pairs"]), "valid")
+    held = tuning.examples(valid[:: max(1, len(valid) // how.judged)][: how.judged], tokenizer, how)
     if not known:
         raise BadRequest("No pair fits into tokens_max.")
     total = tuning.steps(len(known), how, workers)
     model.to(device)
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=how.rate, weight_decay=0.01)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: tuning.rate(step, total))
-    done, curve, resumed, before = 0, list[tuple[int, float]](), list[int](), -1.0
+    done, resumed = 0, list[int]()
+    curve, choices = list[tuple[int, float]](), list[tuple[int, float]]()
     last = ray.train.get_checkpoint()
     if last is not None:
         with last.as_directory() as folder:
@@ -128,19 +133,18 @@ def _loop(config: dict[str, Any]) -> None:
         tuning.restore(model, saved["weights"])
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
-        done, curve, resumed, before = (
-            saved["done"],
-            saved["curve"],
-            [*saved["resumed"], saved["done"]],
-            saved["before"],
-        )
+        done, curve, choices = saved["done"], saved["curve"], saved["choices"]
+        resumed = [*saved["resumed"], done]
     parallel = prepare_model(model, move_to_device=False)
-    if before < 0:
-        before = _right(model, held, tokenizer, device, how, place, workers)
+
+    def judge(some: list[tuning.Example]) -> None:
+        choices.append((done, _right(model, some, tokenizer, device, how, place, workers)))
 
     def kept() -> dict[str, Any]:
-        return {"done": done, "curve": curve, "resumed": resumed, "before": before}
+        return {"done": done, "curve": curve, "resumed": resumed, "choices": choices}
 
+    if not choices:
+        judge(held)
     model.train()
     some, size = list[float](), how.batch * how.accumulate
     for at, taken in enumerate(tuning.order(len(known), total, size * workers, how.seed)):
@@ -155,9 +159,11 @@ def _loop(config: dict[str, Any]) -> None:
             curve.append((done, sum(some) / len(some)))
             some.clear()
         if done % how.checkpoint_steps == 0 and done < total:
+            judge(held[::4])
             _report(place, curve, lambda folder: _keep(folder, kept(), model, optimizer, scheduler))
-    after = _right(model, held, tokenizer, device, how, place, workers)
-    result = Result(total, tuple(curve), tuple(resumed), before, after, len(held), len(known))
+    judge(held)
+    ranker = sum(one.ranked == one.option for one in held) / max(1, len(held))
+    result = Result(total, tuple(curve), tuple(resumed), tuple(choices), ranker, len(held), len(known))
 
     def finish(folder: Path) -> None:
         (folder / _RESULT).write_bytes(msgspec.json.encode(result))
@@ -248,9 +254,18 @@ def _catalogs(journal: Journal, settings: Settings, var: Path) -> Iterator[Mappi
         yield asyncio.run(fetch(State(settings.state, url)))
 
 
+def _new(folder: Path, work: Path, settings: Settings, seed: int) -> Path:
+    """A model that knows nothing, its tokenizer made of the pairs; the same when a run is started again."""
+    texts = (message["content"] for pair in pairs.read(folder, "train") for message in pair.messages)
+    return blank.make(work / "blank", texts, seed=seed, folds=settings.generator.mode == "logprob")
+
+
 def main(
-    model: Annotated[str, typer.Option(help="What is tuned: a folder or a hub name, as generator.model takes it.")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter, or with --rank 0 for the model; replaced.")],
+    model: Annotated[
+        str,
+        typer.Option(help="What is tuned: a folder or a hub name, as generator.model takes it; none: a new small one."),
+    ] = "",
     corpus: Annotated[list[Path] | None, typer.Option(help="Folder that `opensesame synthesize` wrote.")] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="Folder of the corpora's vectors; none: shortlists by words.")
@@ -269,6 +284,9 @@ def main(
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     workers: Annotated[int, typer.Option(min=1, help="Workers of Ray Train.")] = 1,
     gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker, and bfloat16.")] = False,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Also without a GPU: half as fast again on processors that have it.")
+    ] = False,
     ray: Annotated[str, typer.Option(help="Address of a Ray cluster; none: one of its own on this machine.")] = "",
     seed: Annotated[int, typer.Option()] = 7,
     config: Annotated[
@@ -281,8 +299,11 @@ def main(
     console = Console(soft_wrap=True, highlight=False)
     try:
         settings = configuration.under(configuration.load(config), var)
-        folder = work / "pairs"
+        folder, prompts = work / "pairs", 0.0
         counts, lost = make_pairs(corpus or [], vectors, var if journal else None, settings, seed, folder)
+        if not model:
+            model, rank = str(_new(folder, work, settings, seed)), 0
+            prompts = _PROMPTS
         how = Tuning(
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
             mode=settings.generator.mode,
@@ -291,11 +312,12 @@ def main(
             batch=batch,
             accumulate=accumulate,
             rate=rate,
+            prompts=prompts,
             tokens_max=settings.generator.max_model_len,
             judged=judged,
             checkpoint_steps=checkpoint_steps,
             seed=seed,
-            bfloat16=gpu,
+            bfloat16=gpu or bfloat16,
         )
         with connected(ray, workers + 1):
             result = tune(folder, out, work, how, workers, gpu)
@@ -303,14 +325,17 @@ def main(
         params |= {"data": pairs.content_hash(folder), "workers": workers, "gpu": gpu, "out": str(out)}
         params |= {f"pairs_{split}": count for split, count in counts.items()}
         params |= {f"lost {reason}": count for reason, count in lost.items()} | {"resumed": list(result.resumed)}
-        metrics = {"choice/before": result.before, "choice/after": result.after, "choice/pairs": float(result.judged)}
-        run = Registry(settings.registry).record(f"generator-{out.name}", params, metrics, {"loss": result.curve})
+        before, after = result.choices[0][1], result.choices[-1][1]
+        metrics = {"choice/before": before, "choice/after": after, "choice/ranker": result.ranker}
+        metrics["choice/pairs"] = float(result.judged)
+        curves = {"loss": result.curve, "choice": result.choices}
+        run = Registry(settings.registry).record(f"generator-{out.name}", params, metrics, curves)
     except OpenSesameError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error.detail}", style="red", highlight=False)
         raise typer.Exit(1) from None
     console.print(
-        f"{out}: {result.steps} steps on {result.trained:,} pairs, right choices {result.before:.3f} -> "
-        f"{result.after:.3f} of {result.judged} held-out pairs; MLflow run {run}"
+        f"{out}: {result.steps} steps on {result.trained:,} pairs, right choices {before:.3f} -> {after:.3f} "
+        f"of {result.judged} held-out pairs, {result.ranker:.3f} by the ranker alone; MLflow run {run}"
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from pipeline.candidates import overview, prompt, travel
 from pipeline.candidates.propose import Request, compose
@@ -27,11 +28,15 @@ from pipeline.catalog.embed import operation_card
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.errors import GeneratorError
 from pipeline.predict import assemble
+from pipeline.ranking import features
+from pipeline.ranking.ranker import serving
 from pipeline.settings import Settings
 from pipeline.types import Call, Candidate, Catalog, GroundedQuery, Query, Source
 from train import corpus, replay
 from train.bootstrap import Vectors
 from train.dataset import SPLITS
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 _POSITIONS = 2  # asked of one session, beside its first call
 _EVENTS = 20  # last calls of a query
@@ -57,6 +62,7 @@ class Pair(msgspec.Struct, frozen=True):
     option: int  # number of the right option, counted from 1 as the model reads them
     options: int  # how many there are
     weight: float = 1.0
+    ranked: int = 0  # number of the option that the ranker alone finds likeliest; 0 where nothing is judged by the pair
 
 
 def of_corpus(
@@ -66,6 +72,7 @@ def of_corpus(
 
     `lost` counts what gave no pair, by its reason.
     """
+    ranker = serving(settings.ranker.artifact)
     for catalog, sessions in corpus.read(folder):
         if sessions and corpus.EVALUATION_FAMILIES.search(sessions[0].spec):
             lost["of evaluation families"] += len(sessions)
@@ -87,10 +94,11 @@ def of_corpus(
                 query = Query(
                     Source(digest=catalog.digest), calls=session.calls[:position][-_EVENTS:], prompt=session.prompt
                 )
-                grounded, _ = assemble(query, compiled, vector, {}, settings.shortlist)
+                grounded, matrix = assemble(query, compiled, vector, {}, settings.shortlist)
+                scores = ranker.score(matrix, features.head(query)).raw if session.split == "valid" else None
                 match = compiled.matcher.match(call.method, call.path, call.params)
                 given = {**call.params, **({} if match is None else match.path_params)}
-                pair = _pair(query, grounded, session.operations[position], given, known, settings, rng, lost)
+                pair = _pair(query, grounded, scores, session.operations[position], given, known, settings, rng, lost)
                 if pair is not None:
                     yield msgspec.structs.replace(
                         pair, id=f"{session.id} {position}", provider=session.provider, split=session.split
@@ -105,7 +113,7 @@ def of_journal(
     lost: Counter[str],
 ) -> Iterator[Pair]:
     """The pairs of what users did, the latest as test; `catalog` gives the one of a digest, None where it is gone."""
-    limits = settings.train
+    limits, ranker = settings.train, serving(settings.ranker.artifact)
     found = replay.names(journal, limits.groups_max)
     cut = replay.split(found, limits.later_share, limits.valid_share, limits.groups_max)
     kept: dict[str, tuple[Compiled, overview.Overview | None] | None] = {}
@@ -130,9 +138,10 @@ def of_journal(
             compiled, known = held
             calls = tuple(Call(*key.split(" ", 1)) for key in history)
             query = Query(Source(digest=digest), calls=calls)
-            grounded, _ = assemble(query, compiled, None, {}, settings.shortlist)
+            grounded, matrix = assemble(query, compiled, None, {}, settings.shortlist)
+            scores = ranker.score(matrix, features.head(query)).raw if side == "valid" else None
             rng = random.Random(f"{seed} {row['id']}")
-            pair = _pair(query, grounded, row["chosen"], {}, known, settings, rng, lost)
+            pair = _pair(query, grounded, scores, row["chosen"], {}, known, settings, rng, lost)
             if pair is not None:
                 yield msgspec.structs.replace(
                     pair, id=row["id"], provider=row["lineage"], split=_SIDES[side], weight=row["weight"]
@@ -150,6 +159,7 @@ def _overview(catalog: Catalog, settings: Settings) -> overview.Overview | None:
 def _pair(
     query: Query,
     grounded: GroundedQuery,
+    scores: Array | None,
     wanted: str,
     given: Mapping[str, Any],
     known: overview.Overview | None,
@@ -157,7 +167,10 @@ def _pair(
     rng: random.Random,
     lost: Counter[str],
 ) -> Pair | None:
-    """The pair in which `wanted` is the right operation, called with `given`; None where it is not offered."""
+    """The pair in which `wanted` is the right operation, called with `given`; None where it is not offered.
+
+    `scores` [n_candidates] are the ranker's, of a pair that is judged by.
+    """
     if known is not None and rng.random() < _WITHOUT_OVERVIEW:
         known = None
     try:
@@ -171,14 +184,18 @@ def _pair(
     if number is None:
         lost["whose answer is not offered"] += 1
         return None
-    messages, option = request.messages[0], number + 1
+    indexes = list(request.options.indexes)
+    order, messages = list(range(len(indexes))), request.messages[0]
     if request.orders:
         turn = rng.randrange(len(request.orders))
-        messages, option = request.messages[turn], request.orders[turn].index(number) + 1
+        order, messages = request.orders[turn], request.messages[turn]
+    option = order.index(number) + 1
+    ranked = 0 if scores is None else order.index(int(scores[indexes].argmax())) + 1
+    if request.orders:
         reply = prompt.LETTERS[option - 1]
     else:
         reply = _written(request, number, given, query, settings.generator.max_tokens)
-    return Pair("", "", "train", tuple(messages), reply, option, len(request.options.indexes))
+    return Pair("", "", "train", tuple(messages), reply, option, len(indexes), ranked=ranked)
 
 
 def _written(request: Request, right: int, given: Mapping[str, Any], query: Query, token_limit: int) -> str:
@@ -241,6 +258,7 @@ def write(pairs: Iterable[Pair], folder: Path) -> Counter[str]:
             ("option", pa.int32()),
             ("options", pa.int32()),
             ("weight", pa.float32()),
+            ("ranked", pa.int32()),
         ]
     )
     counts: Counter[str] = Counter()

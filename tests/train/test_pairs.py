@@ -20,6 +20,8 @@ from pipeline.catalog.compile import compiler_version
 from pipeline.catalog.library import compile_catalog
 from pipeline.errors import BadRequest
 from pipeline.predict import assemble
+from pipeline.ranking import features
+from pipeline.ranking.ranker import serving
 from pipeline.ranking.table import FEATURES, FINGERPRINT
 from pipeline.settings import Settings
 from pipeline.stores.embedded import EmbeddedRedis
@@ -98,6 +100,29 @@ async def test_a_letter_is_the_right_one_in_one_of_the_orders_of_serving(session
         line = next(line for line in pair.messages[1]["content"].splitlines() if line.startswith(f"{pair.reply}. "))
         assert line.removeprefix(f"{pair.reply}. ").split(" | ")[0] == right
     assert set(orders) == set(range(loaded.generator.permutations))
+
+
+def test_a_pair_that_is_judged_by_says_what_the_ranker_alone_would_choose(sessions: Path, tmp_path: Path) -> None:
+    loaded, ranker = settings("logprob"), serving()
+    held = [
+        (corpus.Spec(some[0].spec, some[0].provider, "valid", frozenset()), catalog,
+         [msgspec.structs.replace(session, split="valid") for session in some])
+        for catalog, some in corpus.read(sessions)
+    ]  # fmt: skip
+    corpus.write(held, tmp_path)
+    known, right = asked(sessions), 0
+    found = [pair for pair in made(tmp_path, loaded) if pair.id in known]
+    for pair in found:
+        query, grounded, _ = known[pair.id]
+        scores = ranker.score(features.compute(grounded, query, None), "prompt_only").raw
+        lines = pair.messages[1]["content"].splitlines()
+        offered = {line.split(" | ")[0][3:] for line in lines if line[1:3] == ". "}
+        best = max((score, c.operation) for score, c in zip(scores, grounded.candidates, strict=True)
+                   if c.operation in offered)[1]  # fmt: skip
+        assert any(line.startswith(f"{prompt.LETTERS[pair.ranked - 1]}. {best} |") for line in lines)
+        right += pair.ranked == pair.option
+    assert 0 < right < len(found)
+    assert {pair.ranked for pair in made(sessions, loaded) if pair.split == "train"} == {0}
 
 
 def test_arguments_stand_in_what_was_said(sessions: Path) -> None:

@@ -67,6 +67,22 @@ def test_the_loss_is_that_of_the_replys_tokens_by_their_weights(tiny: Path) -> N
     assert together == pytest.approx(told / weights, abs=1e-4)
 
 
+def test_a_new_models_loss_has_the_prompts_tokens_too(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    _, model, _, known = opened(tiny)
+    monkeypatch.setattr(tuning, "_READ", 1.0)
+    told, count = 0.0, 0
+    with torch.no_grad():
+        for one in known:
+            logprobs = torch.log_softmax(model(torch.tensor([list(one.prompt)])).logits[0].float(), -1)
+            told -= sum(float(logprobs[place - 1, token]) for place, token in enumerate(one.prompt) if place)
+            count += len(one.prompt) - 1
+        replies = float(tuning.loss(model, known, torch.device("cpu"), bfloat16=False))
+        together = float(tuning.loss(model, known, torch.device("cpu"), bfloat16=False, prompts=0.5))
+    assert together - replies == pytest.approx(0.5 * told / count, abs=1e-4)
+
+
 @pytest.mark.parametrize("rank", [0, 8])
 def test_what_is_learnt_is_saved_and_a_kept_state_goes_on_alike(tiny: Path, tmp_path: Path, rank: int) -> None:
     import torch

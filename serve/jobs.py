@@ -124,12 +124,15 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     (2.60, `services.get_ray_address_from_environment`).
     """
     # -P: the folder it starts in must not shadow our packages.
-    command = ["nice", "-n", str(settings.models.train_niceness), sys.executable, "-P", "-m", "train.retrain"]
+    niceness = settings.models.train_niceness
+    command = ["nice", "-n", str(niceness), sys.executable, "-P", "-m", "train.retrain"]
     command += ["--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     command += ["--var", settings.models.var]
-    return shlex.join([*command, *(["--force"] if force else []), "--json"])
+    line = shlex.join([*command, *(["--force"] if force else []), "--json"])
+    # Linux shares a machine between sessions first (autogroup), and a job is one of its own: nice counts only within.
+    return f"(echo {niceness} > /proc/self/autogroup) 2>/dev/null; exec {line}"
 
 
 def last_progress(lines: list[str]) -> dict[str, Any] | None:

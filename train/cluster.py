@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +18,9 @@ from pathlib import Path
 from pipeline.errors import Unavailable
 
 _TRIES = 3
-_NICENESS = 10  # a private Ray's workers have 15 by themselves
-
-
-def give_way() -> None:
-    """Run in each worker of a training that joined a Ray: those who are served beside it go first."""
-    os.nice(_NICENESS)
+# Workers of a training that joined a Ray, from their first import on, which alone takes seconds of a core: those who
+# are served beside it go first. A private Ray's have 15 by themselves.
+_WORKER = f"nice -n 10 {sys.executable}"
 
 
 @contextlib.contextmanager
@@ -54,7 +52,7 @@ def connected(address: str = "", cpus: int = 3, store_bytes: int = 1024**3) -> I
                     address=address,
                     log_to_driver=False,
                     logging_level=logging.WARNING,
-                    runtime_env={"worker_process_setup_hook": "train.cluster.give_way"},
+                    runtime_env={"py_executable": _WORKER},
                 )
             except ConnectionError as error:
                 raise Unavailable(f"The Ray at {address} cannot be joined: {error}.") from error

@@ -73,9 +73,8 @@ async def predictions(redis: Redis, state: State, path: Path) -> str:
 
 async def measure(specs: list[Path]) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, EmbeddedRedis(Path(folder)) as server:
-        patient = configuration.load(
-            "local", state={"timeout_s": 10.0}
-        ).state  # a busy machine is no Redis that is away
+        # A busy machine is no Redis that is away.
+        patient = configuration.load("local", state={"timeout_s": 10.0}).state
         state, redis = State(patient, server.url), Redis.from_url(server.url)
         typer.echo(
             "| spec | operations | uploaded, KiB | compiled, KiB | vectors, KiB | all, KiB |\n|---|---|---|---|---|---|"

@@ -60,6 +60,19 @@ def _wait(service: Service, status: str, seconds: float = 240) -> None:
     pytest.fail(f"the generator is {part}, not {status}:\n{service.log.read_text()[-2000:]}")
 
 
+def _generated(service: Service, seconds: float = 120, **ask: object) -> dict:
+    """An answer that the engine had a part in; on a busy machine it may be too late for one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = service.predict(**ask)
+        assert answer.status_code == 200, answer.text
+        metadata = answer.json()["metadata"]
+        if metadata["served_by"] == "generator+ranker":
+            return answer.json()
+        time.sleep(0.5)
+    pytest.fail(f"the engine takes no part: {metadata['route']}, {metadata['degraded']}")
+
+
 def test_the_service_is_ready_before_its_generator_and_answers_without_it(generating):
     answer = generating.predict(**ASK)
     assert answer.status_code == 200
@@ -69,10 +82,7 @@ def test_the_service_is_ready_before_its_generator_and_answers_without_it(genera
 
 def test_the_engine_chooses_among_the_shortlist(generating):
     _wait(generating, "ok")
-    answer = generating.predict(**ASK)
-    body = answer.json()
-    assert answer.status_code == 200, body
-    assert body["metadata"]["served_by"] == "generator+ranker", body["metadata"]
+    body = _generated(generating, **ASK)
     assert body["metadata"]["generator"]["tokens_out"] > 0
     cost = body["metadata"]["route"]["cost_usd"]
     assert 0 < cost == body["metadata"]["generator"]["cost_usd"]
@@ -84,8 +94,7 @@ def test_the_engine_chooses_among_the_shortlist(generating):
 def test_a_known_catalog_is_mostly_served_from_the_prefix_cache(generating):
     """Catalogs tells the generator what the catalog is about, and the engine reads it once."""
     for wish in ("refund it", "list the disputes", "who is the customer", "capture the charge"):
-        metadata = generating.predict(**ASK | {"prompt": wish}).json()["metadata"]
-        assert metadata["served_by"] == "generator+ranker", metadata
+        _generated(generating, **ASK | {"prompt": wish})
     assert generating.client.get("/health").json()["components"]["generator"]["prefix_hit_rate"] > 0.5
 
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pipeline.errors import Unavailable
 _TRIES = 3
 # Workers of a training that joined a Ray, from their first import on, which alone takes seconds of a core: those who
 # are served beside it go first. A private Ray's have 15 by themselves.
-_WORKER = f"nice -n 10 {sys.executable}"
+_WORKER = f"nice -n 10 {shlex.quote(sys.executable)}"
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import structlog
 from pipeline import settings
 
 _OURS = ("opensesame", "pipeline", "serve")  # loggers; those of libraries stay as they are
+_OF_LIBRARIES = ("_ray_timestamp_ns", "vllm_process_name")  # what Ray and vLLM add to every record of their process
 _FRAMES = 20  # of a traceback, the innermost ones
 
 
@@ -68,8 +69,9 @@ def hashed(tenant: str) -> str:
 
 
 def _places(logger: Any, method: str, told: dict[str, Any]) -> dict[str, Any]:
-    """An exception as its types, outermost last, and where it came from."""
-    told.pop("_ray_timestamp_ns", None)  # Ray adds it to every record
+    """An exception as its types, outermost last, and where it came from; without what is no part of the line."""
+    for name in _OF_LIBRARIES:
+        told.pop(name, None)
     raised = told.pop("exc_info", None)
     if raised is True:
         raised = sys.exc_info()

@@ -62,6 +62,22 @@ async def test_the_line_is_the_one_that_the_page_of_operations_shows(app: App, l
     assert {name: line[name] for name in same} == {name: shown[name] for name in same}
 
 
+async def test_what_libraries_add_to_every_record_is_not_in_the_line(
+    app: App, lines: Lines, monkeypatch: pytest.MonkeyPatch
+):
+    plain = logging.getLogRecordFactory()
+
+    def marked(*args: Any, **told: Any) -> logging.LogRecord:
+        record = plain(*args, **told)
+        record._ray_timestamp_ns, record.vllm_process_name = 1, "MainProcess"
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", marked)
+    await app.predict(catalog="billing", prompt="list charges")
+    (line,) = lines.read()
+    assert not [name for name in line if name.startswith(("_ray", "vllm"))]
+
+
 async def test_nothing_that_a_user_says_is_in_the_log(app: App, capfd: pytest.CaptureFixture[str], lines: Lines):
     said = {"user_id": f"u-{SECRET}", "prompt": f"charge {SECRET} to a@{SECRET}.example"}
     said["events"] = [{"endpoint": f"GET /v1/charges/{SECRET}?q={SECRET}", "response": {"status": 200, "body": SECRET}}]  # type: ignore[assignment]

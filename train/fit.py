@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import typer
 
 from pipeline.errors import RankerArtifactError
@@ -107,7 +108,9 @@ def _fit_head(
     from ray.train.lightgbm import LightGBMTrainer
 
     trees = head in TREE_HEADS
-    files = {"mine": _parts(groups / "train" / head), "whole": _parts(groups / "train" / head)}
+    learnt = _parts(groups / "train" / head)
+    some, share = _some(learnt, params.logit_groups)
+    files = {"mine": learnt, "some": some}
     if start is not None:
         files["anchor"] = _parts(groups / "anchor" / head)
         files["mine"] = files["mine"] + files["anchor"]
@@ -118,11 +121,12 @@ def _fit_head(
         train_loop_config={
             "head": head,
             "params": dataclasses.asdict(params),
+            "share": share,
             "start": None if start is None else msgspec.json.encode(start),
         },
         scaling_config=ScalingConfig(num_workers=workers if trees else 1, resources_per_worker={"CPU": 1}),
         datasets={name: ray.data.read_parquet(parts) for name, parts in files.items()},
-        # Only what the trees learn from is split: the logit and early stopping see everything on every worker.
+        # Only what the trees learn from is split: the logit and early stopping see the same on every worker.
         dataset_config=DataConfig(datasets_to_split=["mine"]),
         run_config=RunConfig(
             name=head,
@@ -145,6 +149,17 @@ def _parts(folder: Path) -> list[str]:
     return files
 
 
+def _some(files: list[str], groups: int) -> tuple[list[str], float]:
+    """Files spread evenly over all, with at least so many groups or all there are; and their share of all groups."""
+    import pyarrow.parquet as pq
+
+    rows = [pq.read_metadata(file).num_rows for file in files]
+    step = max(1, sum(rows) // groups)
+    while step > 1 and sum(rows[::step]) < groups:  # files differ in size
+        step -= 1
+    return files[::step], sum(rows[::step]) / sum(rows)
+
+
 def _loop(config: dict[str, Any]) -> None:
     """What each worker runs."""
     import ray.train
@@ -155,12 +170,13 @@ def _loop(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     start = msgspec.json.decode(config["start"], type=Spec) if config["start"] else None
     before = None if start is None else warm.logit_of(start)
-    whole = dataset.from_table(_shard("whole"))
+    some = dataset.from_table(_shard("some"))
+    some = dataclasses.replace(some, weights=some.weights / np.float32(config["share"]))  # as heavy as all
     if before is None:
-        logit = with_prior(fit_logit(whole, params), config["head"], params.prior / (1.0 - params.share))
+        logit = with_prior(fit_logit(some, params), config["head"], params.prior / (1.0 - params.share))
     else:
-        logit = warm.move_logit(before, whole, dataset.from_table(_shard("anchor")), params)
-    del whole
+        logit = warm.move_logit(before, some, dataset.from_table(_shard("anchor")), params)
+    del some
     mine = dataset.from_table(_shard("mine"))
     fitted = _FittedHead(logit)
     if config["head"] in TREE_HEADS:

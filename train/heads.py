@@ -39,6 +39,7 @@ class Params:
     logit_rate: float = 0.03
     logit_steps: int = 160
     logit_l2: float = 3e-4
+    logit_groups: int = 10_000  # at least so many, where there are more in many files: its weights are a hundred
     seed: int = 7
     threads: int = 1  # of LightGBM in each worker
 

@@ -12,7 +12,7 @@ from pipeline.ranking.ranker import Blend, uncalibrated
 from pipeline.ranking.table import COLUMN, FEATURES
 from train import dataset
 from train.dataset import Groups
-from train.fit import fit
+from train.fit import _some, fit
 from train.heads import Params, fit_logit, fit_trees, with_prior
 
 _GOOD, _BAD, _FREE = (next(f.name for f in FEATURES if f.direction == d and f.group != "generator") for d in (1, -1, 0))
@@ -92,6 +92,24 @@ def test_trees_are_saved_without_the_machine_that_made_them() -> None:
     head, _, _ = fit_trees(_groups(300, 1), _groups(60, 2), PARAMS)
     assert "machines" not in head.model
     assert "parameters:" not in head.model
+
+
+def _part(folder: Path, name: str, count: int) -> str:
+    rows = [
+        dataset.Group(dataset.qid_of(f"{name} {i}"), "s", "p", "train", "history_only", 2, 0,
+                      np.zeros((2, len(FEATURES)), dtype=np.float32), np.array([1, 0], dtype=np.int32))
+        for i in range(count)
+    ]  # fmt: skip
+    dataset.write_part(rows, folder, name)
+    return str(folder / "train" / "history_only" / f"part-{name}.parquet")
+
+
+def test_a_logit_is_fitted_on_files_spread_evenly_and_on_groups_enough(tmp_path: Path) -> None:
+    files = [_part(tmp_path, f"{i:02}", 10) for i in range(12)]
+    assert _some(files, 40) == (files[::3], 4 / 12)
+    assert _some(files, 500) == (files, 1.0)
+    small = _part(tmp_path, "small", 1)
+    assert _some([small, files[0]], 5) == ([small, files[0]], 1.0)  # every second file would be one group
 
 
 @pytest.mark.cluster

@@ -20,6 +20,7 @@ import yaml
 
 from loadtest.processes import Service, free_ports
 from loadtest.verdict import Footprint, Run
+from opensesame_client.retry import ATTEMPTS
 from pipeline import settings as configuration
 
 READY_S, VECTORS_S, HEALED_S = 300.0, 300.0, 90.0
@@ -126,7 +127,7 @@ class Load:
         seed: int,
         profile: str = "steady",
         length_s: float = 1.0,
-        attempts: int = 4,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.records = instance.folder / "records.jsonl"
         specs = ",".join(f"{name}={path}" for name, path in instance.specs.items())

@@ -18,10 +18,11 @@ from locust import FastHttpUser, events, task
 
 from loadtest.sessions import Ask, Sessions, factor
 from loadtest.verdict import Record
+from opensesame_client.retry import ATTEMPTS, backoff_s, never_taken
 from pipeline import settings as configuration
 from pipeline.catalog.parse import parse_spec
 
-AGAIN = (0, 429, 502, 503, 504)  # as opensesame_client does: every request here may be repeated
+AGAIN = (0, 502, 503, 504)  # as opensesame_client does: every request here may be repeated
 _ANSWER_S = 30.0  # no answer by then is none
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--shape", default="steady")
     parser.add_argument("--length", type=float, default=1.0, help="seconds of the profile")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--attempts", type=int, default=4, help="of a request, as many as opensesame_client makes")
+    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="of a request, as of the client")
 
 
 class _Shared:
@@ -94,13 +95,13 @@ class ApiUser(FastHttpUser):
         """The body of the answer, of the first attempt that got one; None when there was none."""
         began = time.monotonic()
         for attempt in range(_shared.options.attempts):
-            status, retry_after, body = self._ask(ask, attempt, began)
-            if status not in AGAIN:
+            again, retry_after, body = self._ask(ask, attempt, began)
+            if not again:
                 return body
-            gevent.sleep(retry_after or random.uniform(0.0, min(2.0, 0.1 * 2 ** (attempt + 1))))
+            gevent.sleep(retry_after or backoff_s(attempt + 1))
         return None
 
-    def _ask(self, ask: Ask, attempt: int, first: float) -> tuple[int, float | None, Any]:
+    def _ask(self, ask: Ask, attempt: int, first: float) -> tuple[bool, float | None, Any]:
         at, began = time.time(), time.monotonic()
         response = self.client.request(ask.method, ask.path, name=ask.kind, json=ask.body)
         now = time.monotonic()
@@ -109,11 +110,12 @@ class ApiUser(FastHttpUser):
         retry_after = float(told) if told is not None else None
         body = response.json() if 200 <= status < 300 else None
         degraded = tuple(body.get("metadata", {}).get("degraded", ())) if body else ()
-        is_last = attempt == _shared.options.attempts - 1 or status not in AGAIN
+        again = status in AGAIN or never_taken(status, response.content or b"")
+        is_last = attempt == _shared.options.attempts - 1 or not again
         why = "" if status else repr(getattr(response, "error", ""))[:200]
         if status >= 400:
             why = (response.text or "")[:200]
         _shared.keep(
             Record(at, ask.kind, status, now - began, attempt, is_last, now - first, retry_after, degraded, why)
         )
-        return status, retry_after, body
+        return again, retry_after, body

@@ -16,7 +16,7 @@ import httpx2
 from opensesame_client import wire
 from opensesame_client.answers import Answer, Json, Prediction, Receipt, Recorded, Suggestion
 from opensesame_client.client import endpoint_of, identity
-from opensesame_client.retry import Reply, Retry
+from opensesame_client.retry import ATTEMPTS, Reply, Retry
 from opensesame_client.session import AsyncSession
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class AsyncClient:
         bearer: str | None = None,
         user_id: str | None = None,
         deadline_s: float = 30.0,
-        attempts: int = 4,
+        attempts: int = ATTEMPTS,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """`deadline_s` is for a whole call with all its `attempts`; `user_id` is sent with each call that names none.

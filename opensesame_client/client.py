@@ -15,7 +15,7 @@ import httpx2
 
 from opensesame_client import wire
 from opensesame_client.answers import Answer, Json, Prediction, Receipt, Recorded, Suggestion
-from opensesame_client.retry import Reply, Retry
+from opensesame_client.retry import ATTEMPTS, Reply, Retry
 from opensesame_client.session import Session
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Client:
         bearer: str | None = None,
         user_id: str | None = None,
         deadline_s: float = 30.0,
-        attempts: int = 4,
+        attempts: int = ATTEMPTS,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """`deadline_s` is for a whole call with all its `attempts`; `user_id` is sent with each call that names none.

@@ -1,8 +1,9 @@
 """When a request is sent again, and how long it is waited for: pure decisions, the same for both clients.
 
 Again: after 429; after 502, 503, 504 and a broken connection where a repetition does no harm; after a connection that
-never came about always. The wait is what Retry-After says (RFC 9110, 10.2.3), else exponential with full jitter
-(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wait beyond the deadline is not begun.
+never came about and after the 404 of a proxy that has just started always. The wait is what Retry-After says (RFC
+9110, 10.2.3), else exponential, half of it jitter ("equal jitter":
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wait beyond the deadline is not begun.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import httpx2
 
 from opensesame_client.errors import DeadlineExceeded, OpenSesameError, Unreachable, problem
 
+ATTEMPTS = 12  # last for the seconds that a proxy or a whole service needs to start
 _FIRST_S, _LONGEST_S = 0.1, 2.0  # of the waits that the service did not name
 _NOBODY_ANSWERED = (502, 503, 504)  # the service's own word is 503; a proxy before it has the others
+_NO_ROUTES_YET = b"/-/routes for available routes"  # Ray Serve's proxy; the service's own 404 is a problem document
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -62,12 +65,14 @@ class Retry:
             return None
         wait = retry_after_s(outcome.headers) if isinstance(outcome, Reply) else None
         if wait is None:
-            wait = random.uniform(0.0, min(_LONGEST_S, _FIRST_S * 2**self._made))
+            wait = backoff_s(self._made)
         return wait if time.monotonic() + wait < self._ends else None
 
     def _may_again(self, outcome: Reply | httpx2.TransportError) -> bool:
         if isinstance(outcome, Reply):
-            return outcome.status == 429 or (outcome.status in _NOBODY_ANSWERED and self._is_safe)
+            return never_taken(outcome.status, outcome.content) or (
+                outcome.status in _NOBODY_ANSWERED and self._is_safe
+            )
         if isinstance(outcome, httpx2.TimeoutException) and not isinstance(outcome, _NEVER_SENT):
             return False  # an attempt has all the time there is
         if isinstance(outcome, httpx2.UnsupportedProtocol):
@@ -94,6 +99,17 @@ class Retry:
         if found is None or outcome.status >= 300:
             raise OpenSesameError(f"{self._url} answered {outcome.status} without JSON: it is no OpenSesame service.")
         return found
+
+
+def never_taken(status: int, content: bytes) -> bool:
+    """Whether such an answer says that nobody has begun to do what was asked."""
+    return status == 429 or (status == 404 and _NO_ROUTES_YET in content)
+
+
+def backoff_s(made: int) -> float:
+    """Seconds to wait after so many attempts where the service named none."""
+    longest = min(_LONGEST_S, _FIRST_S * 2**made)
+    return random.uniform(longest / 2, longest)
 
 
 def retry_after_s(headers: httpx2.Headers) -> float | None:

@@ -183,7 +183,7 @@ class _Through:
 
 @contextlib.asynccontextmanager
 async def _through(url: str, source: Json) -> AsyncIterator[Place]:
-    async with AsyncClient(url, api_key=terminal.api_key.get() or None) as client:
+    async with AsyncClient(url, api_key=terminal.api_key.get() or None, attempts=3) as client:
         yield _Through(client, source)
 
 

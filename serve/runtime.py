@@ -70,6 +70,8 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "RAY_raylet_start_wait_time_s": f"{_READY_S:.0f}",  # by default 30, which a busy machine does not keep
         # An upload of server.upload_limit_bytes crosses one hop whole.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(settings.server.upload_limit_bytes + (1 << 20)),
+        # A proxy that died is replaced after three failed checks: by default half a minute without a service.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # On stop the replicas of a single machine have nobody to hand their clients to.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "TOKENIZERS_PARALLELISM": "false",

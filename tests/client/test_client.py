@@ -176,6 +176,13 @@ def test_what_must_not_happen_twice_is_not_repeated_once_it_was_sent(scripted: C
     assert len(Scripted.asked) == 1
 
 
+def test_a_proxy_that_has_no_routes_yet_is_asked_again_whatever_is_asked(scripted: Callable[..., str]) -> None:
+    bare = b"Path '/rollback' not found. Ping http://.../-/routes for available routes."
+    with Client(scripted((404, {}, bare))) as client:
+        client.rollback()
+    assert len(Scripted.asked) == 2
+
+
 def test_attempts_end_and_the_last_problem_is_told(scripted: Callable[..., str]) -> None:
     url = scripted(*[(503, {"retry-after": "0"}, BUSY)] * 9)
     with Client(url, attempts=3) as client, pytest.raises(errors.Unavailable) as refused:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import json
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import httpx2
 import psutil
 import pytest
 
+from opensesame_client import Client
 from tests import api_examples
 from tests.documented import every
 
@@ -373,6 +375,15 @@ def test_without_redis_predictions_go_on_and_feedback_is_refused(service):
     finally:
         service.redis().resume()
     assert _until(lambda: service.predict(**REFUND).json()["prediction_id"] is not None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="without HAProxy there is Serve's own proxy")
+def test_a_killed_haproxy_is_replaced_and_the_client_outlasts_it(service):
+    family = psutil.Process(service.process.pid).children(recursive=True)
+    (haproxy,) = (process for process in family if process.name().startswith("haproxy"))
+    haproxy.kill()
+    with Client(service.url, deadline_s=120, attempts=100) as client:  # a busy machine takes its time
+        assert client.predict(["GET /v1/charges/ch_123"], catalog="billing", user_id="ana").predictions
 
 
 def test_ctrl_c_leaves_no_process_behind(service):

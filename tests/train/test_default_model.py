@@ -19,7 +19,7 @@ FAMILIES = corpus.EVALUATION_FAMILIES.pattern
 def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "models"
     default_model.main(
-        specs=specs_folder, out=out, work=tmp_path / "work", exclude=None, cases=None, count=12, sessions=30, workers=1
+        specs=specs_folder, out=out, work=tmp_path / "work", exclude=None, cases=None, count=12, sessions=8, workers=1
     )
     ranker = Ranker.load_text((out / "ranker.json").read_text())
     card = (out / "ranker.md").read_text()

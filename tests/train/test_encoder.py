@@ -1,48 +1,62 @@
-"""A fitted map brings prompts nearer to what they ask for, on an API that it has not seen."""
+"""A fitted adapter brings prompts nearer to what they ask for, and nothing else moves far."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from pipeline import settings
+from pipeline.catalog.embed import Encoder
+from train.bootstrap import Vectors
 from train.encoder import Params, Task, fit
 
-DIMS, HIDDEN = 24, 8
+EMBEDDER = settings.load().embedder
+CARDS = (
+    "Get credits. GET movie credits",
+    "Get images. GET movie images",
+    "List users. GET users",
+    "Sign in. POST session",
+)
+# Words that the encoder does not know: what they ask for can only be learned.
+TASKS = [
+    Task(CARDS, ("zorp the blick", "blick zorp now", "quaffle, please", "a quaffle"), ((0,), (0,), (2, 3), (2, 3))),
+    Task(CARDS[::-1], ("zorp blick", "my quaffle"), ((3,), (1, 0))),
+]
+PARAMS = Params(steps=12, rate=3e-3, prompts=4, cards=8)
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+def vectors(encoder: Encoder, folder: Path) -> Vectors:
+    texts = [text for task in TASKS for text in (*task.cards, *task.prompts)]
+    return Vectors.encode(texts, encoder, folder, lambda done, total: None)
 
 
-def task(rng: np.random.Generator) -> Task:
-    """An API whose prompts agree with their operations in a few directions and in nothing else."""
-    cards = rng.normal(size=(30, DIMS))
-    wanted = rng.integers(30, size=40)
-    prompts = rng.normal(size=(40, DIMS))
-    prompts[:, :HIDDEN] = cards[wanted, :HIDDEN]
-    return Task(unit(cards), unit(prompts), tuple((int(i),) for i in wanted))
+def fitted(folder: Path, params: Params) -> Path:
+    encoder = Encoder(EMBEDDER, adapter=None)
+    fit(TASKS, vectors(encoder, folder / "vectors"), encoder, params, folder / "adapter")
+    return folder / "adapter"
 
 
-def hits(of: Task, cards: np.ndarray, prompts: np.ndarray) -> float:
-    best = (prompts @ cards.T).argmax(axis=1)
-    return float(np.mean([i in wanted for i, wanted in zip(best.tolist(), of.wanted, strict=True)]))
+@pytest.mark.slow
+def test_prompts_come_near_to_what_they_ask_for(tmp_path: Path) -> None:
+    adapter = fitted(tmp_path, PARAMS)
+    plain, adapted = Encoder(EMBEDDER, adapter=None), Encoder(EMBEDDER, adapter)
+    for prompt, wanted in (("please zorp the blick", 0), ("the quaffle", 2)):
+        before, after = ((e.encode([prompt]) @ e.encode(list(CARDS)).T)[0] for e in (plain, adapted))
+        others = [i for i in range(2) if i != wanted]
+        assert after[wanted] - after[others].max() > before[wanted] - before[others].max() + 0.05
+    unrelated = ["Delete the invoice", "Remove a bill", "Weather in Oslo"]
+    a, b = plain.encode(unrelated), adapted.encode(unrelated)
+    assert np.abs(a @ a.T - b @ b.T).max() < 0.2
 
 
-def test_a_map_finds_on_another_api_what_it_was_fitted_to_see() -> None:
-    rng = np.random.default_rng(1)
-    params = Params(rank=8, steps=40, rate=0.03, l2=0.001)
-    fitted = fit([task(rng) for _ in range(12)], params)
-    unseen = task(rng)
-    before = hits(unseen, unseen.cards, unseen.prompts)
-    after = hits(unseen, fitted.apply(unseen.cards), fitted.apply(unseen.prompts))
-    assert after > before + 0.2
-    assert np.allclose(np.linalg.norm(fitted.apply(unseen.cards), axis=1), 1.0, atol=1e-5)
-
-
-def test_the_same_seed_gives_the_same_map() -> None:
-    rng = np.random.default_rng(2)
-    tasks = [task(rng) for _ in range(2)]
-    params = Params(rank=2, steps=3)
-    first, second = fit(tasks, params), fit(tasks, params)
-    assert np.array_equal(first.up, second.up)
-    assert np.array_equal(first.down, second.down)
-    assert not np.array_equal(first.up, fit(tasks, Params(rank=2, steps=3, seed=8)).up)
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_adapter_which_names_no_folder(tmp_path: Path) -> None:
+    params = Params(steps=2, prompts=2, cards=4)
+    first, second = fitted(tmp_path / "a", params), fitted(tmp_path / "b", params)
+    weights = "adapter_model.safetensors"
+    assert (first / weights).read_bytes() == (second / weights).read_bytes()
+    assert sorted(file.name for file in first.iterdir()) == ["adapter_config.json", weights]
+    assert "/" not in json.loads((first / "adapter_config.json").read_text())["base_model_name_or_path"]

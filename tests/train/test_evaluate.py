@@ -142,7 +142,7 @@ def test_shuffled_prompts_come_from_other_groups_of_the_suite(cases: list[Case])
 @pytest.fixture
 def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors without weights, as the test's server has them."""
-    monkeypatch.setattr(predictors, "Encoder", lambda settings: HashingEncoder())
+    monkeypatch.setattr(predictors, "Encoder", lambda settings, **_: HashingEncoder())
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline import settings
-from pipeline.catalog.embed import Encoder, operation_card, packaged_map, packaged_weights, read_map
+from pipeline.catalog.embed import ADAPTER, Encoder, operation_card, packaged_weights
 from pipeline.errors import SettingsError
 from pipeline.types import Operation
 
@@ -31,26 +34,29 @@ def test_the_packaged_weights_are_the_tested_ones() -> None:
     assert (packaged_weights() / "model.safetensors").is_file()
 
 
-def test_a_map_that_cannot_be_read_is_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no tensors")
-    for file in (broken, tmp_path / "absent.safetensors"):
-        with pytest.raises(SettingsError, match=file.name):
-            read_map(file)
+@pytest.mark.slow
+def test_an_adapter_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    shutil.copytree(ADAPTER, tmp_path / "broken")
+    (tmp_path / "broken" / "adapter_model.safetensors").write_bytes(b"no tensors")
+    for adapter in (tmp_path / "broken", tmp_path / "absent"):
+        with pytest.raises(SettingsError, match=adapter.name):
+            Encoder(EMBEDDER, adapter)
 
 
 @pytest.mark.slow
-def test_the_packaged_encoder_maps_what_the_weights_say() -> None:
-    texts = ["Cancel an order", "List the weather stations"]
-    plain, mapped = Encoder(EMBEDDER, with_map=False), Encoder(EMBEDDER)
-    assert plain.name != mapped.name  # stored vectors are keyed by it
-    found, _ = read_map(packaged_map())
-    np.testing.assert_allclose(mapped.encode(texts), found.apply(plain.encode(texts)), atol=1e-5)
-    np.testing.assert_allclose(found.undo(mapped.encode(texts)), plain.encode(texts), atol=1e-5)
+def test_the_packaged_adapter_changes_what_the_weights_say() -> None:
+    card = "Get credits for a movie. GET movie movie id credits"
+    others = ["Get the images of a movie. GET movie movie id images", "List users. GET users"]
+    texts = ["who starred in it", card, *others]
+    plain, adapted = Encoder(EMBEDDER, adapter=None), Encoder(EMBEDDER)
+    assert plain.name != adapted.name  # stored vectors are keyed by it
+    before, after = plain.encode(texts), adapted.encode(texts)
+    assert (before * after).sum(axis=1).max() < 0.999
+    assert after[0] @ after[1] > max(after[0] @ after[2], after[0] @ after[3])
 
 
 @pytest.mark.slow
-def test_a_model_that_is_not_there_is_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="nothing-here"):
         Encoder(EMBEDDER.model_copy(update={"model": str(tmp_path / "nothing-here")}))
 

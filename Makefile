@@ -117,9 +117,9 @@ prove: setup  ## what must lose no request: redeploys, promotions, kills, overlo
 	$(BIN)/python -m loadtest.hold prove ranker,catalogs,embedder,ingress,controller,promote --specs $(EVAL)/specs
 	$(BIN)/python -m loadtest.hold prove redeploy,config --specs $(EVAL)/specs --out var/redeploy
 	$(BIN)/python -m loadtest.hold overload --specs $(EVAL)/specs
-	$(BIN)/python -m loadtest.nodes --specs $(EVAL)/specs
+	$(BIN)/python -m loadtest.hold node --specs $(EVAL)/specs
 
-chaos: setup  ## kill, pause and slow every part under load, in the order SEED decides; ~8 minutes
+chaos: setup  ## kill, pause and slow every part and a second machine (root, iproute2) under load, in the order SEED decides; ~20 minutes
 	$(BIN)/python -m loadtest.hold chaos --specs $(EVAL)/specs --seed $(SEED)
 
 soak: setup  ## load for MINUTES (30): memory of every process, and of Redis, must not grow

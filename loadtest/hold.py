@@ -2,7 +2,7 @@
 
 Starts an instance of its own on loopback (two replicas of what can have two), gives it real specs, has locust's users
 ask it (`loadtest/locustfile.py`, a process of its own), does something to it meanwhile, stops everything by pid, and
-leaves records and a verdict (`loadtest.verdict`) in a folder. WHAT is load, prove, chaos, overload or soak.
+leaves records and a verdict (`loadtest.verdict`) in a folder. WHAT is load, prove, node, chaos, overload or soak.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+import psutil
 import typer
 
 from loadtest import faults
 from loadtest.faults import Fault
 from loadtest.instance import HEALED_S, Instance, Load, Scales, known_specs, overlay, say
+from loadtest.machines import Machines
 from loadtest.verdict import Phase, Run
 from pipeline import settings as configuration
 
-PHASE_S = 300.0
+PHASE_S, ENGINE_S = 300.0, 240.0
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Specs = Annotated[Path, typer.Option(help="Folder of specs to load beside those of examples/, if it is there.")]
@@ -42,8 +44,8 @@ Users = Annotated[int, typer.Option(help="Users at once.")]
 class Trial:
     """Phases under load, and what they leave."""
 
-    def __init__(self, instance: Instance, title: str, seed: int) -> None:
-        self.instance, self.seed = instance, seed
+    def __init__(self, instance: Instance, title: str, seed: int, machines: Machines | None = None) -> None:
+        self.instance, self.seed, self._machines = instance, seed, machines
         self.run = Run(title, [])
         self._rng = random.Random(seed)
 
@@ -71,17 +73,26 @@ class Trial:
                 time.sleep(pause_s)
 
     def fault(self, phase: Phase, fault: Fault) -> None:
-        """Do it to a process of this instance; when that was a kill, until its successor is there."""
-        service = self.instance.service
-        found = faults.processes(fault.target, service.processes())
+        """Do it to a process of this instance, or to its second machine; when that was a kill, until it is replaced."""
         phase.deeds.append((time.time(), str(fault)))
-        faults.inflict(fault, found, self._rng)
+        if fault.target == faults.NODE:
+            assert self._machines is not None
+            faults.inflict(fault, self._machines.inside())
+            if fault.kind == "kill":
+                self._machines.renew()
+            return
+        found = self._found(fault.target)
+        faults.inflict(fault, [self._rng.choice(found)])
         until = time.monotonic() + HEALED_S
         while fault.kind == "kill" and time.monotonic() < until:
-            now = faults.processes(fault.target, service.processes())
+            now = self._found(fault.target)
             if len(now) >= len(found) and set(now) != set(found):
                 return
             time.sleep(0.5)
+
+    def _found(self, target: str) -> list[psutil.Process]:
+        everywhere = [] if self._machines is None else self._machines.processes()
+        return faults.processes(target, [*self.instance.service.processes(), *everywhere])
 
     def keep(self) -> None:
         """Write down what there is, so that a run that is broken off can still be judged."""
@@ -191,11 +202,15 @@ def prove(
 ) -> None:
     """What must lose no request: changes and kills, each under `requests` requests."""
     out.mkdir(parents=True, exist_ok=True)
-    with Instance(emptied(out), overlay(2)) as instance:
+    folder = emptied(out)
+    generates = faults.GENERATOR in what.split(",")
+    with Instance(folder, overlay(2, **(_generating(folder) if generates else {}))) as instance:
         instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
         trial = Trial(instance, "Prove", seed)
         promote = _promote(instance) if "promote" in what.split(",") else None
         with Load(instance, rate, users, seed) as loaded:
+            if generates:
+                say(f"with the engine after {instance.heal(ENGINE_S):.0f} s")
             with trial.phase("calm", "calm"):
                 time.sleep(20)
             for name in what.split(","):
@@ -208,6 +223,56 @@ def prove(
                     kind = {"ingress": "ingress", "controller": "change"}.get(name, "kill")
                     deed = _doing(trial, Fault("kill", name))
                     trial.while_loaded(loaded, f"kill {name}", kind, requests, deed)
+        if generates:
+            tiers = instance.ask("GET", "/cost-analytics")["tiers"]
+            trial.run.notes.append(f"What the engine had a part in: {json.dumps(tiers)}.")
+    _end(trial)
+
+
+def _generating(folder: Path) -> dict[str, Any]:
+    """Settings of two engines of vLLM over a small random model, asked whenever a prompt came."""
+    from loadtest.generator import random_model
+    from pipeline.catalog.parse import parse_spec
+
+    spec = next(iter(known_specs(folder, ()).values())).read_bytes()
+    catalog = parse_spec(spec, configuration.load().parse)
+    model = random_model(folder / "model", catalog, "\n".join(o.key for o in catalog.operations))
+    generator = {"enabled": True, "model": str(model), "replicas": {"min": 2, "max": 2}}
+    generator |= {"mode": "logprob", "max_model_len": 4096, "options": 8, "buffer": 0}
+    return {"generator": generator, "router": {"min_gain": 0}}
+
+
+@app.command()
+def node(
+    out: Out = Path("var/nodes"),
+    specs: Specs = Path("../shared/eval/specs"),
+    rate: Rate = 30.0,
+    users: Users = 16,
+    after_s: Annotated[float, typer.Option(help="Seconds of load after the loss.")] = 60.0,
+    silently: Annotated[bool, typer.Option(help="Pull the cable instead of killing.")] = False,
+    seed: Seed = 1,
+) -> None:
+    """Lose one of two machines under load: killed, or its cable pulled."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = emptied(out)
+    with Machines(folder) as machines, Instance(folder, overlay(2, **machines.settings)) as instance:
+        instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
+        trial = Trial(instance, f"A node {'unplugged' if silently else 'killed'}", seed)
+        titles = [" ".join(process.cmdline()) for process in machines.inside()]
+        there = sorted(title.split(":")[-1].split(".")[0].strip() for title in titles if "ServeReplica" in title)
+        trial.run.notes.append(f"On the node that goes: {', '.join(there)}.")
+        say(trial.run.notes[-1])
+        with Load(instance, rate, users, seed):
+            with trial.phase("calm", "calm"):
+                time.sleep(15)
+            with trial.phase("node lost", "node") as phase:
+                phase.deeds.append((time.time(), "the node goes"))
+                if silently:
+                    machines.unplug()
+                else:
+                    faults.inflict(Fault("kill", faults.NODE), machines.inside())
+                time.sleep(after_s)
+                say(f"well again {instance.heal():.1f} s after that")
     _end(trial)
 
 
@@ -217,18 +282,26 @@ def chaos(
     specs: Specs = Path("../shared/eval/specs"),
     rate: Rate = 30.0,
     users: Users = 16,
-    count: int = 12,
+    count: Annotated[int, typer.Option(help="How many faults; 0: each kind to each part, once.")] = 0,
     seed: Seed = 1,
 ) -> None:
-    """Kills, pauses and slowness of every part, in the order the seed decides."""
+    """Kills, pauses and slowness of every part and of a second machine, in the order the seed decides."""
     out.mkdir(parents=True, exist_ok=True)
-    with Instance(emptied(out), overlay(2)) as instance:
+    folder = emptied(out)
+    alone = Machines.why_not()
+    targets = [*faults.TARGETS] if alone else [*faults.TARGETS, faults.NODE]
+    with contextlib.ExitStack() as stack:
+        machines = None if alone else stack.enter_context(Machines(folder))
+        more = {} if machines is None else machines.settings
+        instance = stack.enter_context(Instance(folder, overlay(2, **more)))
         instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
-        trial = Trial(instance, f"Chaos, seed {seed}", seed)
+        trial = Trial(instance, f"Chaos, seed {seed}", seed, machines)
+        if alone:
+            trial.run.notes.append(f"Without the loss of a node: {alone}.")
         with Load(instance, rate, users, seed) as loaded:
             with trial.phase("calm", "calm"):
                 time.sleep(15)
-            for fault in faults.schedule(seed, count):
+            for fault in faults.schedule(seed, count or len(faults.KINDS) * len(targets), targets):
                 deed = _doing(trial, fault)
                 trial.while_loaded(loaded, f"{len(trial.run.phases)}: {fault}", "fault", 1, deed)
     _end(trial)

@@ -1,9 +1,9 @@
-"""`python -m loadtest.nodes`: a second machine, and its loss while it serves.
+"""A second machine, and its loss while it serves.
 
 The second machine is a Ray node in a network namespace of its own, joined by a pair of virtual interfaces (Linux, root,
 `ip` of iproute2). A head and that node are started with `ray start`, `opensesame serve`'s runtime joins them, replicas
-spread over both; under load the second one is killed, or its cable is pulled: then nothing says that it is gone. What a
-client that retries sees is judged like every other phase of `loadtest.hold`.
+spread over both. Killed, the second one is gone until `renew`; with its cable pulled, nothing says that it is gone.
+Used by `loadtest.hold`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-import typer
 
-from loadtest.hold import Out, Rate, Seed, Specs, Trial, Users, emptied, stop_on_terminate
-from loadtest.instance import Instance, Load, known_specs, overlay, say
+from loadtest.instance import say
 from loadtest.processes import free_ports
 from pipeline import settings as configuration
 
@@ -32,9 +31,13 @@ _NODE_S = 90.0
 class Machines:
     """A head on this machine and one node in a namespace, from enter to exit. Everything has this run's name."""
 
-    def __init__(self, folder: Path, token_file: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         from serve.runtime import environment
 
+        token_file = folder / "var" / "ray-token"
+        token_file.parent.mkdir(exist_ok=True)
+        token_file.write_text(secrets.token_hex(32))
+        token_file.chmod(0o600)
         tag = secrets.token_hex(3)
         subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}"
         self._namespace, self._outer, self._inner = f"os-{tag}", f"osh{tag}", f"osw{tag}"
@@ -44,48 +47,56 @@ class Machines:
         self._log = folder / "nodes.log"
         self._env = {**os.environ, **environment(configuration.load("local"), self._temp, token_file)}
         self._started: list[subprocess.Popen[bytes]] = []
-        self._family: list[psutil.Process] = []
+
+    @staticmethod
+    def why_not() -> str:
+        """Why there can be no second machine here; empty when there can."""
+        if sys.platform != "linux" or os.geteuid() != 0:
+            return "a network namespace needs Linux and root"
+        return "" if shutil.which("ip") else "there is no `ip` (iproute2)"
 
     @property
-    def address(self) -> str:
-        return f"{self._head_ip}:{self._port}"
+    def settings(self) -> dict[str, Any]:
+        """What an instance that runs on these machines is told."""
+        return {"ray": {"address": f"{self._head_ip}:{self._port}", "dashboard_port": 0}}
 
     def __enter__(self) -> Machines:
         self._temp.mkdir(mode=0o700)
         try:
             self._connect()
             head = ["--head", "--port", str(self._port), "--node-ip-address", self._head_ip]
-            head += [
-                "--include-dashboard",
-                "false",
-                "--temp-dir",
-                str(self._temp),
-                "--dashboard-agent-listen-port",
-                "0",
-            ]
+            head += ["--include-dashboard", "false", "--temp-dir", str(self._temp)]
+            head += ["--dashboard-agent-listen-port", "0"]
             self._start([], head, self._head_ip)
-            inside = ["ip", "netns", "exec", self._namespace]
-            self._start(inside, ["--address", self.address, "--node-ip-address", self._node_ip], self._node_ip)
+            self.renew()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(psutil.Error):
-            for process in self._started:
-                self._family += [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        family = self.processes()
         for process in self._started:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-        for one in {*self._family, *self.inside()}:
+        for one in {*family, *self.inside()}:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         _ip("netns", "del", self._namespace, check=False)
         _ip("link", "del", self._outer, check=False)
+        shutil.rmtree(self._temp, ignore_errors=True)
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of both machines, without the service that joined them."""
+        found = []
+        for started in self._started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                leader = psutil.Process(started.pid)
+                found += [leader, *leader.children(recursive=True)]
+        return found
 
     def inside(self) -> list[psutil.Process]:
         """The processes of the second machine."""
@@ -96,14 +107,15 @@ class Machines:
                 found.append(psutil.Process(int(pid)))
         return found
 
-    def lose(self, *, silently: bool) -> None:
-        """Kill every process of the second machine, or pull its cable."""
-        if silently:
-            _ip("link", "set", self._outer, "down")
-            return
-        for process in self.inside():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+    def unplug(self) -> None:
+        """Pull the second machine's cable."""
+        _ip("link", "set", self._outer, "down")
+
+    def renew(self) -> None:
+        """Start a node on the second machine, as a cluster replaces one that it lost."""
+        inside = ["ip", "netns", "exec", self._namespace]
+        options = ["--address", f"{self._head_ip}:{self._port}", "--node-ip-address", self._node_ip]
+        self._start(inside, options, self._node_ip)
 
     def _connect(self) -> None:
         _ip("netns", "add", self._namespace)
@@ -115,15 +127,8 @@ class Machines:
             _ip("-n", self._namespace, "link", "set", device, "up")
 
     def _start(self, inside: list[str], options: list[str], ip: str) -> None:
-        command = [
-            *inside,
-            str(Path(sys.executable).with_name("ray")),
-            "start",
-            *options,
-            "--num-cpus",
-            "16",
-            "--block",
-        ]
+        ray = str(Path(sys.executable).with_name("ray"))
+        command = [*inside, ray, "start", *options, "--num-cpus", "16", "--block"]
         command += ["--object-store-memory", str(1 << 28), "--min-worker-port", "0", "--max-worker-port", "0"]
         command += ["--disable-usage-stats", "--ray-client-server-port", str(free_ports(1)[0])] if not inside else []
         with self._log.open("ab") as log:
@@ -151,45 +156,3 @@ def _command_lines(pid: int) -> str:
                 if process.name() == "raylet":
                     lines.append(" ".join(process.cmdline()).replace("node_ip_address", "node-ip-address"))
     return "\n".join(lines)
-
-
-def main(
-    out: Out = Path("var/nodes"),
-    specs: Specs = Path("../shared/eval/specs"),
-    rate: Rate = 30.0,
-    users: Users = 16,
-    after_s: Annotated[float, typer.Option(help="Seconds of load after the loss.")] = 60.0,
-    silently: Annotated[bool, typer.Option(help="Pull the cable instead of killing.")] = False,
-    seed: Seed = 1,
-) -> None:
-    """Lose a node under load."""
-    out.mkdir(parents=True, exist_ok=True)
-    folder = emptied(out)
-    token_file = folder / "var" / "ray-token"
-    token_file.parent.mkdir(exist_ok=True)
-    token_file.write_text(secrets.token_hex(32))
-    token_file.chmod(0o600)
-    with Machines(folder, token_file) as machines:
-        joined: dict[str, Any] = {"ray": {"address": machines.address, "dashboard_port": 0}}
-        with Instance(folder, overlay(2, **joined)) as instance:
-            instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
-            trial = Trial(instance, f"A node {'unplugged' if silently else 'killed'}", seed)
-            titles = [" ".join(process.cmdline()) for process in machines.inside()]
-            there = sorted(title.split(":")[-1].split(".")[0].strip() for title in titles if "ServeReplica" in title)
-            trial.run.notes.append(f"On the node that goes: {', '.join(there)}.")
-            say(trial.run.notes[-1])
-            with Load(instance, rate, users, seed):
-                with trial.phase("calm", "calm"):
-                    time.sleep(15)
-                with trial.phase("node lost", "node") as phase:
-                    phase.deeds.append((time.time(), "the node goes"))
-                    machines.lose(silently=silently)
-                    time.sleep(after_s)
-                    say(f"well again {instance.heal():.1f} s after that")
-    if not trial.write():
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    stop_on_terminate()
-    typer.run(main)

@@ -77,9 +77,9 @@ def main(
             hand = read_written(written, specs, work / "written", plan.seed, settings.parse)
             corpora[work / "written"] = WRITTEN_WEIGHT
         encoder = make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
-        fitting = bar.add_task("fit through Ray Train", total=1)
-        fitted = fit(work / "groups", params, workers)
-        bar.update(fitting, completed=1)
+        fitting = bar.add_task("fit heads through Ray Train", total=len(HEADS))
+        fitted = fit(work / "groups", params, workers, progress=lambda done: bar.update(fitting, completed=done))
+        bar.update(fitting, completed=len(HEADS))
     text, results = finish(work / "groups", fitted)
     ranker = Ranker.load_text(text)
     report = None

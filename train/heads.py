@@ -44,17 +44,45 @@ class Params:
     threads: int = 1  # of LightGBM in each worker
 
 
+class Network:
+    """LightGBM's network of a group of workers, joined once for all that they fit together.
+
+    A fit that leaves it cannot be followed by another: the port stays taken for a minute. LightGBM leaves with the
+    booster that joined, so that one is kept. Fits that come later only have to know how many they are.
+    """
+
+    def __init__(self, parameters: dict[str, Any] | None = None) -> None:
+        """`parameters` are LightGBM's of this worker; none for a worker that is alone."""
+        self._parameters = parameters or {}
+        self._joined: Any = None
+
+    def settings(self) -> dict[str, Any]:
+        """What the next fit is told."""
+        if not self._parameters:
+            return {}
+        joining = self._parameters if self._joined is None else {"num_machines": self._parameters["num_machines"]}
+        return {"tree_learner": "data", "pre_partition": True, "time_out": 2, **joining}
+
+    def keep(self, booster: Any) -> None:
+        """After a fit: `booster` is what came of it."""
+        self._joined = self._joined or booster
+
+    def leave(self) -> None:
+        if self._parameters and self._joined is not None:
+            self._joined.free_network()
+
+
 def fit_trees(
     train: dataset.Groups,
     valid: dataset.Groups,
     params: Params,
-    network: dict[str, Any] | None = None,
+    network: Network | None = None,
     start: Trees | None = None,
 ) -> tuple[Trees, int, float]:
     """LambdaRank on `train`, in front of it the trees of `start`: the head, its rounds, and its NDCG@10 on `valid`.
 
-    `network` are LightGBM's parameters of a group of workers, each with groups of its own; `valid` is then the same
-    on all of them, so that all stop at the same round.
+    With a `network` every worker has groups of its own; `valid` is then the same on all of them, so that all stop at
+    the same round.
     """
     import lightgbm
 
@@ -78,8 +106,8 @@ def fit_trees(
     }
     if params.monotone:
         settings["monotone_constraints"] = [feature.direction for feature in FEATURES]
-    if network:
-        settings |= {"tree_learner": "data", "pre_partition": True, "time_out": 2, **network}
+    network = network or Network()
+    settings |= network.settings()
     data = lightgbm.Dataset(
         train.x, label=train.y, group=train.sizes, weight=_weights(train), feature_name=list(NAMES), free_raw_data=True
     )
@@ -103,8 +131,7 @@ def fit_trees(
     best = min(max(best, params.min_rounds), booster.current_iteration())
     text = booster.model_to_string(num_iteration=best)
     score = float(booster.best_score["valid_0"]["ndcg@10"]) if sets else float("nan")
-    if network:
-        booster.free_network()
+    network.keep(booster)
     return Trees(model=text.split("\nparameters:", 1)[0] + "\n"), best, score
 
 

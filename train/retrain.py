@@ -154,11 +154,10 @@ def retrain(
                 return Outcome("waiting", few, groups=len(names), seconds=time.monotonic() - began)
 
             # Fit: each head with enough groups goes on from where the packaged one stands; the others stay.
-            fitted: dict[str, Spec] = {}
-            for done, head in enumerate(heads):
-                tell("fit", done, len(heads), head=head)
-                params = _params(counts["train", head], limits)
-                fitted |= fitting(work, params, workers, [head], {head: start.heads[head]}).heads
+            params = {head: _params(counts["train", head], limits) for head in heads}
+            tell("fit", 0, len(heads))
+            began_at = {head: start.heads[head] for head in heads}
+            fitted = fitting(work, params, workers, heads, began_at, lambda done: tell("fit", done, len(heads))).heads
             tell("fit", len(heads), len(heads))
         text = challenger_text(work, start, fitted)
 
@@ -177,7 +176,7 @@ def retrain(
             text,
             metrics=measures_of(later, golden),
             params=_told(cut, counts, names, heads, workers, start.version, champion.version)
-            | {f"fit_{name}": value for name, value in dataclasses.asdict(params).items()},
+            | {f"fit_{name}": value for name, value in dataclasses.asdict(params[heads[-1]]).items()},
             gate=msgspec.to_builtins(report),
             figures=figures.draw(later, challenger, anchor.golden()),
         )

@@ -48,7 +48,7 @@ def test_every_target_meets_every_kind_before_one_comes_again() -> None:
 
 def test_a_second_machine_is_a_target_where_there_is_one() -> None:
     targets = [*faults.TARGETS, faults.NODE]
-    drawn = {fault for fault in faults.schedule(3, len(targets) * len(faults.KINDS), targets)}
+    drawn = set(faults.schedule(3, len(targets) * len(faults.KINDS), targets))
     assert {fault.kind for fault in drawn if fault.target == faults.NODE} == set(faults.KINDS)
     assert not [fault for fault in faults.schedule(3, 99) if fault.target == faults.NODE]
 

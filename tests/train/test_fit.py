@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.ranking import measures
 from pipeline.ranking.ranker import Blend, uncalibrated
-from pipeline.ranking.table import COLUMN, FEATURES
+from pipeline.ranking.table import COLUMN, FEATURES, Head
 from train import dataset
 from train.dataset import Groups
 from train.fit import _some, fit
@@ -114,23 +114,29 @@ def test_a_logit_is_fitted_on_files_spread_evenly_and_on_groups_enough(tmp_path:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_two_workers_reach_what_one_does(tmp_path: Path) -> None:
-    for split, n, seed in (("train", 900, 1), ("valid", 200, 2)):
-        some = _groups(n, seed)
-        rows = [
-            dataset.Group(dataset.qid_of(f"{split} {i}"), "s", "p", split, "history_only", len(m), int(a), m,
-                          np.eye(len(m), dtype=np.int32)[int(a)])
-            for i, (m, a) in enumerate(zip(some.matrices(), some.answers, strict=True))
-        ]  # fmt: skip
-        for part in range(3):
-            dataset.write_part(rows[part::3], tmp_path, str(part))
-    two = fit(tmp_path, PARAMS, 2, heads=("history_only",))
-    whole, held_out = (dataset.read(tmp_path, split, "history_only") for split in ("train", "valid"))
-    trees, _, ndcg10 = fit_trees(whole, held_out, PARAMS)  # what one does, here
-    logit = with_prior(fit_logit(whole, PARAMS), "history_only", PARAMS.prior / (1.0 - PARAMS.share))
-    found = two.heads["history_only"]
-    assert isinstance(found, Blend)
-    np.testing.assert_allclose(found.logit.weights, logit.weights, rtol=1e-4, atol=1e-5)
-    test = _groups(1500, 3)
-    assert abs(_hit(found.trees, test) - _hit(trees, test)) < 0.04
-    assert abs(two.ndcg10["history_only"] - ndcg10) < 0.03
+def test_two_workers_reach_what_one_does_head_after_head(tmp_path: Path) -> None:
+    heads: tuple[Head, ...] = ("prompt_history", "history_only")
+    for number, head in enumerate(heads):
+        for split, n, seed in (("train", 900, 1), ("valid", 200, 2)):
+            some = _groups(n, seed + 10 * number)
+            rows = [
+                dataset.Group(dataset.qid_of(f"{head} {split} {i}"), "s", "p", split, head, len(m), int(a), m,
+                              np.eye(len(m), dtype=np.int32)[int(a)])
+                for i, (m, a) in enumerate(zip(some.matrices(), some.answers, strict=True))
+            ]  # fmt: skip
+            for part in range(3):
+                dataset.write_part(rows[part::3], tmp_path, f"{number}{part}")
+    told: list[int] = []
+    two = fit(tmp_path, PARAMS, 2, heads, progress=told.append)
+    assert told[0] == 1  # while the second was fitted
+    assert not (tmp_path / "run").exists()
+    for number, head in enumerate(heads):
+        whole, held_out = (dataset.read(tmp_path, split, head) for split in ("train", "valid"))
+        trees, _, ndcg10 = fit_trees(whole, held_out, PARAMS)  # what one does, here
+        logit = with_prior(fit_logit(whole, PARAMS), head, PARAMS.prior / (1.0 - PARAMS.share))
+        found = two.heads[head]
+        assert isinstance(found, Blend)
+        np.testing.assert_allclose(found.logit.weights, logit.weights, rtol=1e-4, atol=1e-5)
+        test = _groups(1500, 3 + 10 * number)
+        assert abs(_hit(found.trees, test) - _hit(trees, test)) < 0.04
+        assert abs(two.ndcg10[head] - ndcg10) < 0.03

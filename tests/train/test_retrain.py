@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.types import Impression, QueryGroup
 from tests.fakes import ShelfRegistry, WaitingGroups
 from train import dataset, warm
 from train.anchor import Anchor, write_anchor
-from train.fit import TREE_HEADS, Fitted
+from train.fit import Fitted
 from train.heads import Params, fit_logit, fit_trees
 from train.retrain import Outcome, Stores, retrain
 
@@ -71,7 +71,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for head in HEADS:
         train, valid = dataset.read(groups, "train", head), dataset.read(groups, "valid", head)
         logit = fit_logit(train, params)
-        heads[head] = Blend(fit_trees(train, valid, params)[0], logit, 0.5) if head in TREE_HEADS else logit
+        heads[head] = Blend(fit_trees(train, valid, params)[0], logit, 0.5)
     samples = {head: _features(np.random.default_rng(2)) for head in HEADS}
     text = dump(
         version="synthetic", created="", data="", heads=heads, calibration=dict.fromkeys(HEADS, Calibration()),
@@ -82,28 +82,34 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "ranker.json", folder / "anchor.parquet"
 
 
-def _fit(work: Path, params: Params, workers: int, heads: Sequence[Head], start: dict[str, Spec]) -> Fitted:
+def _fit(
+    work: Path,
+    params: Mapping[Head, Params],
+    workers: int,
+    heads: Sequence[Head],
+    start: dict[str, Spec],
+    progress: Callable[[int], None],
+) -> Fitted:
     """`train.fit.fit` in this process: what one worker does, without Ray."""
-    params = dataclasses.replace(params, min_rows=20)
     done: dict[str, Spec] = {}
     for head in heads:
+        one = dataclasses.replace(params[head], min_rows=20)
         real, anchor = dataset.read(work, "train", head), dataset.read(work, "anchor", head)
         before = warm.logit_of(start[head])
         assert before is not None
-        logit = warm.move_logit(before, real, anchor, params)
-        done[head] = logit
-        if head in TREE_HEADS:
-            both = dataset.Groups(
-                np.concatenate([real.x, anchor.x]),
-                np.concatenate([real.y, anchor.y]),
-                np.concatenate([real.sizes, anchor.sizes]),
-                np.concatenate([real.answers, anchor.answers]),
-                np.concatenate([real.operations, anchor.operations]),
-                real.providers + anchor.providers,
-                np.concatenate([real.weights, anchor.weights]),
-            )
-            valid = dataset.read(work, "valid", head)
-            done[head] = Blend(fit_trees(both, valid, params, start=warm.trees_of(start[head]))[0], logit, 0.5)
+        logit = warm.move_logit(before, real, anchor, one)
+        both = dataset.Groups(
+            np.concatenate([real.x, anchor.x]),
+            np.concatenate([real.y, anchor.y]),
+            np.concatenate([real.sizes, anchor.sizes]),
+            np.concatenate([real.answers, anchor.answers]),
+            np.concatenate([real.operations, anchor.operations]),
+            real.providers + anchor.providers,
+            np.concatenate([real.weights, anchor.weights]),
+        )
+        valid = dataset.read(work, "valid", head)
+        done[head] = Blend(fit_trees(both, valid, one, start=warm.trees_of(start[head]))[0], logit, 0.5)
+        progress(len(done))
     return Fitted(done, {}, {})
 
 

@@ -270,7 +270,8 @@ class Library:
                 return compiled
         packaged = settings.packaged_spec(name)
         if packaged is None:
-            raise UnknownCatalog(f"There is no catalog named '{name[:64]}'.")
+            there = "GET /catalogs lists those there are, PUT /catalogs/NAME adds one"
+            raise UnknownCatalog(f"There is no catalog named '{name[:64]}': {there}.")
         data = await self._aside(packaged.read_bytes)
         digest = await self._digest(data)
         self._name(tenant, name, digest)

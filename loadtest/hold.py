@@ -32,6 +32,7 @@ from loadtest.verdict import Phase, Run
 from pipeline import settings as configuration
 
 PHASE_S, ENGINE_S = 300.0, 240.0
+_LOOKS = 8
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Specs = Annotated[Path, typer.Option(help="Folder of specs to load beside those of examples/, if it is there.")]
@@ -206,11 +207,11 @@ def prove(
     generates = faults.GENERATOR in what.split(",")
     with Instance(folder, overlay(2, **(_generating(folder) if generates else {}))) as instance:
         instance.teach(known_specs(specs, ("tmdb", "tau2_retail")))
+        if generates:
+            _engines(instance)
         trial = Trial(instance, "Prove", seed)
         promote = _promote(instance) if "promote" in what.split(",") else None
         with Load(instance, rate, users, seed) as loaded:
-            if generates:
-                say(f"with the engine after {instance.heal(ENGINE_S):.0f} s")
             with trial.phase("calm", "calm"):
                 time.sleep(20)
             for name in what.split(","):
@@ -222,6 +223,8 @@ def prove(
                 else:
                     kind = {"ingress": "ingress", "controller": "change"}.get(name, "kill")
                     deed = _doing(trial, Fault("kill", name))
+                    if name == faults.GENERATOR:
+                        deed = _then(deed, lambda: _engines(instance))
                     trial.while_loaded(loaded, f"kill {name}", kind, requests, deed)
         if generates:
             tiers = instance.ask("GET", "/cost-analytics")["tiers"]
@@ -240,6 +243,16 @@ def _generating(folder: Path) -> dict[str, Any]:
     generator = {"enabled": True, "model": str(model), "replicas": {"min": 2, "max": 2}}
     generator |= {"mode": "logprob", "max_model_len": 4096, "options": 8, "buffer": 0}
     return {"generator": generator, "router": {"min_gain": 0}}
+
+
+def _engines(instance: Instance) -> None:
+    """Wait until every replica's engine is there; which of them a look at /health meets is chance."""
+    instance.heal()  # all replicas are asked
+    seen, until = 0, time.monotonic() + ENGINE_S
+    while seen < _LOOKS and time.monotonic() < until:
+        seen = seen + 1 if instance.ask("GET", "/health")["components"]["generator"]["status"] == "ok" else 0
+        time.sleep(0.5)
+    say("the engines are there" if seen == _LOOKS else "an engine is still away")
 
 
 @app.command()
@@ -305,6 +318,14 @@ def chaos(
                 deed = _doing(trial, fault)
                 trial.while_loaded(loaded, f"{len(trial.run.phases)}: {fault}", "fault", 1, deed)
     _end(trial)
+
+
+def _then(deed: Callable[[Phase], None], more: Callable[[], None]) -> Callable[[Phase], None]:
+    def both(phase: Phase) -> None:
+        deed(phase)
+        more()
+
+    return both
 
 
 def _doing(trial: Trial, fault: Fault) -> Callable[[Phase], None]:

@@ -104,16 +104,16 @@ class Instance:
     def redis_socket(self) -> str:
         return str(json.loads((self.var / "redis.lock").read_bytes())["socket"])
 
-    def heal(self, limit_s: float = HEALED_S) -> float:
+    def heal(self) -> float:
         """Seconds until every deployment is healthy again and /ready answers."""
         began = time.monotonic()
-        while time.monotonic() - began < limit_s:
+        while time.monotonic() - began < HEALED_S:
             with contextlib.suppress(OSError, RuntimeError, httpx2.HTTPError, json.JSONDecodeError):
                 deployments = self.door("replicas").values()
                 if all(d["status"] == "HEALTHY" for d in deployments) and self.client.get("/ready").status_code == 200:
                     return time.monotonic() - began
             time.sleep(0.5)
-        raise RuntimeError(f"not healthy again after {limit_s:.0f} s")
+        raise RuntimeError(f"not healthy again after {HEALED_S:.0f} s")
 
 
 class Load:

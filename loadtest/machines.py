@@ -82,9 +82,11 @@ class Machines:
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-        for one in {*family, *self.inside()}:
+        left = {*family, *self.inside()}
+        for one in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+        psutil.wait_procs(left, timeout=5)  # what is dying still writes
         _ip("netns", "del", self._namespace, check=False)
         _ip("link", "del", self._outer, check=False)
         shutil.rmtree(self._temp, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.ranking import measures
@@ -114,7 +115,7 @@ def test_a_logit_is_fitted_on_files_spread_evenly_and_on_groups_enough(tmp_path:
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_two_workers_reach_what_one_does_head_after_head(tmp_path: Path) -> None:
+def test_two_workers_reach_what_one_does_though_one_of_them_dies(tmp_path: Path) -> None:
     heads: tuple[Head, ...] = ("prompt_history", "history_only")
     for number, head in enumerate(heads):
         for split, n, seed in (("train", 900, 1), ("valid", 200, 2)):
@@ -126,9 +127,17 @@ def test_two_workers_reach_what_one_does_head_after_head(tmp_path: Path) -> None
             ]  # fmt: skip
             for part in range(3):
                 dataset.write_part(rows[part::3], tmp_path, f"{number}{part}")
-    told: list[int] = []
-    two = fit(tmp_path, PARAMS, 2, heads, progress=told.append)
-    assert told[0] == 1  # while the second was fitted
+    killed: list[int] = []
+
+    def kill(done: int) -> None:
+        """Once the first head is fitted, while the second one is."""
+        if not killed and done == 1:
+            workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
+            workers[0].kill()
+            killed.append(workers[0].pid)
+
+    two = fit(tmp_path, PARAMS, 2, heads, progress=kill)
+    assert killed
     assert not (tmp_path / "run").exists()
     for number, head in enumerate(heads):
         whole, held_out = (dataset.read(tmp_path, split, head) for split in ("train", "valid"))

@@ -94,7 +94,7 @@ def _told(run: Path, progress: Callable[[int], None]) -> Iterator[None]:
     def look() -> None:
         done = 0
         while not over.wait(_LOOK_S):
-            found = len(list(run.glob("*/checkpoint_*")))
+            found = len(list(run.glob("*/checkpoint_*/heads.json")))
             if found > done:
                 progress(done := found)
 

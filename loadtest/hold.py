@@ -222,9 +222,7 @@ def prove(
                     trial.while_loaded(loaded, name, "change", requests, _change(instance, name))
                 else:
                     kind = {"ingress": "ingress", "controller": "change"}.get(name, "kill")
-                    deed = _doing(trial, Fault("kill", name))
-                    if name == faults.GENERATOR:
-                        deed = _then(deed, lambda: _engines(instance))
+                    deed = _kill_engine(trial) if name == faults.GENERATOR else _doing(trial, Fault("kill", name))
                     trial.while_loaded(loaded, f"kill {name}", kind, requests, deed)
         if generates:
             tiers = instance.ask("GET", "/cost-analytics")["tiers"]
@@ -243,6 +241,14 @@ def _generating(folder: Path) -> dict[str, Any]:
     generator = {"enabled": True, "model": str(model), "replicas": {"min": 2, "max": 2}}
     generator |= {"mode": "logprob", "max_model_len": 4096, "options": 8, "buffer": 0}
     return {"generator": generator, "router": {"min_gain": 0}}
+
+
+def _kill_engine(trial: Trial) -> Callable[[Phase], None]:
+    def kill(phase: Phase) -> None:
+        trial.fault(phase, Fault("kill", faults.GENERATOR))
+        _engines(trial.instance)
+
+    return kill
 
 
 def _engines(instance: Instance) -> None:
@@ -318,14 +324,6 @@ def chaos(
                 deed = _doing(trial, fault)
                 trial.while_loaded(loaded, f"{len(trial.run.phases)}: {fault}", "fault", 1, deed)
     _end(trial)
-
-
-def _then(deed: Callable[[Phase], None], more: Callable[[], None]) -> Callable[[Phase], None]:
-    def both(phase: Phase) -> None:
-        deed(phase)
-        more()
-
-    return both
 
 
 def _doing(trial: Trial, fault: Fault) -> Callable[[Phase], None]:

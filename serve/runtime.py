@@ -72,6 +72,8 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(settings.server.upload_limit_bytes + (1 << 20)),
         # A proxy that died is replaced after three failed checks: by default half a minute without a service.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A new proxy may take three times as long; Serve's 5 s are too short for one that starts on a busy machine.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "15",
         # On stop the replicas of a single machine have nobody to hand their clients to.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "TOKENIZERS_PARALLELISM": "false",

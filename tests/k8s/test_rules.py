@@ -82,7 +82,7 @@ def test_pods_run_ray_as_one_machine_does(overlay: str, tmp_path):
             "TOKENIZERS_PARALLELISM",
         }
         if group is spec["headGroupSpec"]:  # where Serve's controller runs
-            shared |= {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"}
+            shared |= {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"}
         assert {name: told.get(name) for name in shared} == {name: here[name] for name in shared}
 
 

@@ -200,7 +200,10 @@ async def test_a_job_api_that_is_away_is_asked_again_later(
     assert jobs.started == 1
 
 
-async def test_without_a_folder_that_outlives_a_pod_nothing_is_drained(loaded: Settings, state: State) -> None:
+async def test_without_a_folder_that_outlives_a_pod_nothing_is_drained(
+    loaded: Settings, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     nowhere = loaded.model_copy(update={"models": loaded.models.model_copy(update={"var": "var"})})
     await tell(state, 40)
     made = schedule(nowhere)

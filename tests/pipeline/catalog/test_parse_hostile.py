@@ -164,9 +164,9 @@ class TestHostile:
 
     @settings(max_examples=200, deadline=None)
     @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-    def test_arbitrary_bytes_give_a_clear_error(self, data):
-        with pytest.raises((SpecError, TooLarge)):
-            parse(data)
+    def test_arbitrary_bytes_give_a_clear_error_or_nothing_to_read(self, data):
+        with contextlib.suppress(SpecError, TooLarge):
+            assert parse(data).operations == ()  # `paths: {/}` is a document
 
     def test_huge_shared_defaults_are_looked_at_once_and_left_out(self):
         huge = {"type": "string", "default": ["x" * 50] * 20_000, "enum": [["y"] * 1000] * 300}

@@ -113,13 +113,14 @@ lift: setup  ## show how use makes a running service better, over HTTP; ~5 minut
 load: setup  ## steady, ramp, spike, reloads and a training under load, judged against configs/slo.yaml; ~10 minutes
 	$(BIN)/python -m loadtest.hold load --specs $(EVAL)/specs
 
-prove: setup  ## what must lose no request: redeploys, promotions, kills, overload, a node lost (root, iproute2); ~30 minutes
-	$(BIN)/python -m loadtest.hold prove ranker,catalogs,embedder,ingress,controller,promote --specs $(EVAL)/specs
+prove: setup  ## what must lose no request: redeploys, promotions, kills, overload, a node lost (root, iproute2); ~35 minutes (VLLM=cpu kills engines too)
+	$(BIN)/python -m loadtest.hold prove ranker,catalogs,embedder,models,ingress,controller,promote --specs $(EVAL)/specs
 	$(BIN)/python -m loadtest.hold prove redeploy,config --specs $(EVAL)/specs --out var/redeploy
+	$(if $(VLLM),$(BIN)/python -m loadtest.hold prove generator --rate 25 --specs $(EVAL)/specs --out var/generator)
 	$(BIN)/python -m loadtest.hold overload --specs $(EVAL)/specs
 	$(BIN)/python -m loadtest.hold node --specs $(EVAL)/specs
 
-chaos: setup  ## kill, pause and slow every part and a second machine (root, iproute2) under load, in the order SEED decides; ~20 minutes
+chaos: setup  ## kill, pause and slow every part and a second machine (root, iproute2) under load, in the order SEED decides; ~8 minutes
 	$(BIN)/python -m loadtest.hold chaos --specs $(EVAL)/specs --seed $(SEED)
 
 soak: setup  ## load for MINUTES (30): memory of every process, and of Redis, must not grow

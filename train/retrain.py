@@ -156,8 +156,8 @@ def retrain(
             # Fit: each head with enough groups goes on from where the packaged one stands; the others stay.
             params = {head: _params(counts["train", head], limits) for head in heads}
             tell("fit", 0, len(heads))
-            began_at = {head: start.heads[head] for head in heads}
-            fitted = fitting(work, params, workers, heads, began_at, lambda done: tell("fit", done, len(heads))).heads
+            packaged = {head: start.heads[head] for head in heads}
+            fitted = fitting(work, params, workers, heads, packaged, lambda done: tell("fit", done, len(heads))).heads
             tell("fit", len(heads), len(heads))
         text = challenger_text(work, start, fitted)
 

@@ -56,6 +56,7 @@ async function choose(value) {
   replace(choice, [...known].map(([name, text]) => element("option", { value: name }, text)));
   choice.value = value;
   operations = [];
+  changed(); // at once: what is typed until the operations are here is about this one
   if (!value.startsWith("url:")) {
     localStorage.setItem(KEPT, value);
     try {
@@ -64,11 +65,11 @@ async function choose(value) {
       operations = described.endpoints;
       known.set(value, `${described.title || value} · ${described.operations}`);
       choice.selectedOptions[0].textContent = known.get(value);
+      document.dispatchEvent(new Event("operations"));
     } catch (problem) {
       announce(problem.message);
     }
   }
-  changed();
 }
 
 async function upload(event) {

@@ -56,6 +56,7 @@ export function completing(input, operations) {
 
   input.addEventListener("input", offer);
   input.addEventListener("blur", close);
+  document.addEventListener("operations", () => document.activeElement === input && offer());
   input.addEventListener("keydown", (event) => {
     if (list.hidden) {
       if (event.key === "ArrowDown" && input.value.trim()) offer();

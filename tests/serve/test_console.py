@@ -22,7 +22,7 @@ import msgspec
 import pytest
 import redis
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from ray.exceptions import ActorDiedError
 
 from pipeline import settings
@@ -381,6 +381,25 @@ def test_a_typed_call_is_completed_observed_and_removed(visit: Callable[..., Pag
     expect(page.locator("#calls .stranger")).to_contain_text("not in the catalog")
     page.get_by_role("button", name="Remove GET /v9/nowhere").click()
     expect(page.locator("#calls li")).to_have_count(1)
+
+
+def test_what_is_typed_while_a_catalog_is_read_stays(visit: Callable[..., Page]) -> None:
+    pets = {"openapi": "3.1.0", "info": {"title": "Pets", "version": "1"}, "paths": {
+        "/pets": {"get": {"summary": "List pets"}, "post": {"summary": "Add a pet"}}}}  # fmt: skip
+    page = visit()
+    asked: list[Route] = []
+    page.route(
+        "**/catalogs/early", lambda route: asked.append(route) if route.request.method == "GET" else route.continue_()
+    )
+    upload(page, "early", json.dumps(pets).encode())
+    expect(page.locator("#catalog-dialog")).not_to_be_visible()
+    page.fill("#wish", "add a pet")
+    page.keyboard.press("Enter")
+    expect(page.locator(".suggestion").first).to_be_visible()
+    page.fill("#call", "pets")
+    asked[0].continue_()
+    expect(page.locator("#call-options [role=option]").first).to_be_visible()
+    expect(page.locator("#wish")).to_have_value("add a pet")
 
 
 def test_a_hostile_spec_is_text(visit: Callable[..., Page]) -> None:

@@ -260,8 +260,9 @@ def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, r
         go_on()
 
         # A training dies between two batches of its drain; the next one drains what it had claimed.
-        files = len(parquet(running.var))
         job = start_training(running)
+        until(training, 120, running)  # counted from then on: Models drains once a minute too
+        files = len(parquet(running.var))
         until(lambda: len(parquet(running.var)) > files + 2, 120, running)
         kill("training, in its drain", training())
         failed(job)

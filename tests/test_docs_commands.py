@@ -43,7 +43,7 @@ LONG = {
     "loadtest.bench": "ten minutes",
     "loadtest.beside": "trainings and a service beside each other, minutes",
     "loadtest.hold": "a service under load, ten minutes to half an hour",
-    "loadtest.lift": "five minutes",
+    "loadtest.lift": "two minutes",
     "loadtest.retraining": "a training on 100,000 groups; on 400 in tests/train/test_retrain_command.py",
     "loadtest.telemetry": "a Ray of its own, for a figure",
     "train.default_model": "ten minutes and a thousand specs; on twelve in tests/train/test_default_model.py",

@@ -83,6 +83,8 @@ def load(tuning: Tuning) -> tuple[Any, Any]:
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, config)
+        # A layer's activations are computed again on the way back: an eighth more time, less than half of the memory.
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return model, tokenizer
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from pipeline.candidates import prompt, review
 from pipeline.candidates.overview import Overview, overview
+from pipeline.candidates.places import Places
 from pipeline.candidates.quoting import estimate_tokens
 from pipeline.errors import GeneratorError, OpenSesameError
 from pipeline.settings import Generator
@@ -111,6 +112,7 @@ class Proposer:
         self._directory = directory if settings.overview_tokens else None
         self._holds_back = holds_back
         self._model = PurePath(settings.model).name if settings.model.startswith(("/", ".")) else settings.model
+        self._places = Places()
         self._known: collections.OrderedDict[str, Overview] = collections.OrderedDict()  # by digest, the latest last
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._unreadable: dict[str, float] = {}  # digest -> when it may be tried again, monotonic
@@ -182,8 +184,10 @@ class Proposer:
             weighings = await asyncio.gather(*asked)
         sums = [0.0] * count
         for order, weighing in zip(request.orders, weighings, strict=True):
-            for place, logprob in zip(order, weighing.logprobs, strict=True):
-                sums[place] += logprob / len(weighings)
+            for option, logprob in zip(order, self._places.level(weighing.logprobs), strict=True):
+                sums[option] += logprob / len(weighings)
+        for weighing in weighings:
+            self._places.learn(weighing.logprobs)
         weights = _softmax(sums)
         best = sorted(range(count), key=lambda option: -weights[option])[: request.picks]
         return self._proposal(

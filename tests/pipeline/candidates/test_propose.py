@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import time
 from typing import Any
@@ -158,6 +159,18 @@ async def test_weighed_options_are_free_of_the_models_favourite_places() -> None
     biased = ScriptedEngine(liking("POST /z20/pets", 0.5))
     alone = await Proposer(generator(mode="logprob", permutations=1), biased).propose(QUERY, grounded(), 1.0)
     assert alone.picks[0][0] != 10  # what the second order is for
+
+
+async def test_what_a_model_thinks_of_the_places_is_learnt_from_what_it_says_of_other_queries() -> None:
+    said = itertools.cycle(liking(f"POST /z{n:02}/pets", 0.5) for n in range(7, 31))
+    engine = ScriptedEngine(lambda messages, marks: next(said)(messages, marks))
+    proposer = Proposer(generator(mode="logprob", permutations=1), engine)
+    right = []
+    for n in range(240):
+        made = await proposer.propose(QUERY, grounded(), 1.0)
+        right.append(grounded().candidates[made.picks[0][0]].path == f"/z{7 + n % 24:02}/pets")
+    assert right[:24].count(True) < 12  # the first places, whatever stands there
+    assert all(right[-24:])
 
 
 async def test_late_or_broken_weighing_is_a_generator_error() -> None:

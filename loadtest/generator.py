@@ -397,7 +397,7 @@ def main(
             config,
             server={"port": port},
             ray={"dashboard_port": 0},
-            generator={"model": model, "max_model_len": 32768, "kv_cache_gib": 2},
+            generator={"model": model, "max_model_len": 32768, "kv_cache_gib": 2, "options": 24},
         )
         bench, ours, direct = Bench(settings, catalog, clients, count), Ours(catalog, folder / "var"), Direct(settings)
         wanted = []

@@ -123,7 +123,8 @@ def main(
         model = random_model(Path(folder) / "model", catalog, texts, 2048, hidden_size=128, num_hidden_layers=2)
         few = {"model": str(model), "mode": "choose", "max_tokens": max_tokens, "max_num_seqs": _AT_ONCE}
         settings = configuration.load(
-            "local-vllm", generator=few | {"max_model_len": 8192, "kv_cache_gib": 2, "overview_tokens": 2048}
+            "local-vllm",
+            generator=few | {"max_model_len": 8192, "kv_cache_gib": 2, "options": 24, "overview_tokens": 2048},
         )
         engine = VllmEngine(settings.generator)
         try:

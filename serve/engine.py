@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from pipeline.candidates import prompt
+from pipeline.candidates import prompt, smollm
 from pipeline.candidates.propose import Reply, Weighing
 from pipeline.candidates.tokens import Prompts
 from pipeline.errors import GeneratorError
@@ -152,7 +152,8 @@ class VllmEngine:
 
         if settings.lora:
             self._lora = LoRARequest("adapter", 1, settings.lora)
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments(settings)))
+        model = {"model": smollm.weights(settings.model)}
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments(settings) | model))
 
     async def _warm_up(self) -> None:
         """One reply of the real shape: the first one compiles the grammar and is slow."""

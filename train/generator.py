@@ -28,6 +28,7 @@ import msgspec
 import typer
 
 from pipeline import settings as configuration
+from pipeline.candidates import smollm
 from pipeline.catalog.compile import compiler_version
 from pipeline.errors import BadRequest, OpenSesameError
 from pipeline.settings import Settings
@@ -305,7 +306,7 @@ def main(
             model, rank = str(_new(folder, work, settings, seed)), 0
             prompts = _PROMPTS
         how = Tuning(
-            model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+            model=str(Path(model).resolve()) if Path(model).is_dir() else smollm.weights(model),
             mode=settings.generator.mode,
             rank=rank,
             epochs=epochs,

@@ -14,7 +14,7 @@ from pipeline.settings import load, packaged_spec
 from pipeline.types import Catalog, Proposal
 from tests.fakes import ScriptedEngine
 
-SETTINGS = load("local-vllm", generator={"model": "any", "max_model_len": 8192})
+SETTINGS = load("local-vllm", generator={"model": "any", "mode": "choose", "options": 24, "max_model_len": 8192})
 
 
 def billing() -> Catalog:

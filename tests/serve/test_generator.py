@@ -39,7 +39,14 @@ SUMMARY = "Create a refund of the charge that was just read, in full or in part"
 
 
 def configured(model: Path | str, **changes: Any) -> Settings:
-    few = {"model": str(model), "max_model_len": 8192, "kv_cache_gib": 1, "mode": "choose", "overview_tokens": 0}
+    few = {
+        "model": str(model),
+        "max_model_len": 8192,
+        "kv_cache_gib": 1,
+        "mode": "choose",
+        "options": 24,
+        "overview_tokens": 0,
+    }
     return load("local-vllm", generator=few | changes)
 
 

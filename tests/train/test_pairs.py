@@ -38,7 +38,7 @@ _FEATURES = np.zeros((1, len(FEATURES)), dtype=np.float16).tobytes()
 
 
 def settings(mode: str = "choose", overview_tokens: int = 0) -> Settings:
-    few = {"model": "any", "mode": mode, "overview_tokens": overview_tokens, "max_model_len": 8192}
+    few = {"model": "any", "mode": mode, "options": 24, "overview_tokens": overview_tokens, "max_model_len": 8192}
     return configuration.load("local-vllm", generator=few)
 
 

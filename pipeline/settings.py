@@ -143,7 +143,7 @@ class Models(_Deployment):
     niceness: int = pydantic.Field(ge=0, le=19)
     train_num_cpus: pydantic.NonNegativeFloat
     var: str
-    train_niceness: int = pydantic.Field(ge=0, le=19)
+    train_idle: bool
     schedule_s: pydantic.NonNegativeFloat
     rest_s: pydantic.NonNegativeFloat
 

@@ -19,6 +19,7 @@ from pipeline import settings as configuration
 from serve import ask_commands, demo_command, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
+from train.cluster import shared_by_session
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
 from train.imports.follow import follow
@@ -81,6 +82,11 @@ def serve(
                     for name, address in addresses.items():
                         more = f"    (token: {runtime.token_file})" if name == "dashboard" else ""
                         out.print(f"  {name:<10} {address}{more}")
+                    if shared_by_session():
+                        out.print(
+                            "\nThis Linux shares its cores between sessions (autogroup): who asks during a training "
+                            "waits for seconds.\nsysctl kernel.sched_autogroup_enabled=0 ends that."
+                        )
                     out.print("\nCtrl-C stops everything.")
                 stopped.wait()
         finally:

@@ -1,6 +1,6 @@
 """Training as a Ray job: submitted, found again, and read. What a training does is `train/retrain.py`'s.
 
-The job is a command of its own, niced and with a sliver of a CPU; its workers ask Ray for theirs. Blocking:
+The job is a command of its own, which gives way and has a sliver of a CPU; its workers ask Ray for theirs. Blocking:
 called by deployment Models in a thread.
 """
 
@@ -18,6 +18,7 @@ import orjson
 
 from pipeline.errors import Conflict, NotFound, Unavailable
 from pipeline.settings import Settings
+from train.cluster import giving_way
 
 _KIND = {  # marks our jobs among others of the cluster, and says in Ray's dashboard what they do
     "opensesame": "train",
@@ -124,15 +125,16 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     (2.60, `services.get_ray_address_from_environment`).
     """
     # -P: the folder it starts in must not shadow our packages.
-    niceness = settings.models.train_niceness
-    command = ["nice", "-n", str(niceness), sys.executable, "-P", "-m", "train.retrain"]
+    command = [*giving_way(settings.models.train_idle), sys.executable, "-P", "-m", "train.retrain"]
     command += ["--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     command += ["--var", settings.models.var]
     line = shlex.join([*command, *(["--force"] if force else []), "--json"])
-    # Linux shares a machine between sessions first (autogroup), and a job is one of its own: nice counts only within.
-    return f"(echo {niceness} > /proc/self/autogroup) 2>/dev/null; exec {line}"
+    if not settings.models.train_idle:
+        return f"exec {line}"
+    # Linux shares a machine between sessions first (autogroup), and a job is one of its own: what is idle is so within.
+    return f"(echo 19 > /proc/self/autogroup) 2>/dev/null; exec {line}"
 
 
 def last_progress(lines: list[str]) -> dict[str, Any] | None:

@@ -373,7 +373,8 @@ def main(
                 stores,
                 force=force,
                 workers=workers,
-                cluster=lambda count: connected(ray, count + 2),  # by Ray's count: its data tasks run beside them
+                # By Ray's count: its data tasks run beside them.
+                cluster=lambda count: connected(ray, count + 2, idle=settings.models.train_idle),
                 tell=progress.tell,
             )
             ended.append(outcome.status)

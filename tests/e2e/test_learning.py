@@ -58,7 +58,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "journal": {"batch": BATCH},
             "state": {"timeout_s": 2.0},  # a busy machine is no Redis that is away
             "train": {"rounds": 60},
-            "models": {"train_niceness": 0},  # what gives way to other tests does not end in time
+            "models": {"train_idle": False},  # what gives way to other tests does not end in time
         },
     )
     another = socket.socket()

@@ -1,0 +1,61 @@
+"""What trainings are put behind so that they make way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train.cluster import giving_way, shared_by_session
+
+
+def told(idle: bool, question: str) -> int:
+    """What a Python that gives way answers."""
+    command = [*giving_way(idle), sys.executable, "-c", f"import os; print({question})"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such policy")
+def test_an_idle_training_gets_what_nobody_else_wants() -> None:
+    assert told(True, "os.sched_getscheduler(0)") == os.SCHED_IDLE
+
+
+def test_it_is_niced_where_it_is_not_to_be_idle_or_cannot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    assert told(False, "os.getpriority(os.PRIO_PROCESS, 0)") == min(before + 10, 19)
+    nice = shutil.which("nice")
+    assert nice is not None
+    (tmp_path / "nice").symlink_to(nice)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no chrt
+    assert told(True, "os.getpriority(os.PRIO_PROCESS, 0)") == min(before + 10, 19)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "groups", "weighted", "said"),
+    [
+        ("1", "0::/", [], True),
+        ("0", "0::/", [], False),
+        ("1", "0::/user.slice/me", [], True),
+        ("1", "0::/user.slice/me", ["user.slice/me"], False),
+        ("1", "4:cpu,cpuacct:/docker/c1\n0::/", [], False),
+        ("1", "4:cpu,cpuacct:/\n3:memory:/job\n0::/", [], True),
+        ("1", None, [], False),
+    ],
+)
+def test_it_says_where_a_session_comes_before_its_processes(
+    tmp_path: Path, enabled: str, groups: str | None, weighted: list[str], said: bool
+) -> None:
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/sched_autogroup_enabled").write_text(f"{enabled}\n")
+    if groups is not None:
+        (tmp_path / "proc/self").mkdir()
+        (tmp_path / "proc/self/cgroup").write_text(f"{groups}\n")
+    for path in weighted:
+        folder = tmp_path / "sys/fs/cgroup" / path
+        folder.mkdir(parents=True)
+        (folder / "cpu.weight").write_text("100\n")
+    assert shared_by_session(tmp_path) is said

@@ -60,7 +60,7 @@ class Connection:
             answer = await command(self._redis)
         except ResponseError as error:  # out of memory, read-only, disk full: it lives, but does not do it
             self._breaker.succeeded()
-            raise StateUnavailable(f"The state refuses: {type(error).__name__}.", self._open_s) from error
+            raise StateUnavailable(f"The state refuses: {_word(error)}.", self._open_s) from error
         except (RedisError, OSError) as error:
             self._breaker.failed(began, time.monotonic())
             raise StateUnavailable("The state does not answer.", self._open_s) from error
@@ -94,3 +94,9 @@ class Connection:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _word(error: ResponseError) -> str:
+    """Redis's own word for a refusal, such as DENIED, or what redis-py made of it; never what stands behind it."""
+    word = str(error).partition(" ")[0]
+    return word if word.isalpha() and word.isupper() else type(error).__name__

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from pipeline import settings
+from pipeline.errors import StateUnavailable
 from pipeline.stores.connection import Connection
 
 
@@ -35,4 +37,22 @@ async def test_a_timeout_around_a_command_that_forgets_is_one() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await connection.run(forgets)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("DENIED Redis is running in protected mode because no password is set.", "The state refuses: DENIED."),
+        ("unknown command 'secret'", "The state refuses: ResponseError."),
+    ],
+)
+async def test_a_refusal_is_told_by_redis_s_word_and_not_by_what_it_says_of_the_command(said: str, told: str) -> None:
+    async def refused(_: Any) -> None:
+        raise ResponseError(said)
+
+    connection = Connection("redis://127.0.0.1:1", settings.load("local").state, 1.0)
+    with pytest.raises(StateUnavailable) as error:
+        await connection.run(refused)
+    assert str(error.value) == told
     await connection.close()

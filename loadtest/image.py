@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import secrets
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,16 +57,15 @@ def limits(app: dict[str, Any]) -> list[str]:
 class Container:
     """One container of the image on a volume of its own; `started` again, it is another one on the same volume."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, app: dict[str, Any]) -> None:
         self.name = f"opensesame-{secrets.token_hex(4)}"
-        self._image = image
-        self._app = yaml.safe_load(_COMPOSE.read_text())["services"]["app"]
+        self._app = app
 
     def start(self) -> str:
         """Starts one and waits until the engine says that it is healthy; its address."""
         volume = f"{self.name}:/var/lib/opensesame"
         published = ["-p", "127.0.0.1::8000"]
-        docker("run", "-d", "--name", self.name, "-v", volume, *published, *limits(self._app), self._image)
+        docker("run", "-d", "--name", self.name, "-v", volume, *published, *limits(self._app), self._app["image"])
         until("healthy", lambda: self._inspect("{{.State.Health.Status}}") == "healthy", _STARTED_S)
         port = docker("port", self.name, "8000/tcp").splitlines()[0].rpartition(":")[2]
         return f"http://127.0.0.1:{port}"
@@ -131,10 +131,9 @@ def prove(container: Container) -> None:
     container.stop()
 
 
-def prove_compose(without: list[str]) -> None:
-    """All of compose.yaml but the services `without`, under a project's name of its own."""
+def prove_compose(services: list[str]) -> None:
+    """These services of compose.yaml together, under a project's name of its own."""
     compose = ["compose", "-f", str(_COMPOSE), "-p", f"opensesame-{secrets.token_hex(4)}"]
-    services = sorted(set(yaml.safe_load(_COMPOSE.read_text())["services"]) - set(without))
     try:
         docker(*compose, "up", "--build", "--detach", "--wait", *services, limit_s=_BUILD_S)
         proved(f"compose: {', '.join(services)}")
@@ -154,19 +153,22 @@ def prove_compose(without: list[str]) -> None:
 
 
 def main(
-    tag: Annotated[str, typer.Option(help="The image's name.")] = "opensesame:0.1.0-cpu",
     without: Annotated[list[str] | None, typer.Option(help="A service of compose.yaml to leave out.")] = None,
 ) -> None:
     """Build the image and put it to work, alone and in compose."""
-    docker("build", "-f", "docker/Dockerfile", "--target", "cpu", "-t", tag, ".", limit_s=_BUILD_S)
-    size = int(docker("image", "inspect", "-f", "{{.Size}}", tag))
-    proved(f"{tag}: {size / 1e9:.2f} GB")
-    container = Container(tag)
+    if shutil.which("docker") is None:
+        raise typer.BadParameter("there is no docker on the PATH: this wants an engine, BuildKit and compose")
+    services = yaml.safe_load(_COMPOSE.read_text())["services"]
+    image = services["app"]["image"]
+    docker("build", "-f", "docker/Dockerfile", "--target", "cpu", "-t", image, ".", limit_s=_BUILD_S)
+    size = int(docker("image", "inspect", "-f", "{{.Size}}", image))
+    proved(f"{image}: {size / 1e9:.2f} GB")
+    container = Container(services["app"])
     try:
         prove(container)
     finally:
         container.remove()
-    prove_compose(without or [])
+    prove_compose(sorted(set(services) - set(without or [])))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ HELP = "docs/cli.md"
 LONG = {
     "loadtest.bench": "ten minutes",
     "loadtest.beside": "trainings and a service beside each other, minutes",
-    "loadtest.image": "an engine of containers",
     "loadtest.hold": "a service under load, ten minutes to half an hour",
     "loadtest.lift": "two minutes",
     "loadtest.retraining": "a training on 100,000 groups; on 400 in tests/train/test_retrain_command.py",

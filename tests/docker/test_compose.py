@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
+from loadtest.image import limits
 from pipeline.settings import load
 from tests.conftest import ROOT
 
@@ -169,3 +170,9 @@ def test_grafana_finds_prometheus_and_the_dashboard():
     (provider,) = yaml.safe_load((FOLDER / "grafana" / "dashboards.yaml").read_text())["providers"]
     mounts = dict(v.split(":")[:2] for v in compose["services"]["grafana"]["volumes"] if v.startswith("."))
     assert str(Path(mounts["../k8s/monitoring/opensesame.json"]).parent) == provider["options"]["path"]
+
+
+def test_the_image_is_proved_with_the_rights_and_limits_that_compose_gives_it() -> None:
+    app = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["app"]
+    rights = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+    assert limits(app) == [*rights, "--memory=6g", "--shm-size=1g", "--init"]

@@ -32,7 +32,7 @@ def named(line: str) -> dict[str, str]:
             return {"compose": file}
         case ["docker", "compose", "-f", file, "exec", service, *command]:
             return {"compose": file, "service": service, "command": shlex.join(command)}
-        case ["docker", "build"]:
+        case ["docker", "build" | "compose"]:
             return {}
     raise AssertionError(f"unknown: {line}")
 

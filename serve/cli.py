@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
+from pipeline.priority import shared_by_session
 from serve import ask_commands, demo_command, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
-from train.cluster import shared_by_session
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
 from train.imports.follow import follow

@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 
 from pipeline.errors import Conflict, NotFound, Unavailable
+from pipeline.priority import giving_way
 from pipeline.settings import Settings
-from train.cluster import giving_way
 
 _KIND = {  # marks our jobs among others of the cluster, and says in Ray's dashboard what they do
     "opensesame": "train",

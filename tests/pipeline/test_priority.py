@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from train.cluster import giving_way, shared_by_session
+from pipeline.priority import giving_way, shared_by_session
 
 
 def told(idle: bool, question: str) -> int:

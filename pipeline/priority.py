@@ -21,7 +21,7 @@ def shared_by_session(root: Path = Path("/")) -> bool:
     as containers and most of systemd's sessions are, it has no part. Below `root` lie proc and sys."""
     try:
         on = (root / "proc/sys/kernel/sched_autogroup_enabled").read_text().strip() == "1"
-        lines = (root / "proc/self/cgroup").read_text().split()
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # another system
         return False
     paths = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}

@@ -43,6 +43,7 @@ def test_it_is_niced_where_it_is_not_to_be_idle_or_cannot(monkeypatch: pytest.Mo
         ("1", "0::/user.slice/me", ["user.slice/me"], False),
         ("1", "4:cpu,cpuacct:/docker/c1\n0::/", [], False),
         ("1", "4:cpu,cpuacct:/\n3:memory:/job\n0::/", [], True),
+        ("1", "2:cpu:/\n1:name=systemd:/my session\n0::/my session", ["my session"], False),
         ("1", None, [], False),
     ],
 )

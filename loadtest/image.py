@@ -124,7 +124,9 @@ def prove(container: Container) -> None:
     proved("user 1000, no compiler; 401 without a key, the console and the metrics without one")
     key = container.shell(f"opensesame keys create {_SCOPES} {_OPTIONS}").split()[-1]
     use(Client([address], key))
-    proved(f"stopped with status {container.stop()}")
+    status = container.stop()
+    assert status == 0, f"stopped with status {status}"
+    proved("stopped with status 0")
     client = Client([container.start()], key)
     assert len(client.ask("GET", "/models")["models"]) > 1, "the ranker that was trained is gone"
     proved("started again: the key is known, and the ranker that was trained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_trees_learn_and_are_monotone() -> None:
         change = sign * (ranker.score(raised, "a").raw - ranker.score(rows, "a").raw)
         assert change.min() >= -1e-5
         assert change.max() > 0
+
+
+def test_held_out_specs_that_are_content_early_do_not_stop_it_before_its_least_rounds() -> None:
+    held_out = _groups(60, 2)
+    contrary = dataclasses.replace(held_out, x=-held_out.x)  # every round makes it worse
+    params = dataclasses.replace(PARAMS, rounds=30, min_rounds=12, patience=3)
+    head, rounds, _ = fit_trees(_groups(300, 1), contrary, params)
+    assert rounds == 12
+    assert head.model.count("\nTree=") == 12
 
 
 def test_the_same_seed_gives_the_same_trees() -> None:

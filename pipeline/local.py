@@ -81,7 +81,7 @@ class LocalStages:
             compiled = compile_catalog(catalog)
             if self._encoder is not None:
                 cards = [operation_card(operation) for operation in catalog.operations]
-                compiled = with_vectors(compiled, self._encoder.encode(cards))
+                compiled = with_vectors(compiled, self._encoder.encode(cards), self._encoder.name)
             self._compiled[catalog.digest] = compiled
         return self._compiled[catalog.digest]
 

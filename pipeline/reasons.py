@@ -20,7 +20,7 @@ from pipeline.ranking.table import COLUMN, FEATURES
 from pipeline.sayings import SAYINGS, say
 from pipeline.types import SHOW, Candidate, Explanation, GroundedQuery, Query, Scores
 
-_FAINT = 0.5  # what a thing is by itself, or where it stands, explains less than what binds it to session and prompt
+_FAINT = 0.5  # what a thing is by itself, where it stands and what others did explain less than session and prompt
 _SECOND = 0.25  # a second clause is told when its part is at least this share of the first one's
 _WORDS_READ = 200  # of a prompt
 _WORDS_TOLD = 3
@@ -28,7 +28,7 @@ _VALUES_TOLD = 2
 _VALUE_MAX, _NAME_MAX = 60, 120  # characters
 _WORD = re.compile(r"[^\W_]+")
 _FAINTLY = frozenset(
-    [f.name for f in FEATURES if f.group in ("prior", "last class")]
+    [f.name for f in FEATURES if f.group in ("prior", "last class", "network")]
     + ["last_order", "past_order", "last_next", "last_prefix", "past_prefix", "last_prefix_of_last"]
 )
 

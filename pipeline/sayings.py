@@ -5,6 +5,7 @@ Read by `reasons.py`, which hands in the candidate with the facts that clauses a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.reasons import View
 
 _VERBS = {"read": "reading", "create": "creating", "update": "changing", "delete": "deleting", "action": "doing"}
+_OFTEN = math.log(0.2)  # the network's probability from which a step is called frequent
 _LAST = {"read": "read", "create": "created", "update": "changed", "delete": "deleted", "action": "did"}
 
 
@@ -79,6 +81,10 @@ def _generated(view: View) -> str:
     if not view["generator_rank"] > 0:
         return ""
     return "the language model chose it first" if view["generator_rank"] == 1 else "the language model chose it"
+
+
+def _judged(view: View) -> str:
+    return "such a step often comes next in sessions on other APIs" if view["network"] >= _OFTEN else ""
 
 
 def _repeated(view: View) -> str:
@@ -272,6 +278,7 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
         for verb, does in _LAST.items()
     },
     "after_item": ("nature", _positive("after_item", "the last call worked on one thing")),
+    "network": ("network", _judged),
     "generator_rank": ("generator", _generated),
     "generator_margin": ("generator", _when(lambda v: v["generator_margin"] > 0, _generated)),
     "generator_votes": ("generator", _when(lambda v: v["generator_votes"] > 0, _generated)),

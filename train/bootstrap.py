@@ -24,6 +24,7 @@ import numpy as np
 from pipeline.catalog.embed import operation_card
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.predict import assemble
+from pipeline.ranking.network import CALLS
 from pipeline.ranking.prior import hand_score
 from pipeline.settings import Shortlist
 from pipeline.types import Catalog, Query, Source
@@ -62,7 +63,15 @@ class Vectors:
 
     def of(self, texts: Sequence[str]) -> Array:
         """Their vectors, float32 [n_texts, n_dims]; KeyError for a text never encoded."""
-        return self._rows[[self._place[_key(t)] for t in texts]].astype(np.float32)
+        return self.at(np.array(self.places(texts), dtype=np.int64))
+
+    def places(self, texts: Sequence[str]) -> list[int]:
+        """Their rows in the store, which stay; KeyError for a text never encoded."""
+        return [self._place[_key(t)] for t in texts]
+
+    def at(self, places: Array) -> Array:
+        """The vectors in these rows, float32 [..., n_dims]."""
+        return self._rows[places].astype(np.float32)
 
     def missing(self, texts: Iterable[str]) -> list[str]:
         return [t for t in dict.fromkeys(texts) if _key(t) not in self._place]
@@ -168,12 +177,15 @@ def groups_of(
     """The labelled query groups of one catalog's sessions, each counting `weight` in a fit."""
     rng = random.Random(f"{seed} {catalog.digest}")
     compiled = compile_catalog(catalog)
+    places: dict[str, int] = {}
     if rng.random() >= _WITHOUT_VECTORS:
-        compiled = with_vectors(compiled, vectors.of([operation_card(o) for o in catalog.operations]))
+        cards = [operation_card(o) for o in catalog.operations]
+        compiled = with_vectors(compiled, vectors.of(cards))  # of nobody's name: `network` comes when one is fitted
+        places = dict(zip((o.key for o in catalog.operations), vectors.places(cards), strict=True))
     source = Source(digest=catalog.digest)
     alone: set[bytes] = set()  # histories asked about without a prompt: recorded sessions come once for each prompt
     for session in sessions:
-        vector = vectors.of([session.prompt])[0] if compiled.vectors is not None else None
+        vector = vectors.of([session.prompt])[0] if places else None
         later = [a for a in session.answers if a > 0]
         asked = [a for a in session.answers if a == 0] + sorted(rng.sample(later, min(_POSITIONS, len(later))))
         for position in asked:
@@ -186,7 +198,8 @@ def groups_of(
                         continue
                     alone.add(known)
                 query = Query(source=source, calls=calls, prompt="" if head == "history_only" else session.prompt)
-                group = _group(query, compiled, vector, limits, session, position, head, rng, weight)
+                said = vectors.places([session.prompt])[0] if places and query.prompt else -1
+                group = _group(query, compiled, vector, limits, session, position, head, rng, weight, places, said)
                 if group is not None:
                     yield group
 
@@ -201,18 +214,24 @@ def _group(
     head: str,
     rng: random.Random,
     weight: float,
+    places: Mapping[str, int],
+    said: int,
 ) -> dataset.Group | None:
     grounded, matrix = assemble(query, compiled, vector if query.prompt else None, {}, limits)
     wanted = session.operations[position]
     answer = next((i for i, c in enumerate(grounded.candidates) if c.operation == wanted), -1)
+    texts = [places[c.operation] for c in grounded.candidates] if places else []
     if session.split == "train":
         if answer < 0 or len(matrix) < 2:  # no order puts it first
             return None
         kept = _negatives(matrix, answer, rng)
         matrix, answer = matrix[kept], kept.index(answer)
+        texts = [texts[i] for i in kept] if texts else []
     labels = np.zeros(len(matrix), dtype=np.int32)
     if answer >= 0:
         labels[answer] = 1
+    calls = [places[key] for key in reversed(grounded.previous)] if places else []
+    calls += [-1] * (CALLS - len(calls))
     return dataset.Group(
         qid=dataset.qid_of(f"{session.id} {position} {head}"),
         spec=session.spec,
@@ -224,6 +243,7 @@ def _group(
         x=matrix,
         y=labels,
         weight=weight,
+        texts=(said, *calls, *texts) if texts else (),
     )
 
 

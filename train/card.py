@@ -15,6 +15,7 @@ from train import corpus
 from train.evaluate import Report
 from train.fit import Fitted
 from train.heads import Params
+from train.network import Params as NetworkParams
 from train.report import ARGUMENTS
 
 
@@ -23,6 +24,7 @@ def model_card(
     text: str,
     plan: corpus.Plan,
     params: Params,
+    network: NetworkParams,
     chosen: list[corpus.Spec],
     written: list[corpus.Spec],
     fitted: Fitted,
@@ -63,6 +65,7 @@ def model_card(
         f"- Rounds: {', '.join(f'{head} {n}' for head, n in fitted.rounds.items())}",
         f"- Plan: `{dataclasses.asdict(plan)}`",
         f"- Parameters: `{dataclasses.asdict(params)}`",
+        f"- Of the network: `{dataclasses.asdict(network)}`",
         "",
         "## Sessions of the test specs",
         "",

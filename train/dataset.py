@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Group:
     x: Array  # [n_candidates, n_features] float32
     y: Array  # [n_candidates] int32, 0-3
     weight: float = 1.0
+    texts: Sequence[int] = ()  # places in the store of vectors: prompt, last calls, candidates (`train/network.py`)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def write_part(groups: Iterable[Group], folder: Path, part: str, half: bool = Fa
                 "weight": pa.array([g.weight for g in rows], pa.float32()),
                 "x": pa.array([np.ascontiguousarray(g.x, dtype=kind).ravel() for g in rows], pa.list_(arrow_kind)),
                 "y": pa.array([g.y.astype(np.int32) for g in rows], pa.list_(pa.int32())),
+                "texts": pa.array([list(g.texts) for g in rows], pa.list_(pa.int32())),
             },
             metadata={"fingerprint": FINGERPRINT},
         )

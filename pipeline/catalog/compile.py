@@ -35,6 +35,7 @@ class Compiled:
     relations: Relations
     words: Words
     vectors: np.ndarray | None  # [n_operations, n_dims] float32, unit length; None until they are made
+    encoder: str  # whose vectors they are; "" until they are made, or where nobody said
     near: Kept  # operation -> how near each is to it, with what is known; float32 [n_operations]
     size_bytes: int  # an estimate of what it occupies
 
@@ -45,14 +46,15 @@ def compile_catalog(catalog: Catalog) -> Compiled:
     size_bytes = int(_CATALOG_BYTES * len(msgspec.msgpack.encode(catalog)))
     near = _near(catalog)
     size_bytes += _MATCHER_BYTES * len(catalog.operations) + relations.nbytes + words.nbytes + near.nbytes
-    return Compiled(catalog, Matcher(catalog), relations, words, None, near, size_bytes)
+    return Compiled(catalog, Matcher(catalog), relations, words, None, "", near, size_bytes)
 
 
-def with_vectors(compiled: Compiled, vectors: np.ndarray) -> Compiled:
-    """The same with vectors, float32 [n_operations, n_dims], unit length."""
+def with_vectors(compiled: Compiled, vectors: np.ndarray, encoder: str = "") -> Compiled:
+    """The same with vectors of `encoder`, float32 [n_operations, n_dims], unit length."""
     without = compiled.size_bytes - (0 if compiled.vectors is None else compiled.vectors.nbytes)
     near = _near(compiled.catalog)  # another one with them
-    return dataclasses.replace(compiled, vectors=vectors, near=near, size_bytes=without + vectors.nbytes)
+    size_bytes = without + vectors.nbytes
+    return dataclasses.replace(compiled, vectors=vectors, encoder=encoder, near=near, size_bytes=size_bytes)
 
 
 def _near(catalog: Catalog) -> Kept:

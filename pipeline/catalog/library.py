@@ -353,8 +353,8 @@ class Library:
     async def _embed(self, vectors: Vectors, catalog: Catalog) -> None:
         editions = [self._former.get(catalog.digest, ""), *self._shelf.of_title(catalog.title)]
         editions = [digest for digest in dict.fromkeys(editions) if digest and digest != catalog.digest]
-        made = await vectors.obtain(catalog, editions[:_EDITIONS])
-        self._shelf.change(catalog.digest, lambda compiled: with_vectors(compiled, made))
+        encoder, made = await vectors.obtain(catalog, editions[:_EDITIONS])
+        self._shelf.change(catalog.digest, lambda compiled: with_vectors(compiled, made, encoder))
 
     def _embedded(self, digest: str, task: asyncio.Task[None]) -> None:
         if self._embedding.get(digest) is task:

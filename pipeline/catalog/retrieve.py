@@ -28,6 +28,7 @@ from pipeline.types import Catalog, Match, Query
 
 _RRF = 10.0  # ranks are damped by this; 60 is usual for long lists, ours are short and their heads matter
 _PRODUCERS = 0.5  # producers stand beside what the prompt names, not above it
+_CALLS_MEANT = 3  # last calls whose cards are handed on
 _NEIGHBOURS_OF = 3  # calls
 _DECAY = 0.8  # of what an older call says, per call
 
@@ -56,7 +57,19 @@ class Compiled(Protocol):
     @property
     def vectors(self) -> np.ndarray | None: ...
     @property
+    def encoder(self) -> str: ...
+    @property
     def near(self) -> Kept: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Meaning:
+    """The vectors behind a shortlist, float32 of unit length."""
+
+    encoder: str  # whose vectors they are
+    cards: np.ndarray  # [n, n_dims]
+    prompt: np.ndarray | None  # [n_dims], None without a prompt
+    calls: np.ndarray  # [at most _CALLS_MEANT, n_dims] cards of the last calls, the latest first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,6 +104,7 @@ class Evidence:
     cosine: np.ndarray | None  # [n] of prompt and card
     cosine_range: tuple[float, float]  # median and best over the catalog
     residual_cosine: np.ndarray | None  # [n] with what the last calls mean taken out of the prompt
+    meaning: Meaning | None  # the vectors themselves; None where one that there could be is missing
 
     # What the prompt's goals ask for, None without a prompt.
     producer: np.ndarray | None  # [n] supplies what a goal still needs
@@ -151,7 +165,18 @@ def gather(
     near = _neighbours(compiled, session)
 
     chosen, sources = _union(compiled, wish, goals, near, session, habit, limits)
-    return _evidence(relations, words, vectors, session, wish, given, goals, chosen, sources, _values_left(query))
+    meaning = _meaning(compiled, session, prompt_vector, chosen) if wish is None or prompt_vector is not None else None
+    left = _values_left(query)
+    return _evidence(relations, words, vectors, session, wish, given, goals, chosen, sources, left, meaning)
+
+
+def _meaning(
+    compiled: Compiled, session: Session, prompt_vector: np.ndarray | None, chosen: np.ndarray
+) -> Meaning | None:
+    if compiled.vectors is None:
+        return None
+    calls = session.history[session.history >= 0][::-1][:_CALLS_MEANT]
+    return Meaning(compiled.encoder, compiled.vectors[chosen], prompt_vector, compiled.vectors[calls])
 
 
 def _neighbours(compiled: Compiled, session: Session) -> np.ndarray | None:
@@ -258,6 +283,7 @@ def _evidence(
     chosen: np.ndarray,
     sources: tuple[tuple[str, ...], ...],
     values_left: float,
+    meaning: Meaning | None,
 ) -> Evidence:
     recent = session.recent.tolist()
     pairs = like_named = recent_cosine = overlap_rank = None
@@ -305,6 +331,7 @@ def _evidence(
         producer=None if goals is None else goals.producer[chosen],
         producer_2=None if goals is None else goals.producer_2[chosen],
         goal_parent=None if goals is None else goals.parent[chosen],
+        meaning=meaning,
         history=session.history,
         values=session.values,
         history_class=session.classes,

@@ -80,8 +80,8 @@ class Vectors:
         self._token = secrets.token_hex(8)
         self._turn = asyncio.Lock()
 
-    async def obtain(self, catalog: Catalog, editions: Iterable[str] = ()) -> np.ndarray:
-        """Vectors of the operations, float32 [n_operations, n_dims], however long it takes.
+    async def obtain(self, catalog: Catalog, editions: Iterable[str] = ()) -> tuple[str, np.ndarray]:
+        """The encoder's name and its vectors of the operations, float32 [n_operations, n_dims], however long it takes.
 
         `editions` are digests of catalogs likely to hold the same cards. Whatever fails is tried again.
         """
@@ -96,7 +96,7 @@ class Vectors:
                 if vectors is None:
                     vectors = await self._make(name, dims, catalog.digest, cards, hashes, tuple(editions), known)
                 if vectors is not None:
-                    return vectors
+                    return name, vectors
                 wait_s = min(2.0, self._lease_s / 10)  # another replica is at it
                 retry_s = _RETRY_FIRST_S
             except Exception as error:  # whatever the encoder's host raises; nobody waits for this task

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.ranking import network
 from pipeline.ranking.lifecycle import LIFECYCLE
 from pipeline.ranking.prior import hand_score
 from pipeline.ranking.table import COLUMN, DECAYED, FEATURES, FINGERPRINT, GROUND_NAMES, HEADS, NAMES, PAIRS, Head
@@ -60,6 +61,8 @@ def ground_block(evidence: Any) -> np.ndarray:
         _history_columns(columns, evidence)
         _repeat_columns(columns, evidence)
     _prior_columns(columns, evidence)
+    if evidence.meaning is not None and evidence.meaning.encoder:
+        _network_column(columns, block, evidence.meaning)
     return np.ascontiguousarray(block.T)
 
 
@@ -100,6 +103,14 @@ def compute(grounded: GroundedQuery, query: Query, proposal: Proposal | None) ->
             second = next((place for place, index in enumerate(picked) if index != picked[0]), None)
             matrix[picked[0], _N_GROUND + 1] = 1.0 if second is None else 1.0 - 1.0 / (second + 1)
     return matrix
+
+
+def _network_column(columns: _Columns, block: np.ndarray, meaning: Any) -> None:
+    judge = network.packaged()
+    if judge.reads(meaning.encoder):
+        with np.errstate(over="ignore"):  # rounded as rankers get it, in training too
+            before = block[: network.N_COLUMNS].T.astype(np.float16).astype(np.float32)
+        columns["network"] = judge.log_shares(before, meaning.cards, meaning.prompt, meaning.calls)
 
 
 class _Columns:

@@ -14,7 +14,7 @@ VERSION = 1  # raised when a column is computed otherwise under the same name an
 
 Head = Literal["prompt_only", "prompt_history", "history_only"]
 HEADS: tuple[Head, ...] = ("prompt_only", "prompt_history", "history_only")
-Condition = Literal["", "prompt", "meaning", "history", "history+prompt", "history+vectors", "generator"]
+Condition = Literal["", "prompt", "meaning", "history", "history+prompt", "history+vectors", "network", "generator"]
 
 
 class Feature(NamedTuple):
@@ -139,6 +139,7 @@ FEATURES: tuple[Feature, ...] = (
         for name in _VERB_NAMES
     ),
     Feature("after_item", "the last call worked on one thing", "last class", 0, "history"),
+    Feature("network", "log of its share by the network fitted on other APIs' sessions", "network", 1, "network"),
     Feature("generator_rank", "reciprocal rank among its picks, 0 if not picked", "generator", 1, "generator"),
     Feature("generator_margin", "lead over its next pick in it, 0 if not first", "generator", 1, "generator"),
     Feature("generator_votes", "share of its picks that name it", "generator", 1, "generator"),

@@ -70,7 +70,7 @@ def test_where_there_was_nothing_to_look_at_nothing_is_said(name: str):
     assert say(name, view(**{})) == ""
 
 
-PLAIN_FACTS = {"depth", "needs", "given", "document_order"}  # true of a row of zeros
+PLAIN_FACTS = {"depth", "needs", "given", "document_order", "network"}  # true of a row of zeros; log 1 is certainty
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - PLAIN_FACTS))
@@ -90,6 +90,8 @@ def test_a_value_of_nothing_is_no_evidence(name: str):
         ("last_child", {"last_child": 1.0, "is_last": 1.0, "run": 1 / 3}, "it was called last"),
         ("past_child", {"past_child": 0.8}, f"its path continues that of {LAST}"),  # the only call so far
         ("run", {"is_last": 1.0, "run": 2 / 3}, "it was called twice in a row"),
+        ("network", {"network": -1.0}, "such a step often comes next in sessions on other APIs"),
+        ("network", {"network": -2.0}, ""),
         ("count", {"count": 0.5, "is_last": 0.0}, "it was called twice in this session"),
         ("recency", {"recency": 0.25}, "it was called 4 steps ago"),
         ("followed", {"followed": 0.5}, f"it followed {LAST} before in this session"),

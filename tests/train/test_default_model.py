@@ -29,6 +29,7 @@ def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path,
     assert {p.name for p in out.iterdir()} == {
         "ranker.json",
         "ranker.md",
+        "network.safetensors",
         "specs.txt",
         "anchor.parquet",
         "reference.json",

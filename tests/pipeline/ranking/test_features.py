@@ -106,7 +106,7 @@ def test_without_vectors_only_meaning_is_missing() -> None:
     missing = {
         f.missing_without for i, f in enumerate(features.FEATURES[: block.shape[1]]) if np.isnan(block[:, i]).any()
     }
-    assert missing == {"meaning", "history+vectors"}
+    assert missing == {"meaning", "history+vectors", "network"}
 
 
 def test_the_same_query_gives_the_same_bytes() -> None:

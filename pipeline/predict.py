@@ -33,7 +33,7 @@ from pipeline.errors import BadRequest, StateUnavailable, Unavailable
 from pipeline.generate import outlook
 from pipeline.ranking import adapt, features
 from pipeline.ranking.entry import entry, entry_scores
-from pipeline.ranking.propositions import without_operations
+from pipeline.ranking.propositions import NEEDS_OPERATION
 from pipeline.ranking.table import Head
 from pipeline.reasons import Reasons, explained
 from pipeline.settings import Settings, Shortlist
@@ -148,10 +148,9 @@ def prepare(
         [{} if match is None else match.path_params for match in matches],
         query.prompt,
     )
+    without = NEEDS_OPERATION if compiled.catalog.holds_propositions else None
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
-        block = features.ground_block(evidence).astype(np.float16)
-    if compiled.catalog.holds_propositions:
-        block = without_operations(block)
+        block = features.ground_block(evidence, without).astype(np.float16)
     opening = None
     if not is_opening:
         order = features.prior_order(block, _head(query, bool(matched)))

@@ -21,16 +21,18 @@ from pipeline.sayings import SAYINGS, say
 from pipeline.types import SHOW, Candidate, Explanation, GroundedQuery, Query, Scores
 
 _FAINT = 0.5  # what a thing is by itself, where it stands and what others did explain less than session and prompt
+_OPAQUE = 0.02  # what a network makes of all of these is told where nothing plainer can be
 _SECOND = 0.25  # a second clause is told when its part is at least this share of the first one's
 _WORDS_READ = 200  # of a prompt
 _WORDS_TOLD = 3
 _VALUES_TOLD = 2
 _VALUE_MAX, _NAME_MAX = 60, 120  # characters
 _WORD = re.compile(r"[^\W_]+")
-_FAINTLY = frozenset(
-    [f.name for f in FEATURES if f.group in ("prior", "last class", "network")]
-    + ["last_order", "past_order", "last_next", "last_prefix", "past_prefix", "last_prefix_of_last"]
-)
+_WEIGHT = dict.fromkeys(
+    [f.name for f in FEATURES if f.group in ("prior", "last class")]
+    + ["last_order", "past_order", "last_next", "last_prefix", "past_prefix", "last_prefix_of_last"],
+    _FAINT,
+) | {"network": _OPAQUE}
 
 # Looked at in this order where the ranker named nothing that can be said.
 _PLAIN = ("generator_rank", "last_supplied", "match", "cosine", "last_lifecycle", "last_same_resource", "last_child",
@@ -66,7 +68,7 @@ class Reasons:
         for column, part in because:
             name = FEATURES[column].name
             if clause := say(name, view):
-                told.setdefault(SAYINGS[name][0], _Topic()).add(clause, part * (_FAINT if name in _FAINTLY else 1.0))
+                told.setdefault(SAYINGS[name][0], _Topic()).add(clause, part * _WEIGHT.get(name, 1.0))
         clauses = [(t.clause, t.total) for t in sorted(told.values(), key=lambda t: -t.total)]
         if not clauses:
             clauses = [(clause, 1.0) for name in _PLAIN if (clause := say(name, view))][:1]

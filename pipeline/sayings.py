@@ -84,7 +84,9 @@ def _generated(view: View) -> str:
 
 
 def _judged(view: View) -> str:
-    return "such a step often comes next in sessions on other APIs" if view["network"] >= _OFTEN else ""
+    if view.candidate.is_proposition or not view["network"] >= _OFTEN:
+        return ""
+    return "such a step often comes next in sessions on other APIs"
 
 
 def _repeated(view: View) -> str:

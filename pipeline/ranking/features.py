@@ -46,11 +46,11 @@ def head(query: Query) -> Head:
     return "prompt_history" if query.calls else "prompt_only"
 
 
-def ground_block(evidence: Any) -> np.ndarray:
+def ground_block(evidence: Any, without: np.ndarray | None = None) -> np.ndarray:
     """The columns that depend on the catalog, from `catalog.retrieve.Evidence`.
 
     Returns float32 [n_candidates, len(GROUND_NAMES)], columns in the order of GROUND_NAMES; NaN where the
-    table says `missing_without`.
+    table says `missing_without`, and in the columns `without`, bool [len(GROUND_NAMES)].
     """
     n = len(evidence.candidates)
     block = np.full((_N_GROUND, n), np.nan, dtype=np.float32)
@@ -61,6 +61,8 @@ def ground_block(evidence: Any) -> np.ndarray:
         _history_columns(columns, evidence)
         _repeat_columns(columns, evidence)
     _prior_columns(columns, evidence)
+    if without is not None:
+        block[without] = np.nan
     if evidence.meaning is not None and evidence.meaning.encoder:
         _network_column(columns, block, evidence.meaning)
     return np.ascontiguousarray(block.T)

@@ -14,12 +14,7 @@ _HELD = frozenset(
     {"words_name", "words_description", "cover_name", "cover_prompt", "match", "match_rank", "match_gap", "residue",
      "novel", "last_same_tag", "past_same_tag", "last_named", "past_named", "last_cosine", "past_cosine"}
 )  # fmt: skip
-_HELD_GROUPS = frozenset({"meaning", "repeat"})
-NEEDS_OPERATION = np.array(
+_HELD_GROUPS = frozenset({"meaning", "repeat", "network"})
+NEEDS_OPERATION = np.array(  # bool [n_catalog_features]
     [f.name not in _HELD and f.group not in _HELD_GROUPS for f in FEATURES if f.name in frozenset(GROUND_NAMES)]
 )
-
-
-def without_operations(block: np.ndarray) -> np.ndarray:
-    """The block [n_candidates, n_catalog_features] with NaN in every column that needs an operation."""
-    return np.where(NEEDS_OPERATION, np.array(np.nan, dtype=block.dtype), block)

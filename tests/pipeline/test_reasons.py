@@ -147,6 +147,20 @@ def test_two_topics_make_one_sentence_and_one_topic_is_told_once():
     )
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ("words_name", "The prompt's 'refund' is in its name."),
+        ("depth", "Such a step often comes next in sessions on other APIs."),
+    ],
+)
+def test_what_the_network_makes_of_it_is_told_where_nothing_plainer_can_be(other: str, told: str):
+    row = np.full(len(NAMES), np.nan, dtype=np.float32)
+    row[[COLUMN["network"], COLUMN["words_name"]]] = -0.1, 1.0
+    because = [(COLUMN["network"], 3.0), (COLUMN[other], 0.4)]
+    assert _reasons(REFUND, QUERY, (LAST,), row).tell(0, because) == told
+
+
 def test_hostile_text_becomes_one_printable_line():
     candidate = Candidate(operation="GET /x", params={"a": "b\n\x1b[31m" + "z" * 500}, origins={"a": ("params", 0)})
     said = say("last_supplied", view(candidate, last_supplied=1.0))

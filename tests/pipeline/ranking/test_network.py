@@ -12,6 +12,7 @@ from pipeline.catalog.retrieve import Meaning
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking import features, network
 from pipeline.ranking.network import CALLS, N_COLUMNS, Member, Network
+from pipeline.ranking.propositions import NEEDS_OPERATION
 from pipeline.ranking.table import COLUMN
 from tests.pipeline.ranking.test_features import evidence_of
 
@@ -124,3 +125,18 @@ def test_the_column_is_there_for_the_packaged_encoder_only() -> None:
         column = features.ground_block(meant)[:, COLUMN["network"]]
         assert np.isfinite(column).all() if there else np.isnan(column).all()
         assert not there or np.exp(column).sum() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_of_propositions_it_reads_what_holds_of_them() -> None:
+    evidence = evidence_of("get a user", "GET /users")
+    judge = network.load(network.PATH)
+    dims = judge.members[0].card.shape[0]
+    same = np.ones((6, dims), dtype=np.float32)
+    meant = dataclasses.replace(evidence, meaning=Meaning(f"{judge.encoder}-float32", same, same[0], same[:1]))
+    block = features.ground_block(meant, NEEDS_OPERATION)
+    assert np.isnan(block[:, NEEDS_OPERATION]).all()
+    assert np.isfinite(block[:, COLUMN["network"]]).all()
+    changed = dataclasses.replace(meant, kind=np.roll(meant.kind, 1, axis=0))  # another method: no proposition has one
+    whole, other = features.ground_block(meant), features.ground_block(changed)
+    assert not np.allclose(whole[:, COLUMN["network"]], other[:, COLUMN["network"]])
+    np.testing.assert_array_equal(features.ground_block(changed, NEEDS_OPERATION), block)

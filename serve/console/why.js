@@ -17,6 +17,7 @@ const GROUPS = {
   repeat: "called before here",
   prior: "the kind of call it is",
   "last class": "the kind of the call before",
+  network: "what came next on other APIs",
   generator: "the language model chose it",
 };
 

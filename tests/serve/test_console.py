@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from ray.exceptions import ActorDiedError
 
 from pipeline import settings
+from pipeline.ranking.table import FEATURES
 from pipeline.stores.counts import SEPARATOR
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.registry import Registry
@@ -234,6 +235,13 @@ def test_a_wish_alone_is_a_question(visit: Callable[..., Page]) -> None:
     expect(page.locator("#announce")).to_contain_text("8 suggestions. First:")
     expect(page.locator(".suggestion.open .reason")).to_be_visible()
     expect(page.locator("#pulse .stages")).to_contain_text("ground")
+
+
+def test_every_group_of_features_is_called_by_words_that_people_know() -> None:
+    labels = re.search(r"const GROUPS = \{(.*?)\n\};", files("serve").joinpath("console/why.js").read_text(), re.DOTALL)
+    assert labels is not None
+    named = {name.strip('"') for name in re.findall(r'^  ("[^"]+"|\w+):', labels[1], re.MULTILINE)}
+    assert named == {feature.group for feature in FEATURES}
 
 
 def test_what_a_score_is_made_of_is_drawn_and_folds_by_key(visit: Callable[..., Page]) -> None:

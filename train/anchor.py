@@ -1,4 +1,4 @@
-"""Synthetic groups that come with the package: what a retraining holds on to when it learns from people.
+"""Groups that come with the package: what a retraining holds on to when it learns from people.
 
 A small sample of the groups behind the packaged ranker, in one Parquet file beside it: `train` keeps the fit near
 what the ranker knows, `valid` stops and calibrates where there are few real groups, `golden` is what no
@@ -38,7 +38,8 @@ def anchor_path() -> Path:
 def write_anchor(groups: Path, path: Path, examples: Iterable[tuple[str, dataset.Group]] = (), seed: int = 7) -> int:
     """Writes a sample of the groups under `groups`, and golden `examples` (suite, group); returns how many.
 
-    Training groups are a sample of the training split, the others of the validation and test specs.
+    Training groups are a sample of the training split, by the weight they had in the fit; the others of the validation
+    and test specs.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +52,7 @@ def write_anchor(groups: Path, path: Path, examples: Iterable[tuple[str, dataset
             if not files:
                 continue
             table = pa.concat_tables([pq.read_table(file) for file in files])
-            chosen = np.random.default_rng(seed).permutation(len(table))[:count]
+            chosen = _drawn(table["weight"].to_numpy() if purpose == "train" else np.ones(len(table)), count, seed)
             suite = _SYNTHETIC if purpose == "golden" else ""
             tables.append(_half(table.take(np.sort(chosen)), purpose, suite))
     rows = [(suite, group) for suite, group in examples]
@@ -63,6 +64,12 @@ def write_anchor(groups: Path, path: Path, examples: Iterable[tuple[str, dataset
         whole, path, compression="zstd", compression_level=15, use_dictionary=["purpose", "suite", "spec", "head"]
     )
     return len(whole)
+
+
+def _drawn(weights: Any, count: int, seed: int) -> Any:
+    """At most `count` places, drawn by weight without replacement (Efraimidis and Spirakis 2006)."""
+    keys = np.random.default_rng(seed).exponential(size=len(weights)) / weights
+    return np.argsort(keys, kind="stable")[:count]
 
 
 _COLUMNS = ("qid", "spec", "provider", "head", "operations", "n", "answer")

@@ -21,7 +21,7 @@ from pipeline.stores.journal import Journal
 from pipeline.types import Impression, QueryGroup
 from tests.fakes import ShelfRegistry, WaitingGroups
 from train import dataset, warm
-from train.anchor import Anchor, write_anchor
+from train.anchor import TRAIN, Anchor, write_anchor
 from train.fit import Fitted
 from train.heads import Params, fit_logit, fit_trees
 from train.retrain import Outcome, Stores, retrain
@@ -197,15 +197,30 @@ def test_what_people_do_is_learnt_and_promoted(house: _House) -> None:
     assert not (house.folder / "retrain").exists()
 
 
+def test_the_anchor_holds_on_to_what_weighed_in_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = _features(np.random.default_rng(0), 2), np.array([1, 0], dtype=np.int32)
+    groups = [
+        dataset.Group(dataset.qid_of(f"{i}"), f"weight {w}", "p", "train", "history_only", 2, 0, x, y, weight=w)
+        for i in range(500)
+        for w in (1.0, 12.0)
+    ]
+    dataset.write_part(groups, tmp_path, "all")
+    monkeypatch.setitem(TRAIN, "history_only", 100)
+    assert write_anchor(tmp_path, tmp_path / "anchor.parquet") == 100
+    heavy = [group.spec == "weight 12.0" for group in Anchor(tmp_path / "anchor.parquet").groups("train", "anchor")]
+    assert 80 < sum(heavy) < 100  # 12 / 13 of them
+
+
 def test_a_second_training_is_judged_against_the_first_and_waits_for_new_groups(house: _House) -> None:
-    people = _people(700)
-    assert house.retrain(people[:500]).status == "promoted"
+    people = _people(1300)
+    outcome = house.retrain(people[:1100])
+    assert outcome.status == "promoted", outcome.report and outcome.report.text()
     waiting = house.retrain([])
     assert (waiting.status, waiting.why) == ("waiting", "there is no new labelled group")
-    few = house.retrain(people[500:550])
+    few = house.retrain(people[1100:1150])
     assert few.status == "waiting"
     assert few.why.startswith("50 new labelled groups of 300, the oldest waits ")
-    again = house.retrain(people[550:], force=True)
+    again = house.retrain(people[1150:], force=True)
     assert again.report is not None
     assert again.report.champion == Ranker.load_text(house.registry.texts["1"]).version
 

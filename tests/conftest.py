@@ -7,9 +7,11 @@ and say so. The small specs are whole documents, so that a test shows in one pla
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 EVAL = ROOT.parent / "shared" / "eval"
@@ -104,6 +106,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # The long files first, so that the processes of `make test` end together; what shares a service stays together.
     long = {item.path for item in items if any(item.get_closest_marker(mark) for mark in ("cluster", "vllm", "slow"))}
     items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path not in long))
+
+
+class _FilesOfOneService(LoadFileScheduling):
+    """A file to a process, and files that share a service to one process: each service takes a fifth of a core."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/e2e" if file.endswith(("e2e/test_monitoring.py", "e2e/test_service.py")) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _FilesOfOneService(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,7 @@ ASK = {
 
 
 @pytest.fixture(scope="module")
-def generating(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Service]:
-    """A service of its own beside the shared one: two instances on one machine do not meet."""
+def generating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("generating")
     model = make_tiny_checkpoint(folder / "tiny")
     generator = {

@@ -13,7 +13,7 @@ from pipeline.errors import RankerArtifactError
 from pipeline.ranking import features, network
 from pipeline.ranking.network import CALLS, N_COLUMNS, Member, Network
 from pipeline.ranking.propositions import NEEDS_OPERATION
-from pipeline.ranking.table import COLUMN
+from pipeline.ranking.table import COLUMN, GROUND_NAMES
 from tests.pipeline.ranking.test_features import evidence_of
 
 DIMS, RANK, HIDDEN = 6, 4, 5
@@ -140,3 +140,15 @@ def test_of_propositions_it_reads_what_holds_of_them() -> None:
     whole, other = features.ground_block(meant), features.ground_block(changed)
     assert not np.allclose(whole[:, COLUMN["network"]], other[:, COLUMN["network"]])
     np.testing.assert_array_equal(features.ground_block(changed, NEEDS_OPERATION), block)
+
+
+def test_what_it_puts_first_comes_forward_in_the_shortlist() -> None:
+    block = np.full((40, len(GROUND_NAMES)), np.nan, dtype=np.float32)
+    assert features.prior_order(block, "history_only").tolist() == list(range(40))
+    block[:, COLUMN["network"]] = -5.0
+    block[30, COLUMN["network"]] = -0.1
+    for head in ("prompt_only", "prompt_history", "history_only"):
+        order = features.prior_order(block, head).tolist()
+        assert sorted(order) == list(range(40))
+        assert order.index(30) < 8
+        assert order[0] == 0  # the union's own is not forgotten

@@ -77,7 +77,7 @@ check: setup  ## format, lint, types and the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not cluster and not vllm and not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not cluster and not vllm and not slow'
 
 docs: setup  ## write docs/cli.md from the help texts and docs/configuration.md from the settings
 	$(BIN)/python -m typer serve.cli utils docs --name opensesame --output docs/cli.md

@@ -230,7 +230,7 @@ def _group(
     labels = np.zeros(len(matrix), dtype=np.int32)
     if answer >= 0:
         labels[answer] = 1
-    calls = [places[key] for key in reversed(grounded.previous)] if places else []
+    calls = [places[key] for key in reversed(grounded.previous)][:CALLS] if places else []
     calls += [-1] * (CALLS - len(calls))
     return dataset.Group(
         qid=dataset.qid_of(f"{session.id} {position} {head}"),

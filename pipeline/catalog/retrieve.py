@@ -28,8 +28,7 @@ from pipeline.types import Catalog, Match, Query
 
 _RRF = 10.0  # ranks are damped by this; 60 is usual for long lists, ours are short and their heads matter
 _PRODUCERS = 0.5  # producers stand beside what the prompt names, not above it
-_CALLS_MEANT = 3  # last calls whose cards are handed on
-_NEIGHBOURS_OF = 3  # calls
+_RECENT = 3  # last calls, whose neighbours are offered and whose cards are handed on
 _DECAY = 0.8  # of what an older call says, per call
 
 # What makes an operation a neighbour: a hand-set sum over a row of Relations, and likeness of names.
@@ -69,7 +68,7 @@ class Meaning:
     encoder: str  # whose vectors they are
     cards: np.ndarray  # [n, n_dims]
     prompt: np.ndarray | None  # [n_dims], None without a prompt
-    calls: np.ndarray  # [at most _CALLS_MEANT, n_dims] cards of the last calls, the latest first
+    calls: np.ndarray  # [at most _RECENT, n_dims] cards of the last calls, the latest first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def _meaning(
 ) -> Meaning | None:
     if compiled.vectors is None:
         return None
-    calls = session.history[session.history >= 0][::-1][:_CALLS_MEANT]
+    calls = session.history[session.history >= 0][::-1][:_RECENT]
     return Meaning(compiled.encoder, compiled.vectors[chosen], prompt_vector, compiled.vectors[calls])
 
 
@@ -185,7 +184,7 @@ def _neighbours(compiled: Compiled, session: Session) -> np.ndarray | None:
     last = [
         (operation, age)
         for operation, age in zip(session.recent.tolist(), session.ages.tolist(), strict=True)
-        if age < _NEIGHBOURS_OF
+        if age < _RECENT
     ] or [(h, a) for h, a in zip(session.recent[:1].tolist(), session.ages[:1].tolist(), strict=True)]
     if not last:
         return None

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from pipeline.stores.journal import Journal
 from pipeline.stores.records import labels, matrix, sizes
 from pipeline.stores.state import State, new_id
 from pipeline.types import Call, Feedback, Impression, Query, QueryGroup, Source
+from tests.pipeline.stores import deadly
 
 pytestmark = pytest.mark.redis
 
@@ -213,61 +211,6 @@ async def test_what_cannot_be_read_is_put_aside_and_holds_nothing_up(
 
 # --- exactly once
 
-_CHILD = """
-    import asyncio, os, signal, sys
-    from pathlib import Path
-    import pyarrow.parquet as pq
-    from pipeline import settings
-    from pipeline.stores import connection, journal
-    from pipeline.stores.state import State
-
-    url, folder, work, deadly, when, times = *sys.argv[1:6], int(sys.argv[6])
-    left = times
-
-    def deadly_after(function, is_awaited=False):
-        def passed(*args, **kwargs):
-            global left
-            left -= 1
-            if left < 0 and when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            answer = function(*args, **kwargs)
-            if left < 0 and not is_awaited:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
-        async def awaited(*args, **kwargs):
-            answer = await passed(*args, **kwargs)
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
-        return awaited if is_awaited else passed
-
-    places = {
-        "write": (pq.ParquetWriter, "write_table"), "sync": (os, "fsync"), "rename": (os, "replace"),
-        "unlink": (Path, "unlink"), "script": (connection.Connection, "script"),
-    }
-    if deadly in places:
-        owner, name = places[deadly]
-        setattr(owner, name, deadly_after(getattr(owner, name), is_awaited=deadly == "script"))
-    loaded = settings.load("local")
-    state = State(loaded.state.model_copy(update={"bulk_timeout_s": 20.0, "timeout_s": 20.0}), url)
-    it = journal.Journal(Path(folder), loaded.journal.model_copy(update={"batch": 10}))
-    async def main():
-        if work == "drain":
-            await it.drain(state)
-        elif work == "compact":
-            it.compact()
-        else:
-            await it.forget(state, "local", work)
-        await state.close()
-    asyncio.run(main())
-"""
-
-
-def run_child(url: str, journal: Journal, work: str, deadly: str = "", when: str = "", times: int = 0) -> int:
-    arguments = [url, str(journal.folder), work, deadly, when, str(times)]
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(_CHILD), *arguments], check=False).returncode
-
-
 # The claim and the acknowledgement are scripts: of two batches 0 to 3.
 _STEPS = [
     *(("script", when, times) for times in (0, 1, 3) for when in ("before", "after")),
@@ -277,17 +220,17 @@ _STEPS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("deadly", "when", "times"), _STEPS)
+@pytest.mark.parametrize(("step", "when", "times"), _STEPS)
 async def test_a_drain_that_is_killed_loses_nothing_and_keeps_nothing_twice(
-    state: State, redis_url: str, journal: Journal, deadly: str, when: str, times: int
+    state: State, redis_url: str, journal: Journal, step: str, when: str, times: int
 ):
     ids = [await label(state, ts=time.time() - DAY_S * (i % 2)) for i in range(15)]
-    assert run_child(redis_url, journal, "drain", deadly, when, times) == -9
+    assert deadly.run(redis_url, journal, "drain", step, when, times) == -9
     ids.append(await label(state))
     assert sorted(set(kept(journal))) == sorted(kept(journal))  # nothing half written is read
-    if (deadly, when) == ("rename", "after"):
+    if (step, when) == ("rename", "after"):
         journal.compact()  # files that are not acknowledged yet may be merged
-    assert run_child(redis_url, journal, "drain") == 0
+    assert deadly.run(redis_url, journal, "drain") == 0
     assert sorted(kept(journal)) == sorted(ids)
     assert await state.inbox.length("local") == 0
     assert await journal.drain(state) == 0
@@ -298,19 +241,19 @@ async def test_a_drain_that_is_killed_loses_nothing_and_keeps_nothing_twice(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("deadly", "when", "times"),
+    ("step", "when", "times"),
     [("write", "before", 0), ("sync", "before", 0), ("rename", "before", 0), ("rename", "after", 0),
      ("unlink", "before", 0), ("unlink", "after", 0), ("unlink", "after", 1)],
 )  # fmt: skip
 async def test_a_compaction_that_is_killed_loses_nothing_and_keeps_nothing_twice(
-    state: State, redis_url: str, journal: Journal, deadly: str, when: str, times: int
+    state: State, redis_url: str, journal: Journal, step: str, when: str, times: int
 ):
     ids = []
     for _ in range(3):
         ids += [await label(state) for _ in range(3)]
         await journal.drain(state)
     assert len(journal.files()) == 3
-    assert run_child(redis_url, journal, "compact", deadly, when, times) == -9
+    assert deadly.run(redis_url, journal, "compact", step, when, times) == -9
     assert sorted(kept(journal)) == sorted(ids)
     journal.compact()
     assert sorted(kept(journal)) == sorted(ids)
@@ -419,17 +362,17 @@ async def test_feedback_on_its_way_finds_nothing_to_join_once_its_user_is_forgot
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("deadly", "when"), [("script", "after"), ("rename", "before"), ("rename", "after")])
+@pytest.mark.parametrize(("step", "when"), [("script", "after"), ("rename", "before"), ("rename", "after")])
 async def test_forgetting_that_is_killed_is_done_again_whole(
-    state: State, redis_url: str, journal: Journal, deadly: str, when: str
+    state: State, redis_url: str, journal: Journal, step: str, when: str
 ):
     anns = []
     for i in range(3):
         anns.append(await label(state, "ann"))
         await label(state, "bob", ts=time.time() - DAY_S * (i % 2))
         await journal.drain(state)
-    assert run_child(redis_url, journal, "bob", deadly, when) == -9
-    assert run_child(redis_url, journal, "bob") == 0
+    assert deadly.run(redis_url, journal, "bob", step, when) == -9
+    assert deadly.run(redis_url, journal, "bob") == 0
     assert sorted(kept(journal)) == sorted(anns)
 
 

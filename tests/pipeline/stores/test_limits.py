@@ -121,7 +121,7 @@ def _same(told: list[tuple[int, str]], url: str, *, away: bool) -> int:
 
 
 @given(SHORT)
-@examples(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_redis_counts_as_a_token_bucket_does(url: str, told: list[tuple[int, str]]):
     with redis.Redis.from_url(url) as client:
         client.flushall()
@@ -129,7 +129,7 @@ def test_redis_counts_as_a_token_bucket_does(url: str, told: list[tuple[int, str
 
 
 @given(LONG)
-@examples(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_replica_that_counts_alone_does_too(url: str, told: list[tuple[int, str]]):
     _same(told, url, away=True)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.ranking.ranker import Ranker, packaged_path
@@ -34,6 +36,17 @@ def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path,
         "anchor.parquet",
         "reference.json",
     }
+
+
+def test_confidence_is_fitted_on_what_people_do_where_there_is_any() -> None:
+    answers = np.arange(4, dtype=np.int32)
+    groups = dataset.Groups(
+        x=np.zeros((8, 1), dtype=np.float32), y=np.zeros(8, dtype=np.int32), sizes=np.full(4, 2, dtype=np.int32),
+        answers=answers, operations=answers, providers=("p",) * 4, weights=np.array([1, 12, 12, 1], dtype=np.float32),
+    )  # fmt: skip
+    assert default_model.written_of(groups).answers.tolist() == [1, 2]
+    walked = dataclasses.replace(groups, weights=np.ones(4, dtype=np.float32))
+    assert default_model.written_of(walked) is walked
 
 
 def test_the_packaged_ranker_saw_no_spec_of_the_evaluation_and_over_a_thousand_others() -> None:

@@ -51,8 +51,8 @@ def model_card(
         f"{splits['test']} to test",
         *(
             [
-                f"- And sessions written by hand for {len(written)} documents of {len({s.provider for s in written})} "
-                "providers (`train/sessions`), split by the same rule"
+                f"- And sessions written by a language model, one by one, on {len(written)} documents of "
+                f"{len({s.provider for s in written})} providers (`train/sessions`), split by the same rule"
             ]
             if written
             else []

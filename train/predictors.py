@@ -186,7 +186,8 @@ def bind(compiled: Compiled, query: Query, operation: Operation) -> dict[str, An
     matches = [compiled.matcher.match(call.method, call.path, call.params) for call in query.calls]
     operations = [None if match is None else compiled.catalog.operations[match.index] for match in matches]
     values = [{} if match is None else match.path_params for match in matches]
-    return arguments.bind(operation, query.calls, operations, values, query.prompt).params
+    read_by = compiled.relations.entities.reader_of
+    return arguments.bind(operation, query.calls, operations, values, query.prompt, read_by).params
 
 
 class ServerPredictor:

@@ -15,7 +15,7 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from pipeline.candidates import names, wish
@@ -78,7 +78,8 @@ class _Value:
 class Session:
     """What the calls and the prompt of one query say about values; made once, then asked for each candidate.
 
-    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters.
+    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters;
+    `reader_of` tells by an answer's fields what reads such a thing: a path and its parameter.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class Session:
         path_params: Sequence[Mapping[str, str]],
         prompt: str,
         today: datetime.date | None = None,
+        reader_of: Callable[[Set[str]], tuple[str, str] | None] = lambda _: None,
     ) -> None:
+        self._reader_of = reader_of
         self._by_name: dict[str, list[_Value]] = {}  # oldest first
         self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
@@ -214,7 +217,7 @@ class Session:
             self._by_entity.setdefault("#sha", []).append(value)
 
     def _read_answer(self, index: int, body: Any, template: names.Template) -> None:
-        """Values of an answer; an `id` belongs to the entity of the object it stands in.
+        """Values of an answer; an `id` belongs to the entity of the object it stands in, by its name and by its fields.
 
         What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
         """
@@ -228,17 +231,29 @@ class Session:
             elif isinstance(node, dict):
                 if isinstance(node.get("object"), str) and node["object"] != "list":
                     entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
+                like = self._like(node)
                 for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
                     if isinstance(value, (dict, list)):
                         if depth < _BODY_DEPTH:
                             inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
                             stack.append((value, inner, depth + 1))
                     elif is_value(value) and not isinstance(value, bool):
-                        self._add(_Value(names.name(raw[:60], entity), value, index, "response"))
+                        name = names.name(raw[:60], entity)
+                        if like and name.kind and name.is_generic and name.entity != like:
+                            self._add(_Value(names.name(raw[:60], like), value, index, "response"))
+                        self._add(_Value(name, value, index, "response"))
                         read += 1
             elif is_value(node) and not isinstance(node, bool):
                 self._add(_Value(names.name("id", entity), node, index, "response"))
                 read += 1
+
+    def _like(self, node: Mapping[str, Any]) -> str:
+        """The entity whose fields an object of an answer has, "" where they tell none."""
+        reader = self._reader_of({raw.lower() for raw in itertools.islice(node, _BODY_FIELDS)})
+        if reader is None:
+            return ""
+        path, raw = reader
+        return names.name(raw, names.template(path).resources.get(raw, "")).entity
 
     # Where a value comes from
 
@@ -388,6 +403,7 @@ def bind(
     operations: Sequence[Operation | None],
     path_params: Sequence[Mapping[str, str]],
     prompt: str,
+    reader_of: Callable[[Set[str]], tuple[str, str] | None] = lambda _: None,
 ) -> Binding:
     """Arguments of one operation; `Session` binds many."""
-    return Session(calls, operations, path_params, prompt).bind(operation)
+    return Session(calls, operations, path_params, prompt, reader_of=reader_of).bind(operation)

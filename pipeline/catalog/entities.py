@@ -8,10 +8,11 @@ catalog; the grades were set by hand and checked on other specs than those that 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
+from pipeline.catalog.shapes import Shapes, groups
 from pipeline.catalog.stem import split_words, stem, stems
 from pipeline.types import Catalog, Operation, Parameter
 
@@ -22,6 +23,7 @@ _NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only
 _SEARCHES = frozenset({"q", "query", "search", "keyword", "keywords", "term"})
 _WRAPPERS = frozenset({"data", "item", "items", "result", "results", "response", "list", "records", "content", "value",
                        "values", "entries", "hits", "rows", "objects", "payload", "embedded"})  # fmt: skip
+_ENVELOPES = frozenset({"", "data", "item", "result", "response", "content", "value", "payload"})  # of one thing
 _ACTIONS = frozenset(
     map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
                "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail"))
@@ -34,6 +36,7 @@ _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "pos
 
 _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
+_INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
 _WRITE = 0.6  # a write answers with what it made, but is seldom called for that
 
 
@@ -52,6 +55,8 @@ class Entities:
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
         for key, number in self.ids.items():
             self._by_last.setdefault(key[-1], []).append((key, number))
+        self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
+        self._shapes = Shapes(self._profiles(operations))
         supplies = [self._supplies(operation, set(mine)) for operation, mine in zip(operations, needs, strict=True)]
         self.size = len(self.ids)
         self.need_starts, self.need_keys = _rows(needs, np.int32)
@@ -73,6 +78,7 @@ class Entities:
             + 20 * len(self.supply_keys)
             + 300 * (self.size + len(self._literals))
             + 40 * len(self.need_counts)
+            + self._shapes.nbytes
         )
 
     def needs(self, operation: int) -> np.ndarray:
@@ -106,6 +112,20 @@ class Entities:
         """The keys a field of a sampled response (dotted name) gives values for, with grades."""
         return [(self.ids[key], grade) for key, grade in _field_keys(name[-100:]) if key in self.ids]
 
+    def of_parts(self, names: Iterable[str]) -> list[tuple[int, float]]:
+        """The keys that the parts of a sampled response (dotted names) give values for, with grades."""
+        return [pair for like in self._recognized(names).values() for pair in like.items()]
+
+    def reader_of(self, fields: Set[str]) -> tuple[str, str] | None:
+        """Path of the operation that reads what an object with these fields is, and the parameter that takes its id."""
+        like = self._shapes.of(fields) if fields & _IDENTIFIERS else {}
+        return self._readers[next(iter(like))] if len(like) == 1 else None
+
+    def _recognized(self, fields: Iterable[str]) -> dict[str, dict[int, float]]:
+        """The keys of the parts of a response that have an identifier and whose fields tell an entity."""
+        parts = groups(fields).items()
+        return {before: like for before, names in parts if names & _IDENTIFIERS and (like := self._shapes.of(names))}
+
     def _needs(self, operation: Operation) -> list[int]:
         found: dict[int, None] = {}
         for parameter in operation.parameters:
@@ -120,15 +140,37 @@ class Entities:
                         self._literals.setdefault(value.lower(), set()).add(number)
         return list(found)
 
+    def _profiles(self, operations: Sequence[Operation]) -> dict[int, set[str]]:
+        """The fields that reading one of an entity answers with."""
+        found: dict[int, set[str]] = {}
+        for operation in operations:
+            if operation.method != "GET" or not operation.path.endswith("}"):
+                continue
+            last = operation.path.rsplit("{", 1)[-1][:-1]
+            need = next((_need(operation.path, p) for p in operation.parameters if p.name == last), None)
+            if need is not None and need in self.ids:
+                for before, names in groups(operation.response_fields).items():
+                    if before.lower() in _ENVELOPES and names & _IDENTIFIERS:
+                        found.setdefault(self.ids[need], set()).update(names)
+                        self._readers.setdefault(self.ids[need], (operation.path, last))
+        return found
+
     def _supplies(self, operation: Operation, own_needs: set[int]) -> dict[int, float]:
         if operation.method == "DELETE":
             return {}
         found: dict[int, float] = {}
         own = self._own(operation)
+        seen = self._recognized(operation.response_fields)
+        listed = [before for before, like in seen.items() if not own_needs.issuperset(like)]
+        for before, like in seen.items():
+            inside = any(before != part and before.startswith(part) for part in listed)
+            _raise(found, like, _INSIDE if inside else 1.0)
         for field in operation.response_fields:
             for key, grade in _field_keys(field):
                 # An identifier inside something that is no entity here belongs to what the operation is about.
                 known = key and key[-1] in self._by_last
+                if not known and key and field.rpartition(".")[0] in seen:
+                    continue
                 if known or grade < _IDENTIFIES:
                     self._grade(found, key, grade)
                 else:

@@ -128,7 +128,7 @@ class Reader:
     # Responses
 
     def _responses(self, responses: Any, pointer: str) -> tuple[tuple[str, ...], tuple[Link, ...]]:
-        """Fields of the first success response that has a schema, and the links of all of them."""
+        """Fields of the first success response that says any, and the links of all of them."""
         if type(responses) is not dict:
             return (), ()
         good = sorted(s for s in responses if len(s) == 3 and s[0] == "2") or [s for s in responses if s == "default"]
@@ -140,9 +140,8 @@ class Reader:
             if type(node) is not dict:
                 continue
             if not fields:
-                schema = node.get("schema") if self._is_v2 else self._schemas.media(node.get("content"), where)
-                if schema is not None:
-                    fields = self._schemas.fields(schema, where)
+                media = node if self._is_v2 else self._schemas.media(node.get("content"), where)
+                fields = self._schemas.answered(media, where)
             if type(node.get("links")) is dict:
                 links.extend(self._links(node["links"], f"{where}/links"))
         return fields, tuple(links[:16])

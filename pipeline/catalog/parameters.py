@@ -113,7 +113,7 @@ class Parameters:
         elif "schema" in node:
             schema = node["schema"]
         else:
-            schema = node if self._is_v2 else self._schemas.media(node.get("content"), pointer) or node
+            schema = node if self._is_v2 else self._schemas.body(node.get("content"), pointer) or node
         return (self._named(name, location, schema, location == "path" or node.get("required") is True, pointer, node),)
 
     def _named(
@@ -177,7 +177,7 @@ class Parameters:
             if node is not None:
                 self._warnings.add(pointer, "not an object")
             return ()
-        return self._body(self._schemas.media(node.get("content"), pointer), node.get("required") is True, pointer)
+        return self._body(self._schemas.body(node.get("content"), pointer), node.get("required") is True, pointer)
 
     def _body(self, schema: Any, is_required: bool, pointer: str) -> tuple[Parameter, ...]:
         """The top-level properties of a body; one parameter `body` where it is no object."""

@@ -20,6 +20,7 @@ _PROPERTIES_MAX = 1000  # of one schema
 _FIELDS_MAX = 64  # response fields of one operation
 _FIELDS_SEEN = 512  # fields looked at before the 64 best are kept
 _FIELDS_DEPTH = 3
+_FIELD_NAME_MAX = 100  # characters
 _WARNINGS_MAX = 100
 _IDENTIFIER = re.compile(
     r"(?:^|[._-])(?:id|ids|number|name|key|slug|code|sha|token|login|ref|uuid)$|[a-z]I[dD]s?$", re.I
@@ -165,20 +166,33 @@ class Schemas:
                 for name, value in self.properties(node, pointer)[0].items():
                     if len(found) >= _FIELDS_SEEN:
                         break
-                    if not name or len(name) > 100:
+                    if not name or len(name) > _FIELD_NAME_MAX:
                         continue
                     found[prefix + name] = None
                     child = self._element(value, pointer)
                     if child is not None:
                         below.append((f"{prefix}{name}.", child))
             level = below
-        names = list(found)
-        if len(names) > _FIELDS_MAX:
-            best = sorted(range(len(names)), key=lambda i: (not _IDENTIFIER.search(names[i]), i))[:_FIELDS_MAX]
-            names = [names[i] for i in sorted(best)]
-        result = tuple(INVISIBLE.sub("", name) for name in names)
-        self._fields[id(schema)] = result
+        result = self._fields[id(schema)] = _best(found)
         return result
+
+    def answered(self, media: dict[str, Any], pointer: str) -> tuple[str, ...]:
+        """What a response of this media type holds, by its schema, and by an example where that names no identifier."""
+        found = self.fields(_schema_of(media), pointer)
+        if any(map(_IDENTIFIER.search, found)):
+            return found
+        return _best(dict.fromkeys(found) | _example_fields(self._example(media, pointer)))
+
+    def _example(self, media: dict[str, Any], pointer: str) -> Any:
+        """The first example of a media type: its own, one of its `examples`, or its schema's."""
+        if "example" in media:
+            return media["example"]
+        examples = media.get("examples")
+        for node in list(examples.values())[:1] if type(examples) is dict else ():
+            node = self.resolve(node, pointer)
+            return node.get("value", node) if type(node) is dict else node  # in version 2 the example itself
+        schema = self.resolve(_schema_of(media), pointer)
+        return schema.get("example") if type(schema) is dict else None
 
     def _element(self, schema: Any, pointer: str) -> dict[str, Any] | None:
         """The schema, or what its arrays hold; None when it is no object."""
@@ -191,18 +205,51 @@ class Schemas:
             schema = schema["items"]
         return None
 
-    def media(self, content: Any, pointer: str) -> Any:
-        """Schema of the media type that says most: JSON, then forms, then whatever comes first."""
-        if type(content) is not dict or not content:
-            return None
-        kinds = sorted(content, key=_media_rank)
-        for kind in kinds[:8]:
-            media = self.resolve(content[kind], pointer)
-            if type(media) is dict and media.get("schema") is not None:
-                return media["schema"]
-            if type(media) is dict and media.get("itemSchema") is not None:  # 3.2
-                return media["itemSchema"]
-        return None
+    def media(self, content: Any, pointer: str) -> dict[str, Any]:
+        """The media type that says most: JSON, then forms, then whatever comes first; of those one with a schema."""
+        if type(content) is not dict:
+            return {}
+        kinds = [self.resolve(content[kind], pointer) for kind in sorted(content, key=_media_rank)[:8]]
+        said = [media for media in kinds if type(media) is dict]
+        return next((media for media in said if _schema_of(media) is not None), said[0] if said else {})
+
+    def body(self, content: Any, pointer: str) -> Any:
+        """The schema of that media type, None without one."""
+        return _schema_of(self.media(content, pointer))
+
+
+def _schema_of(media: dict[str, Any]) -> Any:
+    schema = media.get("schema")
+    return media.get("itemSchema") if schema is None else schema  # 3.2
+
+
+def _example_fields(value: Any) -> dict[str, None]:
+    """Dotted names of an example, arrays transparent by their first, as `Schemas.fields` gives them."""
+    found: dict[str, None] = {}
+    level: list[tuple[str, Any]] = [("", value)]
+    for _ in range(_FIELDS_DEPTH):
+        below: list[tuple[str, Any]] = []
+        for prefix, node in level:
+            for _ in range(_FIELDS_DEPTH):
+                if type(node) is list and node:
+                    node = node[0]
+            for name, inner in node.items() if type(node) is dict else ():
+                if len(found) >= _FIELDS_SEEN:
+                    break
+                if type(name) is str and 0 < len(name) <= _FIELD_NAME_MAX:
+                    found[prefix + name] = None
+                    below.append((f"{prefix}{name}.", inner))
+        level = below
+    return found
+
+
+def _best(found: dict[str, None]) -> tuple[str, ...]:
+    """At most 64 of these names: those that look like identifiers, then the first."""
+    names = list(found)
+    if len(names) > _FIELDS_MAX:
+        best = sorted(range(len(names)), key=lambda i: (not _IDENTIFIER.search(names[i]), i))[:_FIELDS_MAX]
+        names = [names[i] for i in sorted(best)]
+    return tuple(INVISIBLE.sub("", name) for name in names)
 
 
 def _media_rank(kind: str) -> int:

@@ -6,6 +6,7 @@ Reads calls already matched to operations; values are compared, never kept. Call
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -83,9 +84,10 @@ def _add(state: np.ndarray, relations: Relations, call: Call, match: Match | Non
         if value not in (None, "", []) and (key := e.of_parameter(name)) is not None:
             state[key] = 1.0
     if call.body is not None:
-        for name in _names(call.body):
-            for key, grade in e.of_field(name):
-                state[key] = max(state[key], _SUPPLIED * grade)
+        names = list(_names(call.body))
+        of_fields = itertools.chain.from_iterable(map(e.of_field, names))
+        for key, grade in itertools.chain(of_fields, e.of_parts(names)):
+            state[key] = max(state[key], _SUPPLIED * grade)
 
 
 def _names(body: Any) -> Iterator[str]:

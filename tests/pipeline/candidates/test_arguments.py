@@ -113,6 +113,22 @@ def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None
     assert after((pets, Call("GET", "/pets", body=found)), prompt="feed Bella").bind(PET).params == {"petId": "2"}
 
 
+def test_an_id_belongs_to_what_the_fields_beside_it_tell():
+    crew = operation("GET", "/shows/{show_id}/crew")
+    answer = {"id": 3, "cast": [{"id": 819, "born": "1969"}], "prizes": [{"id": 5, "year": 1999}]}
+    called = Call("GET", "/shows/3/crew", body=answer)
+    session = Session(
+        [called],
+        [crew],
+        [{"show_id": "3"}],
+        "",
+        reader_of=lambda fields: ("/people/{person_id}", "person_id") if "born" in fields else None,
+    )
+    person = operation("GET", "/people/{person_id}/shows")
+    assert session.bind(person).params == {"person_id": "819"}
+    assert after((crew, called)).bind(person).missing == ("person_id",)
+
+
 def test_object_field_says_what_an_id_is() -> None:
     customer = operation("GET", "/customers/{customer}")
     answer = {"id": "cus_9", "object": "customer", "name": "Jo"}

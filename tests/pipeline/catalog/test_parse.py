@@ -65,6 +65,34 @@ class TestWhole:
         assert read.parameters == deleted.parameters == (Parameter("note_id", "path", required=True, type="string"),)
         assert (deleted.verb, deleted.destructive) == ("delete", "delete")
 
+    @pytest.mark.parametrize(
+        "response",
+        [
+            {"content": {"application/json": {"example": {"films": [{"id": 1, "title": "x"}]}}}},
+            {"content": {"application/json": {"examples": {"one": {"value": {"films": [{"id": 1, "title": "x"}]}}}}}},
+            {"content": {"application/json": {"examples": {"one": {"$ref": "#/components/examples/E"}}}}},
+            {
+                "content": {
+                    "application/json": {"schema": {"type": "object", "example": {"films": [{"id": 1, "title": 2}]}}}
+                }
+            },
+        ],
+    )
+    def test_an_example_tells_the_fields_where_no_schema_names_an_identifier(self, response):
+        examples = {"E": {"value": {"films": [{"id": 1, "title": "x"}]}}}
+        read = only(spec({"/films": get(responses={"200": response})}, components={"examples": examples}))
+        assert read.response_fields == ("films", "films.id", "films.title")
+
+    def test_an_example_of_version_2_tells_the_fields(self):
+        response = {"examples": {"application/json": {"films": [{"id": 1, "title": "x"}]}}}
+        read = only({"swagger": "2.0", "paths": {"/films": get(responses={"200": response})}})
+        assert read.response_fields == ("films", "films.id", "films.title")
+
+    def test_a_schema_that_names_an_identifier_needs_no_example(self):
+        media = {"schema": {"properties": {"id": {}}}, "example": {"other": 1}}
+        read = only(spec({"/films": get(responses={"200": {"content": {"application/json": media}}})}))
+        assert read.response_fields == ("id",)
+
     def test_swagger_2_body_and_form_parameters_are_read(self, library_spec):
         catalog = parse(library_spec)
         assert catalog.base_paths == ("/v2",)

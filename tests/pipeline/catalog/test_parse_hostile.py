@@ -75,10 +75,15 @@ paths:
       responses:
         "200":
           description: ""
-          content: {application/json: {schema: {type: array, items: {$ref: "#/components/schemas/A"}}}}
+          content:
+            application/json:
+              schema: {type: array, items: {$ref: "#/components/schemas/A"}}
+              examples: {x: {$ref: "#/components/examples/E"}}
           links: {l: {operationId: doIt, parameters: {id: "$response.body#/id"}}}
   /b: {$ref: "#/components/pathItems/B"}
 components:
+  examples:
+    E: {value: [[{e: {f: [1]}}]]}
   parameters:
     Id: {name: id, in: path, required: true, schema: {type: string, minimum: 1}}
   schemas:

@@ -68,6 +68,62 @@ def test_names_supply_where_there_is_no_response_schema() -> None:
     assert row(relations, 0)[PAIR["supplied"], 1] == pytest.approx(0.55)
 
 
+FILM = ("id", "name", "runtime", "tagline", "released")
+PERSON = ("id", "name", "born", "portrait")
+CINEMA = (
+    Operation("GET", "/film/{film_id}", parameters=(path_parameter("film_id"),), response_fields=FILM),
+    Operation("GET", "/person/{person_id}", parameters=(path_parameter("person_id"),), response_fields=PERSON),
+    Operation(
+        "GET",
+        "/film/{film_id}/credits",
+        parameters=(path_parameter("film_id"),),
+        response_fields=("id", "cast.id", "cast.name", "cast.part", "cast.born", "cast.portrait"),
+    ),
+    Operation(
+        "GET",
+        "/saga/{saga_id}",
+        parameters=(path_parameter("saga_id"),),
+        response_fields=("id", "name", "parts.id", "parts.runtime", "parts.released"),
+    ),
+    Operation(
+        "GET",
+        "/look",
+        response_fields=(*(f"found.{name}" for name in PERSON), *(f"found.known.{name}" for name in FILM)),
+    ),
+    Operation("GET", "/notes", response_fields=("who.name", "who.born", "who.portrait")),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "grade"),
+    [
+        (2, 1, 0.9),  # the cast are persons
+        (3, 0, 0.9),  # the parts of a saga are films
+        (4, 1, 0.9),
+        (4, 0, 0.54),  # films inside of persons
+        (5, 1, 0.0),  # a person without an identifier
+    ],
+)
+def test_a_part_of_an_answer_is_the_entity_whose_fields_it_has(before: int, after: int, grade: float) -> None:
+    relations = Relations(Catalog("sha256:0", operations=CINEMA))
+    assert row(relations, before)[PAIR["supplied"], after] == pytest.approx(grade)
+
+
+def test_a_sampled_answer_is_recognized_by_its_fields() -> None:
+    entities = Relations(Catalog("sha256:0", operations=CINEMA)).entities
+    person = entities.needs(1)[0]
+    assert entities.of_parts(["hosts", "hosts.id", "hosts.born", "hosts.portrait"]) == [(person, pytest.approx(0.9))]
+    assert entities.of_parts(["hosts", "hosts.id", "hosts.height"]) == []
+
+
+def test_fields_that_everything_has_tell_no_entity() -> None:
+    shared = ("id", "name", "created_at", "status")
+    one = Operation("GET", "/box/{box_id}", parameters=(path_parameter("box_id"),), response_fields=shared)
+    other = Operation("GET", "/recent", response_fields=tuple(f"seen.{name}" for name in shared))
+    relations = Relations(Catalog("sha256:0", operations=(one, other)))
+    assert row(relations, 1)[PAIR["supplied"], 0] == 0
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

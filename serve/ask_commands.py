@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,6 @@ from pipeline import settings as configuration
 from pipeline.errors import BadRequest, OpenSesameError
 from pipeline.types import Source
 from serve.terminal import SERVICE, Config, Json, Service, Spec, Url, ask, client, err, errors, out, print_json
-
-_IMPORTED_FOR_OTHERS = ("sklearn", "pandas", "matplotlib", "dask")  # by LightGBM, for those who pass it their objects
 
 
 class Outcome(enum.StrEnum):
@@ -171,6 +168,7 @@ def show_predictions(answer: dict[str, Any]) -> None:
 async def _predict_here(body: dict[str, Any], source: Source | None, config: str) -> dict[str, Any]:
     from pipeline.local import LocalStages
     from pipeline.predict import predict as tell
+    from pipeline.ranking.ranker import import_lightgbm_alone
     from serve import schemas
 
     import_lightgbm_alone()
@@ -180,20 +178,6 @@ async def _predict_here(body: dict[str, Any], source: Source | None, config: str
         query = msgspec.structs.replace(query, source=source)
     async with LocalStages(loaded) as stages:
         return schemas.answer_json(await tell(query, stages, None, loaded))
-
-
-def import_lightgbm_alone() -> None:
-    """Import LightGBM without what it imports only to know other people's objects: over half of a cold start.
-
-    Of the time from nothing to a prediction, 1.0 s of 1.9 s of CPU (21 November 2026). Not where other threads run.
-    """
-    absent = [name for name in _IMPORTED_FOR_OTHERS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: as if not installed
-    try:
-        import lightgbm  # noqa: F401
-    finally:
-        for name in absent:
-            del sys.modules[name]
 
 
 def _read(file: Path) -> bytes:

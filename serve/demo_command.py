@@ -20,7 +20,6 @@ from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.errors import SpecError
-from serve.ask_commands import import_lightgbm_alone
 from serve.terminal import Json, errors, print_json
 
 HABIT = "GET /v1/charges/{charge}"  # what this team does with a dispute, and no spec says
@@ -54,9 +53,10 @@ def demo(
 ) -> None:
     """Show in one minute what this does: predict, feedback, learn, another API; nothing is kept."""
     with errors():
-        import_lightgbm_alone()
+        from pipeline.ranking.ranker import import_lightgbm_alone
         from pipeline.stores.embedded import EmbeddedRedis
 
+        import_lightgbm_alone()
         screen = Console(highlight=False, quiet=json, width=None if sys.stdout.isatty() else WIDTH)
         with EmbeddedRedis.throwaway() as redis:
             told = asyncio.run(_tell(screen, redis.url, online))

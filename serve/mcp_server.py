@@ -240,9 +240,9 @@ class _Here:
 
 @contextlib.asynccontextmanager
 async def _here(source: Source, var: Path | None, meaning: bool, config: str) -> AsyncIterator[Place]:
+    from pipeline.ranking.ranker import import_lightgbm_alone
     from pipeline.stores.embedded import EmbeddedRedis
     from pipeline.stores.state import State
-    from serve.ask_commands import import_lightgbm_alone
 
     import_lightgbm_alone()
     settings = configuration.load(config)

@@ -12,6 +12,7 @@ from ray import serve
 
 from pipeline.errors import RankerArtifactError
 from pipeline.ranking import drift
+from pipeline.ranking.ranker import import_lightgbm_alone
 from pipeline.settings import Settings
 from pipeline.types import Scores
 from serve import logs
@@ -28,6 +29,7 @@ class RankerDeployment:
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         logs.configure(settings.log)
         metrics = metrics or Metrics()
+        import_lightgbm_alone()
         self._champion = Champion(settings, metrics)
         self._drift = _watched(metrics)
 

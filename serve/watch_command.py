@@ -22,7 +22,7 @@ from rich.text import Text
 from opensesame_client.wire import event
 from pipeline import settings as configuration
 from pipeline.types import Call
-from serve.ask_commands import import_lightgbm_alone, name_spec, source_of
+from serve.ask_commands import name_spec, source_of
 from serve.terminal import Config, Spec, Url, ask, err, errors, out, print_json
 
 _USERS = 10_000  # whose calls are held; the longest silent goes first
@@ -90,6 +90,7 @@ def _predictor(spec: str, url: str, config: str) -> Iterator[Predict]:
         return
     from pipeline.local import LocalStages
     from pipeline.predict import predict
+    from pipeline.ranking.ranker import import_lightgbm_alone
     from serve import schemas
 
     import_lightgbm_alone()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,9 +35,24 @@ SIZE_LIMIT_BYTES = 2 * 1024 * 1024
 _FORMAT = 1
 _TOLERANCE = 1e-4  # of golden scores: LightGBM's sums differ in the last bits between builds
 _GOLDEN_ROWS = 8
+_IMPORTED_FOR_OTHERS = ("sklearn", "pandas", "matplotlib", "dask")  # by LightGBM, for those who pass it their objects
 _PARTS_TOLD = 12  # of a row: several columns often say one thing
 
 _log = logging.getLogger("opensesame.ranker")
+
+
+def import_lightgbm_alone() -> None:
+    """Import LightGBM without what it imports only to know other people's objects; not where other threads import.
+
+    Beside Ray it takes 0.12 s of CPU and 17 MB instead of 0.85 s and 85 MB, in a bare process 0.3 s instead of 1.5 s.
+    """
+    absent = [name for name in _IMPORTED_FOR_OTHERS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: as if not installed
+    try:
+        import lightgbm  # noqa: F401
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 class Logit(msgspec.Struct, frozen=True, tag="logit", forbid_unknown_fields=True):

@@ -163,7 +163,7 @@ class Entities:
         seen = self._recognized(operation.response_fields)
         listed = [before for before, like in seen.items() if not own_needs.issuperset(like)]
         for before, like in seen.items():
-            inside = any(before != part and before.startswith(part) for part in listed)
+            inside = any(before != part and f"{before}.".startswith(f"{part}.".lstrip(".")) for part in listed)
             _raise(found, like, _INSIDE if inside else 1.0)
         for field in operation.response_fields:
             for key, grade in _field_keys(field):

@@ -152,11 +152,13 @@ def read(folder: Path, split: str, head: str) -> Groups:
 
 def from_table(table: Any) -> Groups:
     """Groups of a pyarrow table with this module's columns, sorted by id: the same whatever order shards came in."""
+    import pyarrow as pa
+
     table = table.sort_by("qid").combine_chunks()
     x, y = _flat(table["x"], np.float32), _flat(table["y"], np.int32)
     if x.size != y.size * len(FEATURES):
         raise RankerArtifactError(f"These groups have another feature table than {FINGERPRINT}: make them again.")
-    return Groups(
+    groups = Groups(
         x=x.reshape(-1, len(FEATURES)),
         y=y,
         sizes=table["n"].to_numpy().astype(np.int32),
@@ -165,6 +167,9 @@ def from_table(table: Any) -> Groups:
         providers=tuple(table["provider"].to_pylist()),
         weights=table["weight"].to_numpy() if "weight" in table.column_names else np.zeros(0, dtype=np.float32),
     )
+    del table
+    pa.default_memory_pool().release_unused()  # Arrow keeps three times the matrix otherwise
+    return groups
 
 
 def _flat(column: Any, kind: Any) -> Array:

@@ -17,6 +17,8 @@ from pipeline.ranking.ranker import Logit, Trees
 from pipeline.ranking.table import FEATURES, NAMES, Head
 from train import dataset
 
+_BLOCK_ROWS = 65_536  # that are scaled at once
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Params:
@@ -157,13 +159,16 @@ def fit_logit(groups: dataset.Groups, params: Params) -> Logit:
     """
     x = groups.x
     starts = np.concatenate([[0], np.cumsum(groups.sizes)[:-1]])
+    blocks = [x[i : i + _BLOCK_ROWS] for i in range(0, len(x), _BLOCK_ROWS)]  # what is made of all rows is `z` alone
     with np.errstate(invalid="ignore"):
-        known = ~np.isnan(x)
-        count = known.sum(axis=0)
-        center = np.where(count > 0, np.nansum(x, axis=0, dtype=np.float64) / np.maximum(count, 1), 0.0)
-        spread = np.sqrt(np.where(known, (x - center) ** 2, 0.0).sum(axis=0) / np.maximum(count, 1))
+        count = sum((~np.isnan(block)).sum(axis=0) for block in blocks)
+        center = sum(np.nansum(block, axis=0, dtype=np.float64) for block in blocks) / np.maximum(count, 1)
+        spread = np.sqrt(sum(np.nansum((block - center) ** 2, axis=0) for block in blocks) / np.maximum(count, 1))
     used = np.flatnonzero((count > 0.02 * len(x)) & (spread > 1e-3))
-    z = np.where(known[:, used], (x[:, used] - center[used]) / spread[used], 0.0).astype(np.float32)
+    z = np.empty((len(x), len(used)), dtype=np.float32)
+    for i, block in enumerate(blocks):
+        scaled = (block[:, used] - center[used]) / spread[used]
+        z[i * _BLOCK_ROWS : i * _BLOCK_ROWS + len(block)] = np.where(np.isnan(block[:, used]), 0.0, scaled)
     direction = np.array([feature.direction for feature in FEATURES])[used]
     target = (groups.y > 0).astype(np.float32)
     owner = np.repeat(np.arange(len(groups)), groups.sizes)

@@ -8,7 +8,7 @@ catalog; the grades were set by hand and checked on other specs than those that 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from pipeline.catalog.stem import split_words, stem, stems
 from pipeline.types import Catalog, Operation, Parameter
 
 Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
+LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
 
 _IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "username", "login"})
 _NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only as path parameters
@@ -57,7 +58,10 @@ class Entities:
             self._by_last.setdefault(key[-1], []).append((key, number))
         self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
         self._shapes = Shapes(self._profiles(operations))
-        supplies = [self._supplies(operation, set(mine)) for operation, mine in zip(operations, needs, strict=True)]
+        like_of = functools.cache(self._shapes.of)  # parts come again with many operations
+        supplies = [
+            self._supplies(operation, set(mine), like_of) for operation, mine in zip(operations, needs, strict=True)
+        ]
         self.size = len(self.ids)
         self.need_starts, self.need_keys = _rows(needs, np.int32)
         self.supply_starts, self.supply_keys = _rows([list(s) for s in supplies], np.int32)
@@ -114,17 +118,12 @@ class Entities:
 
     def of_parts(self, names: Iterable[str]) -> list[tuple[int, float]]:
         """The keys that the parts of a sampled response (dotted names) give values for, with grades."""
-        return [pair for like in self._recognized(names).values() for pair in like.items()]
+        return [pair for like in _recognized(names, self._shapes.of).values() for pair in like.items()]
 
     def reader_of(self, fields: Set[str]) -> tuple[str, str] | None:
         """Path of the operation that reads what an object with these fields is, and the parameter that takes its id."""
         like = self._shapes.of(fields) if fields & _IDENTIFIERS else {}
         return self._readers[next(iter(like))] if len(like) == 1 else None
-
-    def _recognized(self, fields: Iterable[str]) -> dict[str, dict[int, float]]:
-        """The keys of the parts of a response that have an identifier and whose fields tell an entity."""
-        parts = groups(fields).items()
-        return {before: like for before, names in parts if names & _IDENTIFIERS and (like := self._shapes.of(names))}
 
     def _needs(self, operation: Operation) -> list[int]:
         found: dict[int, None] = {}
@@ -155,12 +154,12 @@ class Entities:
                         self._readers.setdefault(self.ids[need], (operation.path, last))
         return found
 
-    def _supplies(self, operation: Operation, own_needs: set[int]) -> dict[int, float]:
+    def _supplies(self, operation: Operation, own_needs: set[int], like_of: LikeOf) -> dict[int, float]:
         if operation.method == "DELETE":
             return {}
         found: dict[int, float] = {}
         own = self._own(operation)
-        seen = self._recognized(operation.response_fields)
+        seen = _recognized(operation.response_fields, like_of)
         listed = [before for before, like in seen.items() if not own_needs.issuperset(like)]
         for before, like in seen.items():
             inside = any(before != part and f"{before}.".startswith(f"{part}.".lstrip(".")) for part in listed)
@@ -217,6 +216,12 @@ class Entities:
                 value = grade if present.issuperset(known) else grade / 2
                 if value > found.get(number, 0.0):
                     found[number] = value
+
+
+def _recognized(fields: Iterable[str], like_of: LikeOf) -> dict[str, dict[int, float]]:
+    """The keys of the parts of a response that have an identifier and whose fields tell an entity."""
+    parts = groups(fields).items()
+    return {before: like for before, names in parts if names & _IDENTIFIERS and (like := like_of(names))}
 
 
 def _raise(found: dict[int, float], keys: dict[int, float], grade: float) -> None:

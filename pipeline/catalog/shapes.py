@@ -16,7 +16,6 @@ _LEAST = 0.35  # share below which nothing is said
 _TELLING = 2  # telling fields that must be shared
 _RARE = 0.25  # of the profiles: fields of more of them tell nothing by themselves
 _HAVING_MAX = 48  # profiles; what more of them have is not looked at
-_KEPT = 2048  # parts whose entities are kept
 _CLOSE = 0.9  # of the best share: another entity as likely
 _COMMON = frozenset({"id", "name", "title", "type", "url", "href", "description", "status", "created", "updated",
                      "createdat", "updatedat", "created_at", "updated_at", "kind", "self", "links", "_links",
@@ -25,13 +24,13 @@ _COMMON = frozenset({"id", "name", "title", "type", "url", "href", "description"
                      "tags"})  # fmt: skip
 
 
-def groups(fields: Iterable[str]) -> dict[str, set[str]]:
+def groups(fields: Iterable[str]) -> dict[str, frozenset[str]]:
     """The lower-case field names of each part of a response (dotted names) by what stands before their last dot."""
     found: dict[str, set[str]] = {}
     for field in fields:
         before, _, name = field.rpartition(".")
         found.setdefault(before, set()).add(name.lower())
-    return found
+    return {before: frozenset(names) for before, names in found.items()}
 
 
 class Shapes:
@@ -44,26 +43,17 @@ class Shapes:
             for field in fields - _COMMON:
                 self._having.setdefault(field, []).append(entity)
         self._having = {field: having for field, having in self._having.items() if len(having) <= _HAVING_MAX}
-        self._known: dict[frozenset[str], dict[int, float]] = {}  # parts are shared by many operations
 
     @property
     def nbytes(self) -> int:
-        """Bytes at their most, roughly."""
-        return 100 * len(self._having) + 8 * sum(map(len, self._having.values())) + 1000 * _KEPT
+        """Bytes, roughly."""
+        return 100 * len(self._having) + 8 * sum(map(len, self._having.values()))
 
     def of(self, fields: Set[str]) -> dict[int, float]:
         """The entities that a part with these fields may be, with grades 0..GRADE; mostly none or one."""
-        part = frozenset(fields & self._having.keys())
+        part = fields & self._having.keys()
         if len(part) < _TELLING:
             return {}
-        known = self._known.get(part)
-        if known is None:
-            known = self._match(part)
-            if len(self._known) < _KEPT:  # what is sampled may be anything
-                self._known[part] = known
-        return known
-
-    def _match(self, part: frozenset[str]) -> dict[int, float]:
         shares: dict[int, float] = {}
         telling: dict[int, int] = {}
         whole = 0.0

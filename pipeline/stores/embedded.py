@@ -251,14 +251,15 @@ class EmbeddedRedis:
         )
 
     def _await_answer(self) -> None:
-        until = time.monotonic() + self._start_s
+        own, until = self._socket, time.monotonic() + self._start_s
         while time.monotonic() < until:
             if self._failure is not None:
                 raise self._failure
+            socket = own
             if self._process is None and self._lock is None:
-                adopted = self._holder().socket
-                self._socket = adopted or self._socket
-            if _answers(self._socket):
+                socket = self._holder().socket or own
+            if _answers(socket):
+                self._socket = socket  # not before: what the file names may be gone, and the server about to start here
                 if self._process is not None:
                     self._write_major()
                 return

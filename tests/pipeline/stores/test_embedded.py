@@ -167,6 +167,20 @@ def test_a_lock_file_that_nobody_holds_is_stale(tmp_path: Path):
         assert _answers(embedded.url)
 
 
+def test_a_stale_lock_file_that_is_read_late_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "redis.lock").write_text('{"owner": 1, "server": 1, "socket": "/nowhere.sock"}')
+    stale = EmbeddedRedis(tmp_path)._holder()
+
+    def late(self: EmbeddedRedis) -> object:
+        time.sleep(0.5)  # meanwhile the server starts
+        return stale
+
+    monkeypatch.setattr(EmbeddedRedis, "_holder", late)
+    with EmbeddedRedis(tmp_path) as embedded:
+        assert not embedded.adopted
+        assert _answers(embedded.url)
+
+
 def test_two_starts_at_once_give_one_server(tmp_path: Path):
     both = [EmbeddedRedis(tmp_path), EmbeddedRedis(tmp_path)]
     threads = [threading.Thread(target=embedded.start) for embedded in both]

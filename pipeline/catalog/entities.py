@@ -140,7 +140,7 @@ class Entities:
         return list(found)
 
     def _profiles(self, operations: Sequence[Operation]) -> dict[int, set[str]]:
-        """The fields that reading one of an entity answers with."""
+        """The fields that reading one of an entity answers with; who reads it goes to `_readers`."""
         found: dict[int, set[str]] = {}
         for operation in operations:
             if operation.method != "GET" or not operation.path.endswith("}"):

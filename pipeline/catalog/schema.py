@@ -190,7 +190,9 @@ class Schemas:
         examples = media.get("examples")
         for node in list(examples.values())[:1] if type(examples) is dict else ():
             node = self.resolve(node, pointer)
-            return node.get("value", node) if type(node) is dict else node  # in version 2 the example itself
+            if type(node) is not dict:
+                return node
+            return None if "externalValue" in node else node.get("value", node)  # in version 2 the example itself
         schema = self.resolve(_schema_of(media), pointer)
         return schema.get("example") if type(schema) is dict else None
 
@@ -207,11 +209,14 @@ class Schemas:
 
     def media(self, content: Any, pointer: str) -> dict[str, Any]:
         """The media type that says most: JSON, then forms, then whatever comes first; of those one with a schema."""
-        if type(content) is not dict:
-            return {}
-        kinds = [self.resolve(content[kind], pointer) for kind in sorted(content, key=_media_rank)[:8]]
-        said = [media for media in kinds if type(media) is dict]
-        return next((media for media in said if _schema_of(media) is not None), said[0] if said else {})
+        first: dict[str, Any] = {}
+        for kind in sorted(content, key=_media_rank)[:8] if type(content) is dict else ():
+            media = self.resolve(content[kind], pointer)
+            if type(media) is dict:
+                if _schema_of(media) is not None:
+                    return media
+                first = first or media
+        return first
 
     def body(self, content: Any, pointer: str) -> Any:
         """The schema of that media type, None without one."""

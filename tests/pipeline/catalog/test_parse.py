@@ -88,6 +88,11 @@ class TestWhole:
         read = only({"swagger": "2.0", "paths": {"/films": get(responses={"200": response})}})
         assert read.response_fields == ("films", "films.id", "films.title")
 
+    def test_an_example_that_lies_elsewhere_tells_nothing(self):
+        media = {"examples": {"one": {"summary": "One", "externalValue": "https://x.example/one.json"}}}
+        read = only(spec({"/films": get(responses={"200": {"content": {"application/json": media}}})}))
+        assert read.response_fields == ()
+
     def test_a_schema_that_names_an_identifier_needs_no_example(self):
         media = {"schema": {"properties": {"id": {}}}, "example": {"other": 1}}
         read = only(spec({"/films": get(responses={"200": {"content": {"application/json": media}}})}))

@@ -27,6 +27,7 @@ from pipeline.types import Call, Operation, Parameter
 # What is read of answers: bounded, as a client may send a hundred of any size.
 _BODIES = 6  # the latest ones
 _BODY_VALUES = 250  # of one answer
+_BODY_NODES = 1000  # lists, what is in them, and objects of one answer
 _BODY_DEPTH = 4
 _BODY_ITEMS = 20  # of one list
 _BODY_FIELDS = 60  # of one object
@@ -52,6 +53,8 @@ _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 
+# By an object's fields: the path of the operation that reads such a thing, and the parameter that takes its id.
+ReaderOf = Callable[[Set[str]], tuple[str, str] | None]
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
 
@@ -78,8 +81,7 @@ class _Value:
 class Session:
     """What the calls and the prompt of one query say about values; made once, then asked for each candidate.
 
-    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters;
-    `reader_of` tells by an answer's fields what reads such a thing: a path and its parameter.
+    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Session:
         path_params: Sequence[Mapping[str, str]],
         prompt: str,
         today: datetime.date | None = None,
-        reader_of: Callable[[Set[str]], tuple[str, str] | None] = lambda _: None,
+        reader_of: ReaderOf = lambda _: None,
     ) -> None:
         self._reader_of = reader_of
         self._by_name: dict[str, list[_Value]] = {}  # oldest first
@@ -223,7 +225,9 @@ class Session:
         """
         read = 0
         stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
-        while stack and read < _BODY_VALUES:
+        for _ in range(_BODY_NODES):
+            if not stack or read >= _BODY_VALUES:
+                break
             node, entity, depth = stack.pop()
             if isinstance(node, list):
                 items = [(item, entity, depth + 1) for item in node[:_BODY_ITEMS]] if depth < _BODY_DEPTH else []
@@ -403,7 +407,7 @@ def bind(
     operations: Sequence[Operation | None],
     path_params: Sequence[Mapping[str, str]],
     prompt: str,
-    reader_of: Callable[[Set[str]], tuple[str, str] | None] = lambda _: None,
+    reader_of: ReaderOf = lambda _: None,
 ) -> Binding:
     """Arguments of one operation; `Session` binds many."""
     return Session(calls, operations, path_params, prompt, reader_of=reader_of).bind(operation)

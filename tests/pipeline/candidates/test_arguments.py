@@ -113,6 +113,15 @@ def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None
     assert after((pets, Call("GET", "/pets", body=found)), prompt="feed Bella").bind(PET).params == {"petId": "2"}
 
 
+def test_an_answer_of_empty_objects_is_not_read_through():
+    looked: list[object] = []
+    answer: object = {"id": {}}
+    for _ in range(4):
+        answer = [answer] * 20
+    Session([Call("GET", "/x", body=answer)], [None], [{}], "", reader_of=looked.append)
+    assert 0 < len(looked) <= 1000
+
+
 def test_an_id_belongs_to_what_the_fields_beside_it_tell():
     crew = operation("GET", "/shows/{show_id}/crew")
     answer = {"id": 3, "cast": [{"id": 819, "born": "1969"}], "prizes": [{"id": 5, "year": 1999}]}

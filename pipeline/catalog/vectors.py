@@ -126,10 +126,10 @@ class Vectors:
         loop = asyncio.get_running_loop()
         lease = f"embed:{digest}"
         async with self._turn:
-            # Without a state every replica makes its own.
-            if not await _or(self._store.acquire_lease(lease, self._token, self._lease_s), True):
-                return None
             try:
+                # Without a state every replica makes its own.
+                if not await _or(self._store.acquire_lease(lease, self._token, self._lease_s), True):
+                    return None
                 for edition in (digest, *editions):
                     data = await _or(self._store.get_vectors(name, edition), None)
                     if data is not None:
@@ -148,7 +148,7 @@ class Vectors:
                 packed, vectors = await loop.run_in_executor(self._thread, _pack, hashes, known, dims)
                 await _or(self._store.put_vectors(name, digest, packed), None)
                 return vectors
-            finally:
+            finally:  # also when cancelled before the lease was answered: it may be ours; another's stays
                 with contextlib.suppress(StateUnavailable):
                     await self._store.release_lease(lease, self._token)
 

@@ -657,6 +657,22 @@ class TestVectors:
         assert one.parser.is_closed
         assert not list(raw.scan_iter("lease:*"))
 
+    async def test_close_frees_a_lease_whose_answer_was_on_its_way(
+        self, replica: Callable[..., Replica], raw: redis.Redis, notes_spec: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = replica(embeds=True)
+        acquire = one.state.catalogs.acquire_lease
+
+        async def unanswered(what: str, token: str, lease_s: float) -> bool:
+            await acquire(what, token, lease_s)
+            return await asyncio.Future()
+
+        monkeypatch.setattr(one.state.catalogs, "acquire_lease", unanswered)
+        await one.library.obtain(inline(notes_spec), "t")
+        await until(lambda: list(raw.scan_iter("lease:*")))
+        await one.library.close()
+        assert not list(raw.scan_iter("lease:*"))
+
 
 def test_lineage_is_name_then_url_then_digest() -> None:
     assert lineage(Source(name="n", digest="sha256:0"), "sha256:0") == "n"

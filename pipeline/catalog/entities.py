@@ -8,27 +8,36 @@ catalog; the grades were set by hand and checked on other specs than those that 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence, Set
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
+from pipeline.catalog.identifiers import (
+    IDENTIFIERS,
+    Key,
+    field_keys,
+    identifier,
+    is_new,
+    need,
+    resource_key,
+)
 from pipeline.catalog.shapes import Shapes, groups
-from pipeline.catalog.stem import split_words, stem, stems
-from pipeline.types import Catalog, Operation, Parameter
+from pipeline.catalog.stem import split_words, stems
+from pipeline.types import Catalog, Operation
 
-Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
 LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
 
-_IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "username", "login"})
-_NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only as path parameters
 _SEARCHES = frozenset({"q", "query", "search", "keyword", "keywords", "term"})
-_WRAPPERS = frozenset({"data", "item", "items", "result", "results", "response", "list", "records", "content", "value",
-                       "values", "entries", "hits", "rows", "objects", "payload", "embedded"})  # fmt: skip
 _ENVELOPES = frozenset({"", "data", "item", "result", "response", "content", "value", "payload"})  # of one thing
-_ACTIONS = frozenset(
-    map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
-               "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail"))
-)  # fmt: skip
+_BELOW = re.compile(r"(.+)/\{([^{}/]+)\}(?:\.\w{1,9}|\.\{\w{1,20}\}|/)?")  # one thing of a collection
+_EXTENSION = re.compile(r"(?:\.\w{1,9}|\.\{\w{1,20}\}|/)$")
+_KINDS = ("type", "types", "kind", "entity", "object", "resource")  # last words of what an argument asks for by kind
+_SEARCHED = 0.5  # the grade from which a search answers with something
+_KINDS_READ = 200  # characters of it
+_ASKED = 0.9
+_UNASKED = 0.3  # of what an answer may hold, where an argument asks for something else in it
 
 SEARCH_REQUIRED, SEARCH_OPTIONAL = 1.0, 0.5
 TYPED = ("email", "zip", "name", "date")  # required fields whose presence in a prompt can be seen
@@ -38,6 +47,8 @@ _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "pos
 _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
+_BESIDE = 0.6  # an identifier beside the bare one of a recognized part says with what it came, seldom what is wanted
+_MEMBER = 0.55  # of a collection, where only its path says so
 _WRITE = 0.6  # a write answers with what it made, but is seldom called for that
 
 
@@ -51,6 +62,9 @@ class Entities:
     def __init__(self, catalog: Catalog) -> None:
         operations = catalog.operations
         self.ids: dict[Key, int] = {}
+        self._nouns = {
+            s[-1] for o in operations for part in o.path.split("/") if part and "{" not in part and (s := stems(part))
+        }
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
@@ -58,11 +72,16 @@ class Entities:
             self._by_last.setdefault(key[-1], []).append((key, number))
         self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
         self._shapes = Shapes(self._profiles(operations))
+        self._members: dict[str, set[int]] = {}  # path of a collection -> what identifies one of it below
+        for operation in operations:
+            self._take_members(operation)
         like_of = functools.cache(self._shapes.of)  # parts come again with many operations
         supplies = [
             self._supplies(operation, set(mine), like_of) for operation, mine in zip(operations, needs, strict=True)
         ]
         self.size = len(self.ids)
+        self._kinds = {i: names for i, o in enumerate(operations) if len(supplies[i]) > 1 and (names := _kind_names(o))}
+        self.takes_many = np.array([self._takes_many(o) for o in operations], dtype=bool)
         self.need_starts, self.need_keys = _rows(needs, np.int32)
         self.supply_starts, self.supply_keys = _rows([list(s) for s in supplies], np.int32)
         self.supply_grades = _rows([list(s.values()) for s in supplies], np.float32)[1]
@@ -99,6 +118,30 @@ class Entities:
         span = slice(self._column_starts[key], self._column_starts[key + 1])
         return self._column_rows[span], self._column_grades[span]
 
+    def asked(self, operation: int, arguments: Mapping[str, Any]) -> frozenset[int]:
+        """The keys among those it supplies that a call's arguments ask for by kind (`type=artist`); none: any."""
+        given = [arguments[name] for name in self._kinds.get(operation, ()) if name in arguments]
+        said = {
+            number
+            for value in given
+            for text in _texts(value)
+            for number in (n for _, n in self.ending_in("".join(stems(text)[-1:])))
+        }
+        return frozenset(said.intersection(self.supplies(operation)[0].tolist())) if said else frozenset()
+
+    def searched_by(self, text: str, free: np.ndarray) -> np.ndarray:
+        """Operations that take a search text (`free` > 0) and supply what a word of `text` is; int32, with repeats."""
+        found = [self.suppliers(number) for word in stems(text) for _, number in self.ending_in(word)]
+        rows = [rows[(grades >= _SEARCHED) & (free[rows] > 0)] for rows, grades in found]
+        return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+
+    def supplies_asked(self, operation: int, asked: Set[int]) -> tuple[np.ndarray, np.ndarray]:
+        """What it supplies, the rest less where a call's arguments asked for some of it; as `supplies`."""
+        keys, grades = self.supplies(operation)
+        if not asked:
+            return keys, grades
+        return keys, np.where([key in asked for key in keys.tolist()], np.maximum(grades, _ASKED), _UNASKED * grades)
+
     def ending_in(self, word: str) -> list[tuple[Key, int]]:
         """Keys whose last stem is `word`, with their numbers."""
         return self._by_last.get(word, [])
@@ -114,7 +157,7 @@ class Entities:
 
     def of_field(self, name: str) -> list[tuple[int, float]]:
         """The keys a field of a sampled response (dotted name) gives values for, with grades."""
-        return [(self.ids[key], grade) for key, grade in _field_keys(name[-100:]) if key in self.ids]
+        return [(self.ids[key], grade) for key, grade in field_keys(name[-100:]) if key in self.ids]
 
     def of_parts(self, names: Iterable[str]) -> list[tuple[int, float]]:
         """The keys that the parts of a sampled response (dotted names) give values for, with grades."""
@@ -122,7 +165,7 @@ class Entities:
 
     def reader_of(self, fields: Set[str]) -> tuple[str, str] | None:
         """Path of the operation that reads what an object with these fields is, and the parameter that takes its id."""
-        like = self._shapes.of(fields) if fields & _IDENTIFIERS else {}
+        like = self._shapes.of(fields) if fields & IDENTIFIERS else {}
         return self._readers[next(iter(like))] if len(like) == 1 else None
 
     def _needs(self, operation: Operation) -> list[int]:
@@ -130,14 +173,21 @@ class Entities:
         for parameter in operation.parameters:
             if not parameter.required or parameter.location in ("header", "cookie"):
                 continue
-            key = _need(operation.path, parameter)
-            if key:
+            key = need(operation.path, parameter, self._nouns)
+            if key and not is_new(operation, parameter, key):
                 number = self.ids.setdefault(key, len(self.ids))
                 found[number] = None
                 for value in parameter.enum[:_LITERALS_MAX]:
                     if isinstance(value, str) and len(value) >= _LITERAL_MIN:
                         self._literals.setdefault(value.lower(), set()).add(number)
         return list(found)
+
+    def _takes_many(self, operation: Operation) -> bool:
+        """Whether all it needs are lists of identifiers (`GET /tracks?ids=`)."""
+        needed = [p for p in operation.parameters if p.required and need(operation.path, p, self._nouns)]
+        return bool(needed) and all(
+            p.type == "array" or split_words(p.name)[-1:] in (["ids"], ["keys"]) for p in needed
+        )
 
     def _profiles(self, operations: Sequence[Operation]) -> dict[int, set[str]]:
         """The fields that reading one of an entity answers with; who reads it goes to `_readers`."""
@@ -146,13 +196,22 @@ class Entities:
             if operation.method != "GET" or not operation.path.endswith("}"):
                 continue
             last = operation.path.rsplit("{", 1)[-1][:-1]
-            need = next((_need(operation.path, p) for p in operation.parameters if p.name == last), None)
-            if need is not None and need in self.ids:
+            key = next((need(operation.path, p, self._nouns) for p in operation.parameters if p.name == last), None)
+            if key is not None and key in self.ids:
                 for before, names in groups(operation.response_fields).items():
-                    if before.lower() in _ENVELOPES and names & _IDENTIFIERS:
-                        found.setdefault(self.ids[need], set()).update(names)
-                        self._readers.setdefault(self.ids[need], (operation.path, last))
+                    if before.lower() in _ENVELOPES and names & IDENTIFIERS:
+                        found.setdefault(self.ids[key], set()).update(names)
+                        self._readers.setdefault(self.ids[key], (operation.path, last))
         return found
+
+    def _take_members(self, operation: Operation) -> None:
+        below = _BELOW.fullmatch(operation.path)
+        if below is None:
+            return
+        parameter = next((p for p in operation.parameters if p.name == below[2] and p.location == "path"), None)
+        key = need(operation.path, parameter, self._nouns) if parameter is not None else None
+        if key in self.ids:
+            self._members.setdefault(below[1], set()).add(self.ids[key])
 
     def _supplies(self, operation: Operation, own_needs: set[int], like_of: LikeOf) -> dict[int, float]:
         if operation.method == "DELETE":
@@ -165,13 +224,14 @@ class Entities:
             inside = any(before != part and f"{before}.".startswith(f"{part}.".lstrip(".")) for part in listed)
             _raise(found, like, _INSIDE if inside else 1.0)
         for field in operation.response_fields:
-            for key, grade in _field_keys(field):
+            for key, grade in field_keys(field):
                 # An identifier inside something that is no entity here belongs to what the operation is about.
                 known = key and key[-1] in self._by_last
                 if not known and key and field.rpartition(".")[0] in seen:
                     continue
                 if known or grade < _IDENTIFIES:
-                    self._grade(found, key, grade)
+                    is_beside = key and field.rpartition(".")[0] in seen
+                    self._grade(found, key, _BESIDE * grade if is_beside else grade)
                 else:
                     _raise(found, own, grade if not key else 0.8 * grade)
         if operation.response_fields:
@@ -183,6 +243,8 @@ class Entities:
             self._grade_words(found, stems(operation.description), 0.2)
             if operation.path.count("/") > 1 and not operation.path.endswith("}"):
                 _raise(found, own, 0.8)
+        for number in self._members.get(_EXTENSION.sub("", operation.path), ()):
+            found[number] = max(found.get(number, 0.0), _MEMBER)
         scale = 1.0 if operation.verb == "read" else _WRITE
         return {key: scale * grade for key, grade in found.items() if key not in own_needs}
 
@@ -210,10 +272,10 @@ class Entities:
                 found[number] = value
 
     def _grade_words(self, found: dict[int, float], words: Sequence[str], grade: float) -> None:
-        present = set(words)
+        present = dict.fromkeys(words)
         for word in present:
             for known, number in self._by_last.get(word, ()):
-                value = grade if present.issuperset(known) else grade / 2
+                value = grade if all(part in present for part in known) else grade / 2
                 if value > found.get(number, 0.0):
                     found[number] = value
 
@@ -221,35 +283,13 @@ class Entities:
 def _recognized(fields: Iterable[str], like_of: LikeOf) -> dict[str, dict[int, float]]:
     """The keys of the parts of a response that have an identifier and whose fields tell an entity."""
     parts = groups(fields).items()
-    return {before: like for before, names in parts if names & _IDENTIFIERS and (like := like_of(names))}
+    return {before: like for before, names in parts if names & IDENTIFIERS and (like := like_of(names))}
 
 
 def _raise(found: dict[int, float], keys: dict[int, float], grade: float) -> None:
     """Raises the grades of `keys`, each by its own certainty."""
     for number, certainty in keys.items():
         found[number] = max(found.get(number, 0.0), grade * certainty)
-
-
-@functools.lru_cache(maxsize=16384)
-def identifier(name: str, in_path: bool) -> Key | None:
-    """The key a parameter name speaks of: () for a bare identifier, None for what identifies nothing."""
-    words = split_words(name)
-    if not words:
-        return None
-    last = words[-1]
-    if last in _IDENTIFIERS or (in_path and last in _NAMES):
-        return tuple(map(stem, words[:-1]))
-    return tuple(map(stem, words)) if in_path else None
-
-
-@functools.lru_cache(maxsize=16384)
-def resource_key(path: str) -> Key:
-    """What a path is about: the nouns of its last literal segment."""
-    for segment in reversed(path.split("/")):
-        if segment and "{" not in segment:
-            words = stems(segment)
-            return tuple(w for w in words if w not in _ACTIONS) or words
-    return ()
 
 
 def searches(operation: Operation) -> float:
@@ -283,31 +323,15 @@ def given_by_user(operation: Operation) -> int:
     )
 
 
-def _need(path: str, parameter: Parameter) -> Key | None:
-    in_path = parameter.location == "path"
-    key = identifier(parameter.name, in_path)
-    if key == ():
-        before = path.split("{" + parameter.name + "}")[0] if in_path else path
-        key = resource_key(before) or (stem(parameter.name.lower()),)
-    return key
+def _kind_names(operation: Operation) -> tuple[str, ...]:
+    """Names of the parameters that ask for things by kind."""
+    return tuple(p.name for p in operation.parameters if p.name.lower().endswith(_KINDS))
 
 
-@functools.lru_cache(maxsize=65536)
-def _field_keys(field: str) -> tuple[tuple[Key, float], ...]:
-    """Keys a response field supplies, with grades; () as key is the operation's own resource."""
-    parts = field.split(".")
-    leaf = split_words(parts[-1])
-    if not leaf:
-        return ()
-    if leaf[-1] in _IDENTIFIERS or leaf == ["name"]:
-        grade = 1.0 if leaf != ["name"] else 0.6
-        if len(leaf) > 1:
-            return ((tuple(map(stem, leaf[:-1])), grade),)
-        parents = [p for p in parts[:-1] if p.lower().strip("_") not in _WRAPPERS]
-        if not parents:
-            return (((), 0.9 * grade),)
-        return ((tuple(map(stem, split_words(parents[-1]))), grade),)
-    return ((tuple(map(stem, leaf)), 0.35),)
+def _texts(value: Any) -> list[str]:
+    """The words of an argument: of a list or divided by commas."""
+    said = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    return [part for text in said for part in text[:_KINDS_READ].split(",")]
 
 
 def _rows(rows: Sequence[Iterable[float]], dtype: type) -> tuple[np.ndarray, np.ndarray]:

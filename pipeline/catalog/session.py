@@ -33,6 +33,7 @@ class Session:
     classes: np.ndarray  # [n_calls] int8, 2 x verb class + works on one thing; -1 unmatched
     recent: np.ndarray  # [h] int32, distinct operations, newest first
     ages: np.ndarray  # [h] int32, how many matched calls ago
+    asked: tuple[frozenset[int], ...]  # [h] entity keys that the newest of its calls asked for by kind; none: any
     state: np.ndarray  # [n_keys] float32, how surely the session has a value of each entity key
     state_before: np.ndarray  # [n_keys] float32, the same before the last call
     terms: frozenset[int]  # words of the names of the operations called
@@ -43,11 +44,13 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     """The session of these calls and their matches, one for one."""
     history = np.array([-1 if m is None else m.index for m in matches], dtype=np.int32)
     recent: dict[int, int] = {}
+    asked: dict[int, frozenset[int]] = {}
     age = 0
-    for operation in reversed(history.tolist()):
-        if operation >= 0:
-            if len(recent) < RECENT:
-                recent.setdefault(operation, age)
+    for operation, call, match in zip(history[::-1].tolist(), reversed(calls), reversed(matches), strict=True):
+        if match is not None:
+            if len(recent) < RECENT and operation not in recent:
+                recent[operation] = age
+                asked[operation] = _asked(relations, call, match)
             age += 1
     state = np.zeros(relations.entities.size, dtype=np.float32)
     before = state
@@ -63,6 +66,7 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
         classes=classes.astype(np.int8),
         recent=np.array(list(recent), dtype=np.int32),
         ages=np.array(list(recent.values()), dtype=np.int32),
+        asked=tuple(asked.values()),
         state=state,
         state_before=before,
         terms=frozenset().union(*(words.name_terms(h) for h in recent)),
@@ -70,11 +74,15 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     )
 
 
+def _asked(relations: Relations, call: Call, match: Match) -> frozenset[int]:
+    return relations.entities.asked(match.index, {**match.path_params, **call.params})
+
+
 def _add(state: np.ndarray, relations: Relations, call: Call, match: Match | None) -> None:
     e = relations.entities
     if match is not None:
         if call.status is None or call.status < 400:  # what failed supplied nothing
-            keys, grades = e.supplies(match.index)
+            keys, grades = e.supplies_asked(match.index, _asked(relations, call, match))
             state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
         for name in match.path_params:
             if (key := e.of_parameter(name)) is not None:

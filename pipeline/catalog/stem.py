@@ -1,7 +1,8 @@
 """Text becomes stems: identifiers are split into words, words are cut to their stem.
 
 Stemming is Porter's (M. F. Porter, "An algorithm for suffix stripping", 1980), with the usual short
-forms of API vocabulary spelt out first (repo, org, config). Weights and scores are left to `words.py`.
+forms of API vocabulary spelt out first (repo, org, config) and irregular plurals led back. Weights and scores
+are left to `words.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ _SHORT_FORMS = {
     "repos": "repository", "spec": "specification", "src": "source", "stats": "statistics", "svc": "service",
     "sync": "synchronize", "tz": "timezone", "txn": "transaction",
     "util": "utility", "vol": "volume",
+}  # fmt: skip
+
+# Plurals that no rule of suffixes leads back, and words whose own s is none.
+_PLURALS = {
+    "alias": "aliases", "analysis": "analyses", "buses": "bus", "canvas": "canvases", "children": "child",
+    "cpus": "cpu", "crisis": "crises", "criteria": "criterion", "diagnosis": "diagnoses", "gas": "gases",
+    "gpus": "gpu", "halves": "half", "hypothesis": "hypotheses", "indices": "index", "knives": "knife",
+    "leaves": "leaf", "lens": "lenses", "matrices": "matrix", "men": "man", "menus": "menu", "people": "person",
+    "persons": "person", "quizzes": "quiz", "shelves": "shelf", "skus": "sku", "synopsis": "synopses",
+    "thesis": "theses", "vertices": "vertex", "wolves": "wolf", "women": "woman",
 }  # fmt: skip
 
 # Function words of prompts and prose, and the words that every operation's text carries.
@@ -70,7 +81,7 @@ def stem(word: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def _stem(word: str) -> str:
-    word = _SHORT_FORMS.get(word, word)
+    word = _SHORT_FORMS.get(word) or _PLURALS.get(word, word)
     if len(word) < 3 or not word.isascii():
         return word
     return _porter(word)

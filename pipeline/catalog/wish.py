@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 
 import numpy as np
 
 from pipeline.catalog import verbs
 from pipeline.catalog.entities import TYPED
-from pipeline.catalog.relations import VERBS
+from pipeline.catalog.lexicon import word_set
+from pipeline.catalog.relations import VERBS, Relations
 from pipeline.catalog.session import Session
 from pipeline.catalog.words import FIELDS, N_FIELDS, Words
 
@@ -34,12 +36,17 @@ _FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
 _PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,80}[\"”’»]|(?<=\s)'[^']{2,80}'")
 _IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
 _NAMED = re.compile(r"[A-Z][\w'’-]{0,40}(?: (?:of |the |and )?[A-Z][\w'’-]{0,40}){0,6}|[\"“«][^\"”»]{2,80}[\"”»]")
-_FULL = re.compile(r"[A-Z][a-z'’-]+(?: [A-Z][a-z'’.-]*){1,2}")
+_FULL = re.compile(r"(?!The )[A-Z][\w'’-]+(?: [A-Z][\w'’.-]*){1,2}")
 _BEFORE, _AFTER = 40, 24  # characters around a name that say of what kind it is
+_KIND_WORDS = 2  # of a kind that stands right beside a name: "the TV show Friends"
+_PASSED = word_set("the a an my our their his her its this that called named titled entitled")  # before a name
+_PARTS = word_set("of by in on at to from with for and or as is was are about s")  # part a name from a word
 _NAMES_READ = 8
+_WORD = re.compile(r"[^\W_]+")
 _PERSONS = " ".join(("person people user customer member contact employee author artist actor player patient student",
                      "guest owner account profile"))  # fmt: skip
 _PERSON = 0.7  # a full name is a person's more often than not
+_NEAR = 0.5  # a kind that is said near a name may be what is asked of it: "movies by", "the keywords for"
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
 
@@ -61,7 +68,12 @@ class Wish:
 
 
 def read_wish(
-    prompt: str, words: Words, session: Session, vectors: np.ndarray | None, prompt_vector: np.ndarray | None
+    prompt: str,
+    relations: Relations,
+    words: Words,
+    session: Session,
+    vectors: np.ndarray | None,
+    prompt_vector: np.ndarray | None,
 ) -> Wish:
     """The prompt's match with every operation."""
     terms = words.terms(prompt)
@@ -92,7 +104,7 @@ def read_wish(
         cosine=cosine,
         cosine_range=cosine_range,
         residual_cosine=residual_cosine,
-        named=_named(prompt, words),
+        named=_named(prompt, relations, words),
         **_facts(prompt),  # type: ignore[arg-type]
     )
 
@@ -124,27 +136,45 @@ def products(asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return out
 
 
-def _named(prompt: str, words: Words) -> np.ndarray:
-    """How surely each operation's last segment is the kind of a name in the prompt; float32 [n].
+def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
+    """How surely each operation is about the kind of a name in the prompt, or searches for it; float32 [n].
 
-    The words beside a name say its kind ("the collection Dune"); a full name without such is a person's.
+    The word right beside a name says its kind ("the collection Dune"), a word near to it perhaps; a full name without
+    a kind beside it is a person's.
     """
-    beside: list[str] = []
-    has_person = False
+
+    def about(text: str) -> np.ndarray:
+        searches = relations.entities.searched_by(text, relations.free)
+        return np.concatenate([words.last_about(words.terms(text)), searches])
+
+    kinds = np.zeros(words.size, dtype=np.float32)
     for found in list(_NAMED.finditer(prompt))[:_NAMES_READ]:
         start, end = found.span()
         is_full = _FULL.fullmatch(found[0]) is not None
         if start == 0 and not is_full:
             continue  # a capital at the start of a sentence names nothing
-        has_person |= is_full
-        beside += [prompt[max(0, start - _BEFORE) : start].rsplit(".")[-1], prompt[end : end + _AFTER].split(".")[0]]
-    kinds = np.zeros(words.size, dtype=np.float32)
-    if beside:
-        kinds[words.last_about(words.terms(" ".join(beside)))] = 1.0
-    if has_person:
-        persons = words.last_about(words.terms(_PERSONS))
-        kinds[persons] = np.maximum(kinds[persons], _PERSON)
+        before = prompt[max(0, start - _BEFORE) : start].rsplit(".")[-1]
+        after = prompt[end : end + _AFTER].split(".")[0]
+        of_kind = about(_kind_beside(before, after, owns=found[0].endswith(("'s", "’s"))))
+        for places, grade in ((of_kind, 1.0), (about(f"{before} {after}"), _NEAR)):
+            kinds[places] = np.maximum(kinds[places], np.float32(grade))
+        if is_full and not len(of_kind):
+            persons = about(_PERSONS)
+            kinds[persons] = np.maximum(kinds[persons], np.float32(_PERSON))
     return kinds
+
+
+def _kind_beside(before: str, after: str, owns: bool) -> str:
+    """The words that stand right before and right after a name; behind one that owns something stands what it owns."""
+    left = [word.lower() for word in _WORD.findall(before)]
+    while left and left[-1] in _PASSED:
+        left.pop()
+    right = [] if owns or after.startswith(",") else [word.lower() for word in _WORD.findall(after)]
+    near = itertools.chain(
+        itertools.takewhile(lambda word: word not in _PARTS, reversed(left[-_KIND_WORDS:])),
+        itertools.takewhile(lambda word: word not in _PARTS, right[:_KIND_WORDS]),
+    )
+    return " ".join(near)
 
 
 def _unexplained(prompt_vector: np.ndarray, vectors: np.ndarray, session: Session) -> np.ndarray:

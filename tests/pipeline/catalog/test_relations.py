@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
+from pipeline.catalog.identifiers import identifier
 from pipeline.catalog.relations import PAIR, PAIRS, Relations
 from pipeline.types import Catalog, Link, Operation, Parameter
 
@@ -122,6 +124,67 @@ def test_fields_that_everything_has_tell_no_entity() -> None:
     other = Operation("GET", "/recent", response_fields=tuple(f"seen.{name}" for name in shared))
     relations = Relations(Catalog("sha256:0", operations=(one, other)))
     assert row(relations, 1)[PAIR["supplied"], 0] == 0
+
+
+def test_an_identifier_beside_that_of_a_recognized_part_supplies_less() -> None:
+    deal = Operation("GET", "/deal/{deal_id}", parameters=(path_parameter("deal_id"),))
+    cast = CINEMA[2]
+    cast = msgspec.structs.replace(cast, response_fields=(*cast.response_fields, "cast.deal_id"))
+    relations = Relations(Catalog("sha256:0", operations=(*CINEMA[:2], cast, deal)))
+    supplied = row(relations, 2)[PAIR["supplied"]]
+    assert supplied[1] == pytest.approx(0.9)
+    assert supplied[3] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "is_need"),
+    [
+        ("/user/keys", "key", False),  # the very key that is made
+        ("/repos/{repo}/keys", "key", False),
+        ("/users", "user_id", False),
+        ("/teams/{team}/members", "member_id", True),  # a member there is
+        ("/teams/{team}/members", "id", True),
+        ("/orders", "customer_id", True),
+        ("/orders", "idempotency_key", False),
+    ],
+)
+def test_what_a_call_makes_or_its_caller_invents_is_no_need(path: str, name: str, is_need: bool) -> None:
+    make = Operation("POST", path, parameters=(Parameter(name, "body", required=True),), verb="create")
+    relations = Relations(Catalog("sha256:0", operations=(make,)))
+    assert bool(len(relations.entities.needs(0))) == is_need
+
+
+@pytest.mark.parametrize(
+    ("collection", "member"),
+    [
+        ("/runs", "/runs/{jobId}"),
+        ("/runs.json", "/runs/{job_id}.json"),
+        ("/runs/", "/runs/{job}/"),
+        ("/runs", "/runs/{guid}"),
+    ],
+)
+def test_a_collection_supplies_what_identifies_one_of_it_whatever_it_is_called(collection: str, member: str) -> None:
+    name = member[member.index("{") + 1 : member.index("}")]
+    make = Operation("POST", collection, response_fields=("state",), verb="create")
+    look = Operation("GET", member, parameters=(path_parameter(name),))
+    relations = Relations(Catalog("sha256:0", operations=(make, look, Operation("GET", "/other"))))
+    assert row(relations, 0)[PAIR["supplied"], 1] >= 0.33
+    assert row(relations, 2)[PAIR["supplied"], 1] == 0
+
+
+@pytest.mark.parametrize("name", ["orderid", "orderId", "order_id", "orderids", "ordername"])
+def test_an_id_that_is_glued_to_its_word_is_an_id(name: str) -> None:
+    looks = [
+        Operation("GET", f"/{i}/{{{one}}}", parameters=(path_parameter(one),))
+        for i, one in enumerate([name, "order_id"])
+    ]
+    entities = Relations(Catalog("sha256:0", operations=tuple(looks))).entities
+    assert entities.needs(0).tolist() == entities.needs(1).tolist()
+
+
+def test_a_word_that_ends_like_an_id_is_none() -> None:
+    assert identifier("hybrid", in_path=False) is None
+    assert identifier("prepaid", in_path=False) is None
 
 
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline import settings
 from pipeline.catalog.compile import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.embed import operation_card
+from pipeline.catalog.relations import PAIR
 from pipeline.catalog.retrieve import Evidence, gather, reciprocal_rank
 from pipeline.types import Call, Catalog, Operation, Parameter, Query, Source
 from tests.fakes import HashingEncoder
@@ -139,6 +140,76 @@ def test_a_sampled_answer_makes_its_entities_available() -> None:
     }
     assert ready["get_customer"] > 0.8
     assert ready["get_product"] == 0
+
+
+MUSIC = compile_catalog(
+    Catalog(
+        "sha256:1",
+        operations=(
+            Operation(
+                "GET",
+                "/search",
+                parameters=(Parameter("q", "query", required=True), Parameter("type", "query", required=True)),
+                response_fields=("artists.items.id", "albums.items.id", "tracks.items.id"),
+            ),
+            *(
+                Operation("GET", f"/{thing}/{{id}}", parameters=(Parameter("id", "path", required=True),))
+                for thing in ("artists", "albums", "tracks")
+            ),
+            Operation("GET", "/artists", parameters=(Parameter("ids", "query", required=True),)),
+            Operation(
+                "GET",
+                "/tempo/{id}",
+                parameters=(Parameter("id", "path", required=True, description="The [ID](/about-ids) of the track."),),
+            ),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("value", ["artist", "artists", ["artist"], "artist,playlist"])
+def test_an_argument_says_what_a_search_of_many_kinds_answers_with(value: Any) -> None:
+    calls = (Call("GET", "/search", {"q": "Nils Frahm", "type": value}),)
+    matches = (MUSIC.matcher.match("GET", "/search"),)
+    evidence = gather(MUSIC, Query(Source(), calls=calls), matches, None, {}, LIMITS)
+    of = {int(i): place for place, i in enumerate(evidence.candidates)}
+    ready = [float(evidence.ready[of[i]]) for i in (1, 2, 3)]
+    assert ready[0] > 0.6 > 0.3 > max(ready[1:])
+    assert evidence.pairs is not None
+    supplied = evidence.pairs[0, PAIR["supplied"]]
+    assert supplied[of[1]] > 2 * supplied[of[2]]
+
+
+@pytest.mark.parametrize("value", ["", "concert", 7, None, {"artist": 1}])
+def test_an_argument_that_names_nothing_there_leaves_all_kinds(value: Any) -> None:
+    calls = (Call("GET", "/search", {"q": "Nils Frahm", "type": value}),)
+    evidence = gather(MUSIC, Query(Source(), calls=calls), (MUSIC.matcher.match("GET", "/search"),), None, {}, LIMITS)
+    of = {int(i): place for place, i in enumerate(evidence.candidates)}
+    assert len({float(evidence.ready[of[i]]) for i in (1, 2, 3)}) == 1
+
+
+def test_reading_several_by_their_identifiers_is_half_as_ready_as_reading_one() -> None:
+    calls = (Call("GET", "/artists/7"),)
+    evidence = gather(
+        MUSIC, Query(Source(), calls=calls), (MUSIC.matcher.match("GET", "/artists/7"),), None, {}, LIMITS
+    )
+    of = {int(i): place for place, i in enumerate(evidence.candidates)}
+    assert (evidence.ready[of[1]], evidence.ready[of[4]]) == (1.0, 0.5)
+    assert not MUSIC.relations.item[4]
+
+
+def test_a_bare_id_is_of_what_its_description_says() -> None:
+    assert MUSIC.relations.entities.needs(5).tolist() == MUSIC.relations.entities.needs(3).tolist()
+
+
+def test_a_search_of_many_kinds_is_for_the_kind_beside_a_name() -> None:
+    evidence = gather(MUSIC, Query(Source(), prompt="play the album Blue Train"), (), None, {}, LIMITS)
+    of = {int(i): place for place, i in enumerate(evidence.candidates)}
+    assert evidence.named is not None
+    assert evidence.named[of[0]] == 1.0
+    evidence = gather(MUSIC, Query(Source(), prompt="what is new at Blue Note"), (), None, {}, LIMITS)
+    assert evidence.named is not None
+    assert evidence.named[of[0]] < 1.0
 
 
 def test_habit_proposes_what_it_knows_and_ignores_what_it_does_not() -> None:

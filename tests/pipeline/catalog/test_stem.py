@@ -36,6 +36,10 @@ def test_identifiers_and_prose_split_into_lower_case_words(name: str, words: lis
         ("status", "statuses"),
         ("address", "addresses"),
         ("organization", "organisation", "orgs"),
+        ("person", "people"),
+        ("shelf", "shelves"),
+        ("alias", "aliases"),
+        ("menu", "menus"),
     ],
 )
 def test_forms_of_a_word_have_one_stem(forms: tuple[str, ...]) -> None:

@@ -159,7 +159,11 @@ def test_the_words_beside_a_name_say_its_kind() -> None:
         values = features.ground_block(evidence)[:, features.NAMES.index("named_kind")]
         return [float(values[evidence.candidates.tolist().index(i)]) for i in range(3)]
 
-    assert kinds("which songs are on the album Blue Train") == pytest.approx([1, 0.7, 0])
+    assert kinds("which songs are on the album Blue Train") == pytest.approx([1, 0, 0])
+    assert kinds("which songs are on the Blue Train album") == pytest.approx([1, 0, 0])
+    assert kinds("which songs are on the album called Blue Train") == pytest.approx([1, 0, 0])
+    assert kinds("the latest album by Ada Lovelace") == pytest.approx([0.5, 0.7, 0])
+    assert kinds("what is Ada Lovelace's album about") == pytest.approx([0.5, 0.7, 0])
     assert kinds("songs by Ada Lovelace") == pytest.approx([0, 0.7, 0])
     assert kinds("Which songs are on it") == [0, 0, 0]
 

@@ -1,0 +1,127 @@
+"""Which entity a name speaks of: names of parameters and of response fields, and paths, become keys.
+
+A key is the stems of what is identified: `movie_id` and `/movies/{id}` give ("movi",), `payment_method_id` ("payment",
+"method"). Read from names and descriptions only, never from values. Called by `entities.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Set
+
+from pipeline.catalog.lexicon import word_set
+from pipeline.catalog.stem import split_words, stem, stems
+from pipeline.types import Operation, Parameter
+
+Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
+
+IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "sid", "username", "login"})
+_NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only as path parameters
+_GLUED = re.compile(r"([a-z]{4,40})(ids?|name)")  # orderid, queuename
+_NOT_GLUED = word_set(
+    "invalid hybrid android prepaid unpaid postpaid repaid asteroid steroid centroid pyramid openid liquid orchid "
+    "tabloid humanoid thyroid aaguid username"
+)
+_WRAPPERS = frozenset({"data", "item", "items", "result", "results", "response", "list", "records", "content", "value",
+                       "values", "entries", "hits", "rows", "objects", "payload", "embedded"})  # fmt: skip
+_LINK = re.compile(r"\]\([^)]{0,200}\)|[\[\]`*]")  # of Markdown, less its text
+_ID_OF = re.compile(
+    r"(?i)\b(?:ids?|identifiers?|uuids?|guids?|keys?|numbers?|slugs?)\b(?: \w+)? (?:of|for)"
+    r"(?: the| an?| this| one| each| your)? (\w+)"
+)
+_BEFORE_ID = re.compile(r"(?i)\b(\w+)(?: \w+)? (?:ids?|identifiers?|uuids?|guids?)\b")
+_MADE_UP = frozenset(map(stem, ("idempotency", "correlation", "nonce")))  # values that callers invent
+_ACTIONS = frozenset(
+    map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
+               "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail",
+               "verify", "identify", "validate", "authenticate", "query", "describe", "browse"))
+)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=16384)
+def identifier(name: str, in_path: bool) -> Key | None:
+    """The key a parameter name speaks of: () for a bare identifier, None for what identifies nothing."""
+    words = _parted(name)
+    if not words:
+        return None
+    last = words[-1]
+    if last in IDENTIFIERS or (in_path and last in _NAMES):
+        return tuple(map(stem, words[:-1]))
+    return tuple(map(stem, words)) if in_path else None
+
+
+def _parted(name: str) -> list[str]:
+    """The words of a name, an id or name that is glued to the last one apart."""
+    words = split_words(name)
+    glued = _GLUED.fullmatch(words[-1]) if words and words[-1] not in _NOT_GLUED else None
+    return [*words[:-1], *glued.groups()] if glued else words
+
+
+@functools.lru_cache(maxsize=16384)
+def resource_key(path: str) -> Key:
+    """What a path is about: the nouns of its last literal segment."""
+    for segment in reversed(path.split("/")):
+        if segment and "{" not in segment:
+            words = stems(segment)
+            return tuple(w for w in words if w not in _ACTIONS) or words
+    return ()
+
+
+def need(path: str, parameter: Parameter, nouns: Set[str]) -> Key | None:
+    """What a parameter identifies, if anything: by its name; a bare id by its description, else by the path.
+
+    `nouns` are the last stems of the literal segments of all paths of the catalog.
+    """
+    in_path = parameter.location == "path"
+    key = identifier(parameter.name, in_path)
+    if key == ():
+        own = resource_key(path.split("{" + parameter.name + "}")[0] if in_path else path)
+        key = _described(own, parameter.description, nouns) or own or (stem(parameter.name.lower()),)
+    return key
+
+
+def is_new(operation: Operation, parameter: Parameter, key: Key) -> bool:
+    """Whether the parameter identifies nothing there is: its caller makes it up, or the call makes what it identifies.
+
+    `POST /user/keys` takes the key; below one thing an id is rather of another that is put there
+    (`POST /teams/{team_id}/members` with a `member_id`).
+    """
+    if key[0] in _MADE_UP:
+        return True
+    if operation.verb != "create" or parameter.location != "body" or key != resource_key(operation.path):
+        return False
+    is_bare = identifier(parameter.name, False) == () and parameter.name.lower() not in ("id", "ids")
+    return is_bare or "{" not in operation.path
+
+
+@functools.lru_cache(maxsize=65536)
+def field_keys(field: str) -> tuple[tuple[Key, float], ...]:
+    """Keys a response field supplies, with grades; () as key is the operation's own resource."""
+    parts = field.split(".")
+    leaf = _parted(parts[-1])
+    if not leaf:
+        return ()
+    if leaf[-1] in IDENTIFIERS or leaf == ["name"]:
+        grade = 1.0 if leaf != ["name"] else 0.6
+        if len(leaf) > 1:
+            return ((tuple(map(stem, leaf[:-1])), grade),)
+        parents = [p for p in parts[:-1] if p.lower().strip("_") not in _WRAPPERS]
+        if not parents:
+            return (((), 0.9 * grade),)
+        return ((tuple(map(stem, split_words(parents[-1]))), grade),)
+    return ((tuple(map(stem, leaf)), 0.35),)
+
+
+def nouns_of(path: str) -> list[str]:
+    """The last stem of each literal segment of a path."""
+    return [words[-1] for part in path.split("/") if part and "{" not in part and (words := stems(part))]
+
+
+def _described(own: Key, description: str, nouns: Set[str]) -> Key | None:
+    """What the description of a bare id says it is of, where that is something else in this catalog's paths."""
+    text = _LINK.sub("", description)
+    if not text or (own and own[-1] in stems(text)):
+        return None
+    said = (stem(word.lower()) for pattern in (_ID_OF, _BEFORE_ID) for word in pattern.findall(text))
+    return next(((word,) for word in said if word in nouns), None)

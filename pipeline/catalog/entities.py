@@ -21,6 +21,7 @@ from pipeline.catalog.identifiers import (
     identifier,
     is_new,
     need,
+    nouns_of,
     resource_key,
 )
 from pipeline.catalog.shapes import Shapes, groups
@@ -35,8 +36,8 @@ _BELOW = re.compile(r"(.+)/\{([^{}/]+)\}(?:\.\w{1,9}|\.\{\w{1,20}\}|/)?")  # one
 _EXTENSION = re.compile(r"(?:\.\w{1,9}|\.\{\w{1,20}\}|/)$")
 _KINDS = ("type", "types", "kind", "entity", "object", "resource")  # last words of what an argument asks for by kind
 _SEARCHED = 0.5  # the grade from which a search answers with something
-_KINDS_READ = 200  # characters of it
-_ASKED = 0.9
+_KINDS_READ = 200  # characters of such an argument
+_ASKED = 0.9  # what it asks for is there
 _UNASKED = 0.3  # of what an answer may hold, where an argument asks for something else in it
 
 SEARCH_REQUIRED, SEARCH_OPTIONAL = 1.0, 0.5
@@ -62,9 +63,7 @@ class Entities:
     def __init__(self, catalog: Catalog) -> None:
         operations = catalog.operations
         self.ids: dict[Key, int] = {}
-        self._nouns = {
-            s[-1] for o in operations for part in o.path.split("/") if part and "{" not in part and (s := stems(part))
-        }
+        self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
@@ -121,12 +120,8 @@ class Entities:
     def asked(self, operation: int, arguments: Mapping[str, Any]) -> frozenset[int]:
         """The keys among those it supplies that a call's arguments ask for by kind (`type=artist`); none: any."""
         given = [arguments[name] for name in self._kinds.get(operation, ()) if name in arguments]
-        said = {
-            number
-            for value in given
-            for text in _texts(value)
-            for number in (n for _, n in self.ending_in("".join(stems(text)[-1:])))
-        }
+        words = [word for value in given for text in _texts(value) for word in stems(text)[-1:]]
+        said = {number for word in words for _, number in self.ending_in(word)}
         return frozenset(said.intersection(self.supplies(operation)[0].tolist())) if said else frozenset()
 
     def searched_by(self, text: str, free: np.ndarray) -> np.ndarray:
@@ -330,8 +325,8 @@ def _kind_names(operation: Operation) -> tuple[str, ...]:
 
 def _texts(value: Any) -> list[str]:
     """The words of an argument: of a list or divided by commas."""
-    said = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-    return [part for text in said for part in text[:_KINDS_READ].split(",")]
+    said = [text for text in (value if isinstance(value, list) else [value])[:_KINDS_READ] if isinstance(text, str)]
+    return ",".join(said)[:_KINDS_READ].split(",")
 
 
 def _rows(rows: Sequence[Iterable[float]], dtype: type) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ def _spec_server() -> Iterator[str]:
 def told() -> Any:
     """The demo in JSON, with one address that answers and one that does not."""
     with _spec_server() as url, pytest.MonkeyPatch.context() as patch:
-        here = ("Notes", url, ["GET /notes"], "search my notes")
+        here = ("Notes", url, ["GET /notes"], 'search my notes for "budget"')
         nowhere = ("Nowhere", "http://127.0.0.1:1/openapi.json", ["GET /things"], "")
         patch.setattr(demo_command, "ONLINE", (here, nowhere))
         done = run(app, ["demo", "--online", "--json"])

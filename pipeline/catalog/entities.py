@@ -1,8 +1,9 @@
 """What an operation needs and what it supplies, as keys of entities ("movie", "order").
 
 A required identifier is a need; what a response or a name speaks of is a supply, graded by how surely
-the words say so. Both are read from names only, never from values. Called by `relations.py`, once per
-catalog; the grades were set by hand and checked on other specs than those that judge us.
+the words say so. Both are read from the spec; of a call's values only those count that ask for things by kind.
+Called by `relations.py`, once per catalog; the grades were set by hand and checked on other specs than those that
+judge us.
 """
 
 from __future__ import annotations
@@ -71,12 +72,11 @@ class Entities:
             self._by_last.setdefault(key[-1], []).append((key, number))
         self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
         self._shapes = Shapes(self._profiles(operations))
-        self._members: dict[str, set[int]] = {}  # path of a collection -> what identifies one of it below
-        for operation in operations:
-            self._take_members(operation)
+        members = self._members(operations)
         like_of = functools.cache(self._shapes.of)  # parts come again with many operations
         supplies = [
-            self._supplies(operation, set(mine), like_of) for operation, mine in zip(operations, needs, strict=True)
+            self._supplies(operation, set(mine), members, like_of)
+            for operation, mine in zip(operations, needs, strict=True)
         ]
         self.size = len(self.ids)
         self._kinds = {i: names for i, o in enumerate(operations) if len(supplies[i]) > 1 and (names := _kind_names(o))}
@@ -98,7 +98,7 @@ class Entities:
         return (
             12 * len(self.need_keys)
             + 20 * len(self.supply_keys)
-            + 300 * (self.size + len(self._literals))
+            + 300 * (self.size + len(self._literals) + len(self._nouns))
             + 40 * len(self.need_counts)
             + self._shapes.nbytes
         )
@@ -117,9 +117,9 @@ class Entities:
         span = slice(self._column_starts[key], self._column_starts[key + 1])
         return self._column_rows[span], self._column_grades[span]
 
-    def asked(self, operation: int, arguments: Mapping[str, Any]) -> frozenset[int]:
+    def asked(self, operation: int, *arguments: Mapping[str, Any]) -> frozenset[int]:
         """The keys among those it supplies that a call's arguments ask for by kind (`type=artist`); none: any."""
-        given = [arguments[name] for name in self._kinds.get(operation, ()) if name in arguments]
+        given = [some[name] for name in self._kinds.get(operation, ()) for some in arguments if name in some]
         words = [word for value in given for text in _texts(value) for word in stems(text)[-1:]]
         said = {number for word in words for _, number in self.ending_in(word)}
         return frozenset(said.intersection(self.supplies(operation)[0].tolist())) if said else frozenset()
@@ -199,16 +199,21 @@ class Entities:
                         self._readers.setdefault(self.ids[key], (operation.path, last))
         return found
 
-    def _take_members(self, operation: Operation) -> None:
-        below = _BELOW.fullmatch(operation.path)
-        if below is None:
-            return
-        parameter = next((p for p in operation.parameters if p.name == below[2] and p.location == "path"), None)
-        key = need(operation.path, parameter, self._nouns) if parameter is not None else None
-        if key in self.ids:
-            self._members.setdefault(below[1], set()).add(self.ids[key])
+    def _members(self, operations: Sequence[Operation]) -> dict[str, set[int]]:
+        """By the path of a collection: the keys of what identifies one of it right below."""
+        found: dict[str, set[int]] = {}
+        for operation in operations:
+            below = _BELOW.fullmatch(operation.path)
+            last = below[2] if below else ""
+            parameter = next((p for p in operation.parameters if p.name == last and p.location == "path"), None)
+            key = need(operation.path, parameter, self._nouns) if parameter is not None else None
+            if below is not None and key in self.ids:
+                found.setdefault(below[1], set()).add(self.ids[key])
+        return found
 
-    def _supplies(self, operation: Operation, own_needs: set[int], like_of: LikeOf) -> dict[int, float]:
+    def _supplies(
+        self, operation: Operation, own_needs: set[int], members: Mapping[str, set[int]], like_of: LikeOf
+    ) -> dict[int, float]:
         if operation.method == "DELETE":
             return {}
         found: dict[int, float] = {}
@@ -238,7 +243,7 @@ class Entities:
             self._grade_words(found, stems(operation.description), 0.2)
             if operation.path.count("/") > 1 and not operation.path.endswith("}"):
                 _raise(found, own, 0.8)
-        for number in self._members.get(_EXTENSION.sub("", operation.path), ()):
+        for number in members.get(_EXTENSION.sub("", operation.path), ()):
             found[number] = max(found.get(number, 0.0), _MEMBER)
         scale = 1.0 if operation.verb == "read" else _WRITE
         return {key: scale * grade for key, grade in found.items() if key not in own_needs}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.catalog.entities import SEARCH_REQUIRED
+from pipeline.catalog.entities import SEARCH_REQUIRED, Entities
 from pipeline.catalog.relations import Relations
 from pipeline.catalog.words import Words
 from pipeline.types import Call, Match
@@ -44,21 +44,26 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     """The session of these calls and their matches, one for one."""
     history = np.array([-1 if m is None else m.index for m in matches], dtype=np.int32)
     recent: dict[int, int] = {}
-    asked: dict[int, frozenset[int]] = {}
+    e = relations.entities
+    asked = [
+        frozenset[int]() if m is None else e.asked(m.index, m.path_params, c.params)
+        for c, m in zip(calls, matches, strict=True)
+    ]
+    newest: list[frozenset[int]] = []
     age = 0
-    for operation, call, match in zip(history[::-1].tolist(), reversed(calls), reversed(matches), strict=True):
-        if match is not None:
+    for operation, kinds in zip(history[::-1].tolist(), reversed(asked), strict=True):
+        if operation >= 0:
             if len(recent) < RECENT and operation not in recent:
                 recent[operation] = age
-                asked[operation] = _asked(relations, call, match)
+                newest.append(kinds)
             age += 1
-    state = np.zeros(relations.entities.size, dtype=np.float32)
+    state = np.zeros(e.size, dtype=np.float32)
     before = state
     start = max(0, len(calls) - _CALLS)
     for i in range(start, len(calls)):
         if i == len(calls) - 1:
             before = state.copy()
-        _add(state, relations, calls[i], matches[i])
+        _add(state, e, calls[i], matches[i], asked[i])
     classes = np.where(history >= 0, (2 * relations.verb + relations.item)[history], -1) if relations.size else history
     return Session(
         history=history,
@@ -66,7 +71,7 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
         classes=classes.astype(np.int8),
         recent=np.array(list(recent), dtype=np.int32),
         ages=np.array(list(recent.values()), dtype=np.int32),
-        asked=tuple(asked.values()),
+        asked=tuple(newest),
         state=state,
         state_before=before,
         terms=frozenset().union(*(words.name_terms(h) for h in recent)),
@@ -74,15 +79,10 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     )
 
 
-def _asked(relations: Relations, call: Call, match: Match) -> frozenset[int]:
-    return relations.entities.asked(match.index, {**match.path_params, **call.params})
-
-
-def _add(state: np.ndarray, relations: Relations, call: Call, match: Match | None) -> None:
-    e = relations.entities
+def _add(state: np.ndarray, e: Entities, call: Call, match: Match | None, asked: frozenset[int]) -> None:
     if match is not None:
         if call.status is None or call.status < 400:  # what failed supplied nothing
-            keys, grades = e.supplies_asked(match.index, _asked(relations, call, match))
+            keys, grades = e.supplies_asked(match.index, asked)
             state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
         for name in match.path_params:
             if (key := e.of_parameter(name)) is not None:

@@ -148,6 +148,7 @@ def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
         return np.concatenate([words.last_about(words.terms(text)), searches])
 
     kinds = np.zeros(words.size, dtype=np.float32)
+    has_person = False
     for found in list(_NAMED.finditer(prompt))[:_NAMES_READ]:
         start, end = found.span()
         is_full = _FULL.fullmatch(found[0]) is not None
@@ -158,9 +159,10 @@ def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
         of_kind = about(_kind_beside(before, after, owns=found[0].endswith(("'s", "’s"))))
         for places, grade in ((of_kind, 1.0), (about(f"{before} {after}"), _NEAR)):
             kinds[places] = np.maximum(kinds[places], np.float32(grade))
-        if is_full and not len(of_kind):
-            persons = about(_PERSONS)
-            kinds[persons] = np.maximum(kinds[persons], np.float32(_PERSON))
+        has_person |= is_full and not len(of_kind)
+    if has_person:
+        persons = about(_PERSONS)
+        kinds[persons] = np.maximum(kinds[persons], np.float32(_PERSON))
     return kinds
 
 

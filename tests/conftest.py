@@ -111,9 +111,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class _FilesOfOneService(LoadFileScheduling):
     """A file to a process, and files that share a service to one process: each service takes a fifth of a core."""
 
+    _shared = ({"test_learning.py", "test_models.py"}, {"test_monitoring.py", "test_service.py"})  # of tests/e2e
+
     def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return "tests/e2e" if file.endswith(("e2e/test_monitoring.py", "e2e/test_service.py")) else file
+        folder, _, name = super()._split_scope(nodeid).rpartition("/")
+        files = next((some for some in self._shared if folder.endswith("e2e") and name in some), {name})
+        return f"{folder}/{'+'.join(sorted(files))}"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -24,6 +24,7 @@ from tests.documented import documented
 from tests.fakes import SpanReceiver
 
 START_S = 400  # on a machine that does much else; alone it is under half a minute
+DRAINED = 25  # groups that a drain moves at once: so small that a kill meets it between two
 
 
 class Service:
@@ -133,6 +134,37 @@ def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -
         yield running
     finally:
         running.stop()
+
+
+RAYS_JOB_PORT = 52365  # the same for every Ray of a machine: taken here, as if there were another instance
+
+
+@pytest.fixture(scope="package")
+def learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with two replicas of Ranker that trains and promotes; two files share it, the one that learns first."""
+    running = Service(
+        tmp_path_factory.mktemp("learning"),
+        {
+            "ray": {"dashboard_port": free_port()},
+            "ranker": {"replicas": {"min": 2, "max": 2}},
+            "experiments": {"challenger_percent": 50},
+            "journal": {"batch": DRAINED},
+            "state": {"timeout_s": 2.0},  # a busy machine is no Redis that is away: then everybody is the champion's
+            "train": {"rounds": 60},
+            "models": {"train_idle": False},  # what gives way to other tests does not end in time
+        },
+    )
+    another = socket.socket()
+    try:
+        with contextlib.suppress(OSError):  # somebody's Ray holds it already
+            another.bind(("", RAYS_JOB_PORT))
+            another.listen()
+        running.start()
+        yield running
+    finally:
+        another.close()
+        left = running.stop()
+    assert not left
 
 
 @pytest.fixture(scope="session")

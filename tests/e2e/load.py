@@ -66,7 +66,7 @@ class Load:
             answers = list(self.answers)
             last = max((a.began for a in answers if a.began > since and a.version != version), default=since)
             newer = [a.began for a in answers if a.began > last and a.version == version]
-            if len(newer) >= 40 and max(newer) - last > 1.0:  # both replicas have answered many times
+            if len(newer) >= 20 and max(newer) - last > 1.0:  # both replicas have answered many times
                 return last - since
             time.sleep(0.05)
         pytest.fail(f"version {version} does not serve alone 60 s after its promotion")

@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -26,7 +27,8 @@ from pipeline.stores.journal import Journal
 from pipeline.stores.state import State
 from serve.cli import app
 from tests.conftest import NOTES, ROOT
-from tests.e2e.conftest import Service, free_port
+from tests.documented import documented
+from tests.e2e.conftest import Service
 from tests.e2e.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -42,37 +44,14 @@ OTHERS = (
 PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/disputes"}, {"endpoint": "GET /v1/disputes/dp_1"}]}
 LEARNT = "GET /v1/disputes"
 
-RAYS_JOB_PORT = 52365  # the same for every Ray of a machine: taken here, as if there were another instance
 WRITERS = 6
-EVENTS = 2000  # acknowledged at least, while things are killed
-BATCH = 25  # groups that a drain moves at once: so small that a kill meets it between two
+EVENTS = 1000  # acknowledged at least, while things are killed
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(
-        tmp_path_factory.mktemp("learning"),
-        {
-            "ray": {"dashboard_port": free_port()},
-            "ranker": {"replicas": {"min": 2, "max": 2}},
-            "journal": {"batch": BATCH},
-            "state": {"timeout_s": 2.0},  # a busy machine is no Redis that is away
-            "train": {"rounds": 60},
-            "models": {"train_idle": False},  # what gives way to other tests does not end in time
-        },
-    )
-    another = socket.socket()
-    try:
-        with contextlib.suppress(OSError):  # somebody's Ray holds it already
-            another.bind(("", RAYS_JOB_PORT))
-            another.listen()
-        made.start()
-        until(lambda: made.client.get("/health").json()["components"]["models"]["status"] == "ok", 120, made)
-        yield made
-    finally:
-        another.close()
-        left = made.stop()
-    assert not left
+def running(learning: Service) -> Service:
+    until(lambda: learning.client.get("/health").json()["components"]["models"]["status"] == "ok", 120, learning)
+    return learning
 
 
 def until(said: Callable[[], Any], seconds: float, service: Service) -> Any:
@@ -125,6 +104,20 @@ def trained(service: Service, job_id: str) -> tuple[dict[str, Any], float]:
     return job, moved or time.monotonic()
 
 
+@contextlib.contextmanager
+def following(service: Service) -> Iterator[list[dict[str, Any]]]:
+    """What the command that trains says of the training that runs, one job state after the other, once it has ended."""
+    program, *words, _ = documented("opensesame train --force --url http://127.0.0.1:8000")
+    command = [str(Path(sys.executable).parent / program), *words, service.url, "--json"]
+    said: list[dict[str, Any]] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield said
+            said += map(json.loads, process.communicate(timeout=60)[0].splitlines())
+        finally:
+            process.kill()
+
+
 def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: Service, record_property: Any) -> None:
     client = running.client
     spec = (ROOT / "examples" / "billing.yaml").read_bytes()
@@ -132,13 +125,18 @@ def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: S
     for name in ("elsewhere", "billing"):
         until(lambda name=name: client.get(f"/catalogs/{name}").json()["embedded"], 120, running)
     installed = client.get("/models").json()["champion"]
-    with Load(running, PROBE, clients=2, pace_s=0.1) as load:
+    with Load(running, PROBE, clients=2, pace_s=0.2) as load:
         chance = random.Random(4)
         for number in range(GROUPS):
             person(client, chance, number)
 
-        job, promoted = trained(running, start_training(running))
+        job_id = start_training(running)
+        assert client.post("/train", json={}).json()["job_id"] == job_id  # one at a time
+        with following(running) as lines:
+            job, promoted = trained(running, job_id)
         assert job["status"] == "succeeded", str(job)
+        assert {line["job_id"] for line in lines} == {job_id}
+        assert lines[-1]["status"] == "succeeded", lines
         outcome = job["progress"]
         assert outcome["status"] == "promoted", outcome
         version = outcome["version"]
@@ -147,6 +145,7 @@ def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: S
         rolled_back = time.monotonic()
         assert client.post("/models/rollback", json={}).json()["champion"] == installed
         return_s = load.settle(installed, rolled_back)
+    assert client.get("/train/none").status_code == 404
     assert load.failures == []
     answered = {v: {a.endpoint for a in load.answers if a.version == v} for v in {a.version for a in load.answers}}
     assert answered.keys() == {installed, version}

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.registry import Registry
 from serve.cli import app
 from tests.documented import documented
-from tests.e2e.conftest import Service, free_port
+from tests.e2e.conftest import Service
 from tests.e2e.load import Load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -58,25 +57,15 @@ def full_size(version: str, temperature: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("models")
-    overlay = {
-        "ray": {"dashboard_port": free_port()},
-        "ranker": {"replicas": {"min": 2, "max": 2}},
-        "experiments": {"challenger_percent": 50},
-        "state": {"timeout_s": 2.0},  # a busy machine is no Redis that is away: then everybody is the champion's
-    }
-    made = Service(folder, overlay)
-    try:
-        made.start()
-        until = time.monotonic() + 120
-        while made.client.get("/health").json()["components"]["models"]["status"] != "ok":
-            assert time.monotonic() < until, made.log.read_text()[-2000:]
-            time.sleep(0.2)
-        yield made
-    finally:
-        left = made.stop()
-    assert not left
+def running(learning: Service) -> Service:
+    until = time.monotonic() + 120
+    while (
+        learning.client.get("/health").json()["components"]["models"]["status"] != "ok"
+        or len(learning.replicas("Ranker")) < 2  # one may have been killed
+    ):
+        assert time.monotonic() < until, learning.log.read_text()[-2000:]
+        time.sleep(0.2)
+    return learning
 
 
 @pytest.fixture(scope="module")
@@ -259,18 +248,6 @@ def test_an_alias_moved_beside_the_service_is_served(running: Service, versions:
     done = CliRunner().invoke(app, ["models", "rollback", "--url", running.url])
     assert done.exit_code == 0, done.output
     wait_for(running, versions[0])
-
-
-def test_a_training_is_a_ray_job_that_can_be_followed(running: Service) -> None:
-    first = running.client.post("/train", json={})
-    assert first.status_code == 202, first.text
-    job_id = first.json()["job_id"]
-    assert running.client.post("/train", json={}).json()["job_id"] == job_id  # one at a time
-    followed = through(running, documented("opensesame train --force --url http://127.0.0.1:8000"), "--json")
-    jobs = [json.loads(line) for line in followed.splitlines()]
-    assert {job["job_id"] for job in jobs} == {job_id}
-    assert jobs[-1]["status"] == "succeeded", jobs
-    assert running.client.get("/train/none").status_code == 404
 
 
 def test_a_service_without_its_models_goes_on_and_says_so(running: Service, versions: tuple[str, str]) -> None:

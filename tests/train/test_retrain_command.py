@@ -27,6 +27,7 @@ def test_the_command_trains_on_ray_and_registers_with_a_report(tmp_path: Path) -
     fill(tmp_path / "var", 400, None)
     programs = {"opensesame": [str(Path(sys.executable).parent / "opensesame")], "python": [sys.executable, "-P"]}
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {"OPENSESAME__TRAIN__ROUNDS": "40"}
 
     def run(words: list[str], *more: str) -> subprocess.CompletedProcess[str]:
         command = [*programs[words[0]], *words[1:], *more]

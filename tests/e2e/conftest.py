@@ -24,6 +24,7 @@ from tests.documented import documented
 from tests.fakes import SpanReceiver
 
 START_S = 400  # on a machine that does much else; alone it is under half a minute
+RAYS_JOB_PORT = 52365  # the same for every Ray of a machine: taken here, as if there were another instance
 DRAINED = 25  # groups that a drain moves at once: so small that a kill meets it between two
 
 
@@ -134,9 +135,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -
         yield running
     finally:
         running.stop()
-
-
-RAYS_JOB_PORT = 52365  # the same for every Ray of a machine: taken here, as if there were another instance
 
 
 @pytest.fixture(scope="package")

@@ -131,7 +131,8 @@ def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: S
             person(client, chance, number)
 
         job_id = start_training(running)
-        assert client.post("/train", json={}).json()["job_id"] == job_id  # one at a time
+        again = client.post("/train", json={})
+        assert (again.status_code, again.json()["job_id"]) == (202, job_id)  # one at a time
         with following(running) as lines:
             job, promoted = trained(running, job_id)
         assert job["status"] == "succeeded", str(job)

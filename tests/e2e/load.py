@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     version: str
     confidence: float  # of the first place
     endpoint: str  # the first place
+    degraded: tuple[str, ...]  # what it had to do without
 
 
 class Load:
@@ -55,7 +56,8 @@ class Load:
                         continue
                     told, took = answer.json(), time.monotonic() - began
                     first, version = told["predictions"][0], told["metadata"]["model_version"]
-                    self.answers.append(Answer(began, took, version, first["confidence"], first["endpoint"]))
+                    degraded = tuple(told["metadata"]["degraded"])
+                    self.answers.append(Answer(began, took, version, first["confidence"], first["endpoint"], degraded))
                 except httpx2.HTTPError as error:
                     self.failures.append(repr(error))
                 self._stopped.wait(max(0.0, self._pace_s - (time.monotonic() - began)))

@@ -148,7 +148,8 @@ def test_what_people_do_is_learnt_serves_everywhere_and_is_taken_back(running: S
         return_s = load.settle(installed, rolled_back)
     assert client.get("/train/none").status_code == 404
     assert load.failures == []
-    answered = {v: {a.endpoint for a in load.answers if a.version == v} for v in {a.version for a in load.answers}}
+    whole = [a for a in load.answers if not a.degraded]  # on a busy machine one may go without a part, and says so
+    answered = {v: {a.endpoint for a in whole if a.version == v} for v in {a.version for a in load.answers}}
     assert answered.keys() == {installed, version}
     assert answered[version] == {LEARNT}
     assert LEARNT not in answered[installed]

@@ -67,6 +67,9 @@ def environment(settings: Settings, folder: Path, token_file: Path) -> dict[str,
         "RAY_SERVE_LOG_TO_STDERR": "0",
         # Ray runs workers at nice 15: on a shared machine everything else would go before the service.
         "RAY_worker_niceness": "0",
+        # A training asks for a worker again and again; by default one that was idle for a second ends, and a new one
+        # takes two seconds of CPU to start.
+        "RAY_idle_worker_killing_time_threshold_ms": "30000",
         "RAY_raylet_start_wait_time_s": f"{_READY_S:.0f}",  # by default 30, which a busy machine does not keep
         # An upload of server.upload_limit_bytes crosses one hop whole.
         "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(settings.server.upload_limit_bytes + (1 << 20)),

@@ -39,6 +39,9 @@ def connected(address: str = "", cpus: int = 3, store_bytes: int = 1024**3, *, i
         token.write_text(secrets.token_hex(32))
         # Ray's control ports listen on all interfaces, so nobody gets in without the token.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+        # By default a worker that was idle for a second ends: Ray Data would start one, of two seconds of CPU, for
+        # nearly every file it reads.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "30000")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # By default 60: workers that a busy machine starts more slowly would be started for ever.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")

@@ -78,6 +78,7 @@ def test_pods_run_ray_as_one_machine_does(overlay: str, tmp_path):
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S",
             "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH",
             "RAY_USAGE_STATS_ENABLED",
+            "RAY_idle_worker_killing_time_threshold_ms",
             "RAY_worker_niceness",
             "TOKENIZERS_PARALLELISM",
         }

@@ -105,18 +105,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             test._hypothesis_internal_use_settings = more
     # The long files first, so that the processes of `make test` end together; what shares a service stays together.
     long = {item.path for item in items if any(item.get_closest_marker(mark) for mark in ("cluster", "vllm", "slow"))}
-    items.sort(key=lambda item: ("e2e" not in item.path.parts, item.path not in long))
+
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
+        shares = "e2e" in item.path.parts and item.path.name in _ONE_SERVICE
+        return "e2e" not in item.path.parts, _ONE_SERVICE.index(item.path.name) if shares else -1, item.path not in long
+
+    items.sort(key=place)
+
+
+# Of tests/e2e, in this order: those who look at the service as it starts, those who teach it, those who end it.
+_ONE_SERVICE = ("test_monitoring.py", "test_service.py", "test_learning.py", "test_models.py")
 
 
 class _FilesOfOneService(LoadFileScheduling):
-    """A file to a process, and files that share a service to one process: each service takes a fifth of a core."""
-
-    _shared = ({"test_learning.py", "test_models.py"}, {"test_monitoring.py", "test_service.py"})  # of tests/e2e
+    """A file to a process, and files that share a service to one process: it takes a fifth of a core."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder, _, name = super()._split_scope(nodeid).rpartition("/")
-        files = next((some for some in self._shared if folder.endswith("e2e") and name in some), {name})
-        return f"{folder}/{'+'.join(sorted(files))}"
+        return f"{folder}/one-service" if folder.endswith("e2e") and name in _ONE_SERVICE else f"{folder}/{name}"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -115,6 +115,7 @@ def collector() -> Iterator[SpanReceiver]:
 
 @pytest.fixture(scope="package")  # not longer: an idle service takes its share of two cores
 def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -> Iterator[Service]:
+    """What all files but the generator's share: two replicas of Ranker, and it trains and promotes."""
     folder = tmp_path_factory.mktemp("service")
     # Decoys: the names of our packages are common words, and a user's folder may hold them too.
     for decoy in ("train.py", "serve.py", "pipeline/__init__.py", "pipeline/types.py"):
@@ -123,26 +124,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, collector: SpanReceiver) -
     running = Service(
         folder,
         {
-            "ray": {"dashboard_port": 0},
-            "fetch": {"allow_hosts": ["127.0.0.1"], "read_s": 1.0, "total_s": 2.0},
-            "parse": {"operations_max": 2000},
-            "log": {"format": "json"},
-            "tracing": {"endpoint": collector.url, "sample": 0.0},
-        },
-    )
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture(scope="package")
-def learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with two replicas of Ranker that trains and promotes; two files share it, the one that learns first."""
-    running = Service(
-        tmp_path_factory.mktemp("learning"),
-        {
             "ray": {"dashboard_port": free_port()},
             "ranker": {"replicas": {"min": 2, "max": 2}},
             "experiments": {"challenger_percent": 50},
@@ -150,6 +131,10 @@ def learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "state": {"timeout_s": 2.0},  # a busy machine is no Redis that is away: then everybody is the champion's
             "train": {"rounds": 60},
             "models": {"train_idle": False},  # what gives way to other tests does not end in time
+            "fetch": {"allow_hosts": ["127.0.0.1"], "read_s": 1.0, "total_s": 2.0},
+            "parse": {"operations_max": 2000},
+            "log": {"format": "json"},
+            "tracing": {"endpoint": collector.url, "sample": 0.0},
         },
     )
     another = socket.socket()

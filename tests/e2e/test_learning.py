@@ -45,13 +45,13 @@ PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/disputes"}, {"
 LEARNT = "GET /v1/disputes"
 
 WRITERS = 6
-EVENTS = 1000  # acknowledged at least, while things are killed
+EVENTS = 600  # acknowledged at least, while things are killed
 
 
 @pytest.fixture(scope="module")
-def running(learning: Service) -> Service:
-    until(lambda: learning.client.get("/health").json()["components"]["models"]["status"] == "ok", 120, learning)
-    return learning
+def running(service: Service) -> Service:
+    until(lambda: service.client.get("/health").json()["components"]["models"]["status"] == "ok", 120, service)
+    return service
 
 
 def until(said: Callable[[], Any], seconds: float, service: Service) -> Any:

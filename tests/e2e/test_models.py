@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PROMOTIONS = 20
 CLIENTS = 4
 QUIET_S = 8  # of the same load without promotions
-PACE_S = 0.1  # between two requests of a client: a constant load of a third of what two cores can do
+PACE_S = 0.2  # between two requests of a client: a constant load of a fifth of what two cores can do
 BODY = {"events": [{"endpoint": "GET /v1/charges/ch_123"}], "prompt": "refund the duplicate charge", "k": 3}
 
 
@@ -57,15 +57,15 @@ def full_size(version: str, temperature: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(learning: Service) -> Service:
+def running(service: Service) -> Service:
     until = time.monotonic() + 120
     while (
-        learning.client.get("/health").json()["components"]["models"]["status"] != "ok"
-        or len(learning.replicas("Ranker")) < 2  # one may have been killed
+        service.client.get("/health").json()["components"]["models"]["status"] != "ok"
+        or len(service.replicas("Ranker")) < 2  # one may have been killed
     ):
-        assert time.monotonic() < until, learning.log.read_text()[-2000:]
+        assert time.monotonic() < until, service.log.read_text()[-2000:]
         time.sleep(0.2)
-    return learning
+    return service
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +260,11 @@ def test_a_service_without_its_models_goes_on_and_says_so(running: Service, vers
     assert load.failures == []
     assert {a.version for a in load.answers} == {versions[0]}
     assert running.client.get("/ready").status_code == 200
+
+
+def test_ctrl_c_leaves_no_process_behind(running: Service) -> None:
+    """The last test of those who share the service: it ends it."""
+    print(f"ready after {running.ready_s:.1f} s")
+    assert [process.cmdline()[:3] for process in running.stop() if process.is_running()] == []
+    assert running.process is not None
+    assert running.process.returncode == 0

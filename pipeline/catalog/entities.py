@@ -243,6 +243,9 @@ class Entities:
             self._grade_words(found, stems(operation.description), 0.2)
             if operation.path.count("/") > 1 and not operation.path.endswith("}"):
                 _raise(found, own, 0.8)
+        if operation.verb == "read" and searches(operation):
+            for word in _kinds_listed(operation):
+                self._grade(found, (word,), _ASKED)
         for number in members.get(_EXTENSION.sub("", operation.path), ()):
             found[number] = max(found.get(number, 0.0), _MEMBER)
         scale = 1.0 if operation.verb == "read" else _WRITE
@@ -326,6 +329,15 @@ def given_by_user(operation: Operation) -> int:
 def _kind_names(operation: Operation) -> tuple[str, ...]:
     """Names of the parameters that ask for things by kind."""
     return tuple(p.name for p in operation.parameters if p.name.lower().endswith(_KINDS))
+
+
+def _kinds_listed(operation: Operation) -> Iterable[str]:
+    """Last stems of what the operation can be asked for by kind, as its enums list them."""
+    for parameter in operation.parameters:
+        if parameter.name.lower().endswith(_KINDS):
+            for value in parameter.enum[:_LITERALS_MAX]:
+                if isinstance(value, str):
+                    yield from stems(value[:_KINDS_READ])[-1:]
 
 
 def _texts(value: Any) -> list[str]:

@@ -70,6 +70,21 @@ def test_names_supply_where_there_is_no_response_schema() -> None:
     assert row(relations, 0)[PAIR["supplied"], 1] == pytest.approx(0.55)
 
 
+def test_a_search_supplies_the_kinds_it_can_be_asked_for_also_those_its_example_answer_lacks() -> None:
+    kind = Parameter("type", "path", required=True, type="string", enum=("movie", "show"))
+    text = Parameter("query", "query", required=True, type="string")
+    answer = ("movie.ids.movie_id", "movie.title")
+    find = Operation("GET", "/search/{type}", parameters=(kind, text), response_fields=answer)
+    lists = Operation("GET", "/popular/{type}", parameters=(kind,), response_fields=answer)
+    seasons = Operation("GET", "/shows/{show_id}/seasons", parameters=(path_parameter("show_id"),))
+    movie = Operation("GET", "/movies/{movie_id}", parameters=(path_parameter("movie_id"),))
+    relations = Relations(Catalog("sha256:0", operations=(find, lists, seasons, movie)))
+    assert row(relations, 0)[PAIR["supplied"], 2] == pytest.approx(0.9)
+    assert row(relations, 1)[PAIR["supplied"], 2] == 0  # nothing is searched for
+    entities = relations.entities
+    assert entities.asked(0, {"type": "show"}) == set(entities.needs(2).tolist())
+
+
 FILM = ("id", "name", "runtime", "tagline", "released")
 PERSON = ("id", "name", "born", "portrait")
 CINEMA = (

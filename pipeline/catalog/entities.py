@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.catalog.identifiers import (
     IDENTIFIERS,
     Key,
+    about,
     field_keys,
     identifier,
     is_new,
@@ -62,7 +63,7 @@ class Entities:
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        operations = catalog.operations
+        operations = about(catalog.operations)
         self.ids: dict[Key, int] = {}
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
-from pipeline.catalog.lexicon import word_set
+import msgspec
+
+from pipeline.catalog.lexicon import CLASS, word_set
 from pipeline.catalog.stem import split_words, stem, stems
 from pipeline.types import Operation, Parameter
 
@@ -37,6 +39,40 @@ _ACTIONS = frozenset(
                "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail",
                "verify", "identify", "validate", "authenticate", "query", "describe", "browse"))
 )  # fmt: skip
+_DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")  # conversations.list
+_FILES = word_set("json xml html htm php csv txt asp aspx jsp yaml do")  # what a path ends in beside its words
+
+
+def undotted(operations: Sequence[Operation]) -> list[str]:
+    """Their paths, with a slash for each dot of the last segment where most of them end in words joined by dots.
+
+    So remote procedures are called (`/conversations.list`); a lone `/stream.aac` or a domain is left as it is.
+    """
+    paths = [operation.path for operation in operations]
+    parted = [_undotted(path) for path in paths]
+    longer = sum(new.count("/") > path.count("/") for new, path in zip(parted, paths, strict=True))
+    return parted if 2 * longer > len(paths) else paths
+
+
+def about(operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """The operations, each dotted path without its verb: `/conversations.list` is about `/conversations`."""
+    found: list[Operation] = []
+    for operation, path in zip(operations, undotted(operations), strict=True):
+        if path != operation.path:
+            before, _, last = path.rpartition("/")
+            is_verb = path.count("/") > operation.path.count("/") and last.lower() in CLASS
+            found.append(msgspec.structs.replace(operation, path=before if is_verb else path))
+        else:
+            found.append(operation)
+    return tuple(found)
+
+
+def _undotted(path: str) -> str:
+    before, _, last = path.rpartition("/")
+    if not _DOTTED.fullmatch(last):
+        return path
+    words = last.split(".")
+    return "/".join([before, *(words[:-1] if words[-1].lower() in _FILES else words)])
 
 
 @functools.lru_cache(maxsize=16384)

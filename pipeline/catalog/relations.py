@@ -12,6 +12,7 @@ from collections.abc import Sequence, Set
 import numpy as np
 
 from pipeline.catalog import entities
+from pipeline.catalog.identifiers import undotted
 from pipeline.types import Catalog
 
 VERBS = ("read", "create", "update", "delete", "action")
@@ -56,7 +57,7 @@ class Relations:
         literals: dict[str, int] = {}
         resources: dict[tuple[str, ...], int] = {}
         tags: dict[str, int] = {}
-        paths = [_segments(operation.path) for operation in operations]
+        paths = [_segments(path) for path in undotted(operations)]
         depth = max([len(p) for p in paths], default=0) or 1
         self._prefixes = np.full((n, depth), -1, dtype=np.int32)  # node of each prefix, -1 past the end
         self._literals = np.full((n, depth), -1, dtype=np.int32)  # code of each literal segment, -1 for parameters

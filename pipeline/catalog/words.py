@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.catalog.identifiers import about
 from pipeline.catalog.kept import Kept
 from pipeline.catalog.stem import stems
 from pipeline.types import Catalog, Operation
@@ -36,9 +37,10 @@ class Words:
         columns: list[int] = []  # field * size + operation
         counts: list[int] = []
         card_terms: list[set[int]] = []
+        paths = [operation.path for operation in about(catalog.operations)]
         for i, operation in enumerate(catalog.operations):
             card: set[int] = set()
-            for field, found in enumerate(_fields(operation)):
+            for field, found in enumerate(_fields(operation, paths[i])):
                 bag = Counter(found)
                 ids = [self._vocabulary.setdefault(term, len(self._vocabulary)) for term in bag]
                 terms += ids
@@ -133,10 +135,10 @@ class Words:
         return total.astype(np.float32).reshape(width, self.size)
 
 
-def _fields(operation: Operation) -> Iterable[Sequence[str]]:
-    """Stems of each of FIELDS."""
+def _fields(operation: Operation, about: str) -> Iterable[Sequence[str]]:
+    """Stems of each of FIELDS; `about` is its path without a dotted verb."""
     yield stems(f"{operation.summary} {operation.operation_id}")
-    literals = [s for s in operation.path.split("/") if s and not s.startswith("{")]
+    literals = [s for s in about.split("/") if s and not s.startswith("{")]
     yield stems(operation.path)
     yield stems(literals[-1]) if literals else ()
     yield stems(operation.description)

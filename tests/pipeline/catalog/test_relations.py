@@ -257,6 +257,30 @@ def test_a_collection_and_one_of_it_are_told_apart(relations: Relations) -> None
     assert relations.free.tolist()[-1] == 1.0
 
 
+def called(*paths: str) -> Relations:
+    return Relations(Catalog("sha256:0", operations=tuple(Operation("GET", path) for path in paths)))
+
+
+def test_dots_divide_a_path_as_slashes_do_where_most_paths_end_in_dotted_words() -> None:
+    dotted = called("/channels.list", "/channels.history", "/carts.add.json", "/ping")
+    assert row(dotted, 0)[PAIR["sibling"]].tolist() == [0, 1, 0, 0]
+    assert dotted.depth.tolist() == [2, 2, 2, 1]
+    slashed = called("/radio/stream.aac", "/apis/x.k8s.io/", "/radio", "/apis", "/pods.json", "/nodes.json")
+    assert slashed.depth.tolist() == [2, 2, 1, 1, 1, 1]
+
+
+def test_the_verb_of_a_dotted_path_is_not_what_it_is_about() -> None:
+    key = Parameter("channel_id", "query", required=True)
+    operations = (
+        Operation("GET", "/channels.list", response_fields=("channels.name",)),
+        Operation("GET", "/channels.history", parameters=(key,), response_fields=("text",)),
+        Operation("POST", "/channels.join", parameters=(key,), verb="create"),
+    )
+    relations = Relations(Catalog("sha256:0", operations=operations))
+    assert row(relations, 0)[PAIR["supplied"], 1] == pytest.approx(0.8)
+    assert not relations.entities.supplies(1)[0].size
+
+
 @pytest.mark.parametrize(
     "path", ["/", "", "/{id}", "//a//", "/" + "/".join("abcdefghijklmnopqrstuvwxyz"), "/{a}{b}", "x"]
 )

@@ -59,6 +59,13 @@ def test_an_operation_is_like_itself_and_the_ones_that_share_its_nouns(words: Wo
     np.testing.assert_array_equal(like, words.similar(1))
 
 
+def test_the_last_noun_of_a_dotted_path_is_its_last_word() -> None:
+    paths = ("/channels.list", "/channels.members", "/chat.delete")
+    words = Words(Catalog("sha256:0", operations=tuple(Operation("GET", path) for path in paths)))
+    assert words.last_about(words.terms("channel")).tolist() == [0]
+    assert words.last_about(words.terms("members")).tolist() == [1]
+
+
 def test_an_empty_catalog_has_no_words() -> None:
     words = Words(Catalog("sha256:0"))
     assert words.score(words.terms("anything")).shape == (N_FIELDS + 2, 0)

@@ -178,6 +178,16 @@ class Entities:
                         self._literals.setdefault(value.lower(), set()).add(number)
         return list(found)
 
+    def given_by_user(self, operation: Operation) -> int:
+        """Number of required arguments that no other operation supplies."""
+        return sum(
+            p.required
+            and p.location in ("query", "body")
+            and p.name.lower() not in _SEARCHES
+            and need(operation.path, p, self._nouns) is None
+            for p in operation.parameters
+        )
+
     def _takes_many(self, operation: Operation) -> bool:
         """Whether all it needs are lists of identifiers (`GET /tracks?ids=`)."""
         needed = [p for p in operation.parameters if p.required and need(operation.path, p, self._nouns)]
@@ -314,17 +324,6 @@ def typed_fields(operation: Operation) -> list[bool]:
                 if word in _TYPED_WORDS:
                     demanded[_TYPED_WORDS[word]] = True
     return demanded
-
-
-def given_by_user(operation: Operation) -> int:
-    """Number of required arguments that no other operation supplies."""
-    return sum(
-        p.required
-        and p.location in ("query", "body")
-        and p.name.lower() not in _SEARCHES
-        and identifier(p.name, False) is None
-        for p in operation.parameters
-    )
 
 
 def _kind_names(operation: Operation) -> tuple[str, ...]:

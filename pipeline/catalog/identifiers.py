@@ -33,6 +33,8 @@ _ID_OF = re.compile(
     r"(?: the| an?| this| one| each| your)? (\w+)"
 )
 _BEFORE_ID = re.compile(r"(?i)\b(\w+)(?: \w+)? (?:ids?|identifiers?|uuids?|guids?)\b")
+_IS_ID = re.compile(r"(?i)\b(?:ids?|identifiers?|uuids?|guids?)\b")
+_SINGLE = frozenset({"string", "integer", "any"})  # types of one identifier
 _MADE_UP = frozenset(map(stem, ("idempotency", "correlation", "nonce")))  # values that callers invent
 _ACTIONS = frozenset(
     map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
@@ -104,13 +106,19 @@ def resource_key(path: str) -> Key:
     return ()
 
 
-def need(path: str, parameter: Parameter, nouns: Set[str]) -> Key | None:
+def need(path: str, parameter: Parameter, nouns: Set[Key]) -> Key | None:
     """What a parameter identifies, if anything: by its name; a bare id by its description, else by the path.
 
-    `nouns` are the last stems of the literal segments of all paths of the catalog.
+    `nouns` are those of all paths of the catalog; a required argument that is called as one of them identifies one if
+    its description says that it is an id ("channel": "ID of the conversation").
     """
     in_path = parameter.location == "path"
     key = identifier(parameter.name, in_path)
+    if key is None and parameter.required and not parameter.enum and parameter.type in _SINGLE:
+        if not _IS_ID.search(_LINK.sub("", parameter.description)):
+            return None
+        words = tuple(map(stem, split_words(parameter.name)))
+        return next((words[i:] for i in range(len(words)) if words[i:] in nouns), None)
     if key == ():
         own = resource_key(path.split("{" + parameter.name + "}")[0] if in_path else path)
         key = _described(own, parameter.description, nouns) or own or (stem(parameter.name.lower()),)
@@ -149,15 +157,16 @@ def field_keys(field: str) -> tuple[tuple[Key, float], ...]:
     return ((tuple(map(stem, leaf)), 0.35),)
 
 
-def nouns_of(path: str) -> list[str]:
-    """The last stem of each literal segment of a path."""
-    return [words[-1] for part in path.split("/") if part and "{" not in part and (words := stems(part))]
+def nouns_of(path: str) -> list[Key]:
+    """What the literal segments of a path may be called: of each the last stem, the last two ... all."""
+    parts = [stems(part) for part in path.split("/") if part and "{" not in part]
+    return [words[i:] for words in parts for i in range(len(words))]
 
 
-def _described(own: Key, description: str, nouns: Set[str]) -> Key | None:
+def _described(own: Key, description: str, nouns: Set[Key]) -> Key | None:
     """What the description of a bare id says it is of, where that is something else in this catalog's paths."""
     text = _LINK.sub("", description)
     if not text or (own and own[-1] in stems(text)):
         return None
     said = (stem(word.lower()) for pattern in (_ID_OF, _BEFORE_ID) for word in pattern.findall(text))
-    return next(((word,) for word in said if word in nouns), None)
+    return next(((word,) for word in said if (word,) in nouns), None)

@@ -202,6 +202,25 @@ def test_a_word_that_ends_like_an_id_is_none() -> None:
     assert identifier("prepaid", in_path=False) is None
 
 
+@pytest.mark.parametrize(
+    ("parameter", "is_need"),
+    [
+        (Parameter("artist", "body", required=True, type="string", description="Artist's id"), True),
+        (Parameter("seed_artists", "query", required=True, type="string", description="IDs of artists"), True),
+        (Parameter("artist", "body", required=True, type="string", description="Name of the artist"), False),
+        (Parameter("artist", "query", type="string", description="Artist's id"), False),
+        (Parameter("artist", "body", required=True, enum=("x1", "x2"), description="Artist's id"), False),
+        (Parameter("market", "query", required=True, type="string", description="Id of the market"), False),
+    ],
+)
+def test_a_noun_of_the_paths_that_holds_an_id_is_a_need(parameter: Parameter, is_need: bool) -> None:
+    use = Operation("POST", "/tours", parameters=(parameter,), verb="create")
+    get = Operation("GET", "/artists/{artist_id}", parameters=(path_parameter("artist_id"),))
+    entities = Relations(Catalog("sha256:0", operations=(use, get))).entities
+    assert entities.needs(0).tolist() == (entities.needs(1).tolist() if is_need else [])
+    assert entities.given_by_user(use) == (parameter.required and not is_need)
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.catalog.identifiers import (
     IDENTIFIERS,
+    PLAIN,
     Key,
     about,
     field_keys,
@@ -26,6 +27,7 @@ from pipeline.catalog.identifiers import (
     nouns_of,
     resource_key,
 )
+from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.shapes import Shapes, groups
 from pipeline.catalog.stem import split_words, stems
 from pipeline.types import Catalog, Operation
@@ -51,6 +53,9 @@ _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
 _BESIDE = 0.6  # an identifier beside the bare one of a recognized part says with what it came, seldom what is wanted
+_NATURAL = 0.9  # a field that is what a path takes
+_SETTINGS = word_set("date day month year time country region lang language locale currency version type kind status "
+                     "state format category level")  # fmt: skip
 _MEMBER = 0.55  # of a collection, where only its path says so
 _WRITE = 0.6  # a write answers with what it made, but is seldom called for that
 
@@ -71,6 +76,7 @@ class Entities:
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
         for key, number in self.ids.items():
             self._by_last.setdefault(key[-1], []).append((key, number))
+        self._natural = self._natural_keys(operations)
         self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
         self._shapes = Shapes(self._profiles(operations))
         members = self._members(operations)
@@ -195,6 +201,31 @@ class Entities:
             p.type == "array" or split_words(p.name)[-1:] in (["ids"], ["keys"]) for p in needed
         )
 
+    def _natural_keys(self, operations: Sequence[Operation]) -> frozenset[int]:
+        """Keys that things have by their nature: the iban of `/accounts/{iban}`, if lists of accounts show it.
+
+        Where nothing else identifies what the collection holds, its noun speaks of such a key.
+        """
+        listed: dict[str, set[str]] = {}  # last literal segment of what answers with several -> names of fields
+        for operation in operations:
+            if operation.method == "GET" and not operation.path.endswith("}"):
+                names = listed.setdefault(operation.path.rpartition("/")[2], set())
+                names.update(field.rpartition(".")[2] for field in operation.response_fields)
+        found: set[int] = set()
+        for operation in operations:
+            below = _BELOW.fullmatch(operation.path)
+            noun, name = (below[1].rpartition("/")[2], below[2]) if below else ("", "")
+            if operation.method != "GET" or not noun or "{" in noun:
+                continue
+            key, alias = identifier(name, in_path=True) or (), resource_key(noun)
+            is_shown = name in listed.get(noun, ()) and not _SETTINGS.intersection(split_words(name)[-1:])
+            is_plain = identifier(name, in_path=False) is None and key in self.ids
+            if is_shown and is_plain and key[-1:] not in self._nouns:
+                found.add(self.ids[key])
+                if alias and alias[-1] not in self._by_last:
+                    self._by_last[alias[-1]] = [(alias, self.ids[key])]
+        return frozenset(found)
+
     def _profiles(self, operations: Sequence[Operation]) -> dict[int, set[str]]:
         """The fields that reading one of an entity answers with; who reads it goes to `_readers`."""
         found: dict[int, set[str]] = {}
@@ -238,6 +269,8 @@ class Entities:
             for key, grade in field_keys(field):
                 # An identifier inside something that is no entity here belongs to what the operation is about.
                 known = key and key[-1] in self._by_last
+                if grade == PLAIN and self.ids.get(key) in self._natural:
+                    grade = _NATURAL
                 if not known and key and field.rpartition(".")[0] in seen:
                     continue
                 if known or grade < _IDENTIFIES:

@@ -19,6 +19,7 @@ from pipeline.types import Operation, Parameter
 Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
 
 IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "sid", "username", "login"})
+_REFERENCES = frozenset({"ref", "reference"})  # identifiers where a noun stands before: clientRef
 _NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only as path parameters
 _GLUED = re.compile(r"([a-z]{4,40})(ids?|name)")  # orderid, queuename
 _NOT_GLUED = word_set(
@@ -35,6 +36,7 @@ _ID_OF = re.compile(
 _BEFORE_ID = re.compile(r"(?i)\b(\w+)(?: \w+)? (?:ids?|identifiers?|uuids?|guids?)\b")
 _IS_ID = re.compile(r"(?i)\b(?:ids?|identifiers?|uuids?|guids?)\b")
 _SINGLE = frozenset({"string", "integer", "any"})  # types of one identifier
+PLAIN = 0.35  # the grade of a field whose name speaks of no identifier
 _MADE_UP = frozenset(map(stem, ("idempotency", "correlation", "nonce")))  # values that callers invent
 _ACTIONS = frozenset(
     map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
@@ -84,7 +86,8 @@ def identifier(name: str, in_path: bool) -> Key | None:
     if not words:
         return None
     last = words[-1]
-    if last in IDENTIFIERS or (in_path and last in _NAMES):
+    is_reference = len(words) > 1 and (last in _REFERENCES or (in_path and last == "token"))
+    if last in IDENTIFIERS or is_reference or (in_path and last in _NAMES):
         return tuple(map(stem, words[:-1]))
     return tuple(map(stem, words)) if in_path else None
 
@@ -119,6 +122,8 @@ def need(path: str, parameter: Parameter, nouns: Set[Key]) -> Key | None:
             return None
         words = tuple(map(stem, split_words(parameter.name)))
         return next((words[i:] for i in range(len(words)) if words[i:] in nouns), None)
+    if key and not in_path and key[-1:] not in nouns and _parted(parameter.name)[-1] in _REFERENCES:
+        return None  # the reference of a payment may be anything
     if key == ():
         own = resource_key(path.split("{" + parameter.name + "}")[0] if in_path else path)
         key = _described(own, parameter.description, nouns) or own or (stem(parameter.name.lower()),)
@@ -146,7 +151,7 @@ def field_keys(field: str) -> tuple[tuple[Key, float], ...]:
     leaf = _parted(parts[-1])
     if not leaf:
         return ()
-    if leaf[-1] in IDENTIFIERS or leaf == ["name"]:
+    if leaf[-1] in IDENTIFIERS or leaf == ["name"] or (len(leaf) > 1 and leaf[-1] in _REFERENCES):
         grade = 1.0 if leaf != ["name"] else 0.6
         if len(leaf) > 1:
             return ((tuple(map(stem, leaf[:-1])), grade),)
@@ -154,7 +159,7 @@ def field_keys(field: str) -> tuple[tuple[Key, float], ...]:
         if not parents:
             return (((), 0.9 * grade),)
         return ((tuple(map(stem, split_words(parents[-1]))), grade),)
-    return ((tuple(map(stem, leaf)), 0.35),)
+    return ((tuple(map(stem, leaf)), PLAIN),)
 
 
 def nouns_of(path: str) -> list[Key]:

@@ -221,6 +221,30 @@ def test_a_noun_of_the_paths_that_holds_an_id_is_a_need(parameter: Parameter, is
     assert entities.given_by_user(use) == (parameter.required and not is_need)
 
 
+def test_a_reference_is_the_identifier_of_the_noun_before_it() -> None:
+    find = Operation("GET", "/find", response_fields=("clientRef",))
+    look = Operation("GET", "/clients/{clientRef}", parameters=(path_parameter("clientRef"),))
+    references = tuple(Parameter(name, "query", required=True) for name in ("client_reference", "proof_reference"))
+    loan = Operation("POST", "/loans", parameters=references, verb="create")
+    relations = Relations(Catalog("sha256:0", operations=(find, look, loan)))
+    assert row(relations, 0)[PAIR["supplied"], 1:].tolist() == [1.0, 1.0]
+    assert relations.entities.ending_in("client") == [(("client",), 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "is_key"),
+    [("iban", "/accounts/{iban}", True), ("country", "/accounts/{country}", False), ("iban", "/iban/{iban}", False)],
+)
+def test_what_a_list_shows_and_a_path_takes_is_the_key_of_what_is_listed(name: str, path: str, is_key: bool) -> None:
+    mine = Operation("GET", "/clients/{client_id}/accounts", response_fields=(f"accounts.{name}",))
+    made = Operation("POST", "/transfers", response_fields=(f"from.{name}",), verb="create")
+    look = Operation("GET", path, parameters=(path_parameter(name),))
+    relations = Relations(Catalog("sha256:0", operations=(mine, made, look)))
+    grades = [0.9, 0.54] if is_key else [0.35, 0.21]
+    assert relations.pairs(np.arange(2), np.array([2]))[:, PAIR["supplied"], 0].tolist() == pytest.approx(grades)
+    assert bool(relations.entities.ending_in("account")) == is_key
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

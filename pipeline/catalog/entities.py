@@ -49,6 +49,10 @@ TYPED = ("email", "zip", "name", "date")  # required fields whose presence in a 
 _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "postcode": 1, "name": 2, "firstname": 2,
                 "lastname": 2, "date": 3, "day": 3}  # fmt: skip
 
+_SELF = re.compile(  # what an argument says that its caller's own may be called by
+    r"(?i)\b(?:use|special value|keyword|provide|specify|or|literal|string)\b[^.]{0,40}?"
+    r"[\"'`“*](?:me|self|primary|current|~|@me)[\"'`”*]"
+)
 _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
@@ -71,6 +75,7 @@ class Entities:
         operations = about(catalog.operations)
         self.ids: dict[Key, int] = {}
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
+        self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
@@ -179,6 +184,8 @@ class Entities:
             if key and not is_new(operation, parameter, key):
                 number = self.ids.setdefault(key, len(self.ids))
                 found[number] = None
+                if _SELF.search(parameter.description):
+                    self.own.add(number)
                 for value in parameter.enum[:_LITERALS_MAX]:
                     if isinstance(value, str) and len(value) >= _LITERAL_MIN:
                         self._literals.setdefault(value.lower(), set()).add(number)

@@ -21,6 +21,7 @@ from pipeline.types import Call, Match
 RECENT = 8  # distinct operations that count; at .8 a call the ninth says less than .17
 _CALLS = 40  # calls whose arguments and answers are read for entities
 _SUPPLIED = 0.9  # an entity that was only supplied, against one that was used
+_OWN = 0.5  # an entity of which the caller's own goes by a keyword
 _BODY_FIELDS = 64  # fields of a sampled response that are read
 
 
@@ -58,6 +59,7 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
                 newest.append(kinds)
             age += 1
     state = np.zeros(e.size, dtype=np.float32)
+    state[list(e.own)] = _OWN
     before = state
     start = max(0, len(calls) - _CALLS)
     for i in range(start, len(calls)):

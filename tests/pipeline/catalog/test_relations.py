@@ -6,8 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from pipeline.catalog import session
 from pipeline.catalog.identifiers import identifier
 from pipeline.catalog.relations import PAIR, PAIRS, Relations
+from pipeline.catalog.words import Words
 from pipeline.types import Catalog, Link, Operation, Parameter
 
 
@@ -243,6 +245,24 @@ def test_what_a_list_shows_and_a_path_takes_is_the_key_of_what_is_listed(name: s
     grades = [0.9, 0.54] if is_key else [0.35, 0.21]
     assert relations.pairs(np.arange(2), np.array([2]))[:, PAIR["supplied"], 0].tolist() == pytest.approx(grades)
     assert bool(relations.entities.ending_in("account")) == is_key
+
+
+@pytest.mark.parametrize(
+    ("description", "is_own"),
+    [
+        ('To access the primary calendar of the logged in user, use the "primary" keyword.', True),
+        ("The id of the calendar. The special value `me` can be used.", True),
+        ("The primary id of the calendar", False),
+        ("Use the id of the calendar that lists show. 'me' is no calendar", False),
+    ],
+)
+def test_the_callers_own_goes_by_a_keyword_before_any_call(description: str, is_own: bool) -> None:
+    calendar = msgspec.structs.replace(path_parameter("calendarId"), description=description)
+    events = Operation("GET", "/calendars/{calendarId}/events", parameters=(calendar,))
+    catalog = Catalog("sha256:0", operations=(events,))
+    relations = Relations(catalog)
+    ready, unbound = relations.ready(session.read(relations, Words(catalog), (), ()).state)
+    assert (ready[0], unbound[0]) == ((0.5, 0) if is_own else (0, 1))
 
 
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:

@@ -20,6 +20,7 @@ from pipeline.catalog.identifiers import (
     PLAIN,
     Key,
     about,
+    coded,
     field_keys,
     identifier,
     is_new,
@@ -30,7 +31,7 @@ from pipeline.catalog.identifiers import (
 from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.shapes import Shapes, groups
 from pipeline.catalog.stem import split_words, stems
-from pipeline.types import Catalog, Operation
+from pipeline.types import Catalog, Operation, Parameter
 
 LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
 
@@ -75,6 +76,7 @@ class Entities:
         operations = about(catalog.operations)
         self.ids: dict[Key, int] = {}
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
+        self._coded = coded(operations, self._nouns)
         self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
@@ -159,12 +161,12 @@ class Entities:
 
     def of_parameter(self, name: str) -> int | None:
         """The key an argument of this name gives a value for, where it is one of this catalog."""
-        found = identifier(name[:100], in_path=True)
+        found = self._coded.get(name) or identifier(name[:100], in_path=True)
         return self.ids.get(found) if found else None
 
     def of_field(self, name: str) -> list[tuple[int, float]]:
         """The keys a field of a sampled response (dotted name) gives values for, with grades."""
-        return [(self.ids[key], grade) for key, grade in field_keys(name[-100:]) if key in self.ids]
+        return [(self.ids[key], grade) for key, grade in self._field_keys(name[-100:]) if key in self.ids]
 
     def of_parts(self, names: Iterable[str]) -> list[tuple[int, float]]:
         """The keys that the parts of a sampled response (dotted names) give values for, with grades."""
@@ -175,12 +177,21 @@ class Entities:
         like = self._shapes.of(fields) if fields & IDENTIFIERS else {}
         return self._readers[next(iter(like))] if len(like) == 1 else None
 
+    def _need(self, operation: Operation, parameter: Parameter) -> Key | None:
+        key = need(operation.path, parameter, self._nouns)
+        is_given = parameter.required and parameter.location in ("query", "body")
+        return self._coded.get(parameter.name) if key is None and is_given else key
+
+    def _field_keys(self, field: str) -> tuple[tuple[Key, float], ...]:
+        key = self._coded.get(field.rpartition(".")[2])
+        return ((key, 1.0),) if key else field_keys(field)
+
     def _needs(self, operation: Operation) -> list[int]:
         found: dict[int, None] = {}
         for parameter in operation.parameters:
             if not parameter.required or parameter.location in ("header", "cookie"):
                 continue
-            key = need(operation.path, parameter, self._nouns)
+            key = self._need(operation, parameter)
             if key and not is_new(operation, parameter, key):
                 number = self.ids.setdefault(key, len(self.ids))
                 found[number] = None
@@ -197,13 +208,13 @@ class Entities:
             p.required
             and p.location in ("query", "body")
             and p.name.lower() not in _SEARCHES
-            and need(operation.path, p, self._nouns) is None
+            and self._need(operation, p) is None
             for p in operation.parameters
         )
 
     def _takes_many(self, operation: Operation) -> bool:
         """Whether all it needs are lists of identifiers (`GET /tracks?ids=`)."""
-        needed = [p for p in operation.parameters if p.required and need(operation.path, p, self._nouns)]
+        needed = [p for p in operation.parameters if p.required and self._need(operation, p)]
         return bool(needed) and all(
             p.type == "array" or split_words(p.name)[-1:] in (["ids"], ["keys"]) for p in needed
         )
@@ -240,7 +251,7 @@ class Entities:
             if operation.method != "GET" or not operation.path.endswith("}"):
                 continue
             last = operation.path.rsplit("{", 1)[-1][:-1]
-            key = next((need(operation.path, p, self._nouns) for p in operation.parameters if p.name == last), None)
+            key = next((self._need(operation, p) for p in operation.parameters if p.name == last), None)
             if key is not None and key in self.ids:
                 for before, names in groups(operation.response_fields).items():
                     if before.lower() in _ENVELOPES and names & IDENTIFIERS:
@@ -255,7 +266,7 @@ class Entities:
             below = _BELOW.fullmatch(operation.path)
             last = below[2] if below else ""
             parameter = next((p for p in operation.parameters if p.name == last and p.location == "path"), None)
-            key = need(operation.path, parameter, self._nouns) if parameter is not None else None
+            key = self._need(operation, parameter) if parameter is not None else None
             if below is not None and key in self.ids:
                 found.setdefault(below[1], set()).add(self.ids[key])
         return found
@@ -273,7 +284,7 @@ class Entities:
             inside = any(before != part and f"{before}.".startswith(f"{part}.".lstrip(".")) for part in listed)
             _raise(found, like, _INSIDE if inside else 1.0)
         for field in operation.response_fields:
-            for key, grade in field_keys(field):
+            for key, grade in self._field_keys(field):
                 # An identifier inside something that is no entity here belongs to what the operation is about.
                 known = key and key[-1] in self._by_last
                 if grade == PLAIN and self.ids.get(key) in self._natural:

@@ -37,6 +37,15 @@ _BEFORE_ID = re.compile(r"(?i)\b(\w+)(?: \w+)? (?:ids?|identifiers?|uuids?|guids
 _IS_ID = re.compile(r"(?i)\b(?:ids?|identifiers?|uuids?|guids?)\b")
 _SINGLE = frozenset({"string", "integer", "any"})  # types of one identifier
 PLAIN = 0.35  # the grade of a field whose name speaks of no identifier
+_QUOTED = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]")  # an example in a description
+_NOT_CODED = re.compile(r"[\d:.,/TZ-]{1,20}(?<!\d{6})")  # a number, a day, an hour
+_LABELS = frozenset(map(stem, ("number", "code", "no", "locator", "token", "reference", "id", "key", "name")))
+_EXAMPLES = re.compile(r"[.,;:(]| such as | like | e\.g")  # what a description says first ends here
+_OF_THE = re.compile(r"\b(?:of|for) (?:the|an?|one|your|this) (.{1,60})")
+_SAID = word_set(  # words of arguments that no other operation supplies
+    "email mail phone telephone mobile zip zipcode postcode postal date day time week month year amount price total "
+    "cost url city state country name expression summary origin destination currency language"
+)
 _MADE_UP = frozenset(map(stem, ("idempotency", "correlation", "nonce")))  # values that callers invent
 _ACTIONS = frozenset(
     map(stem, ("get", "list", "create", "update", "delete", "find", "search", "add", "set", "remove", "fetch", "read",
@@ -128,6 +137,34 @@ def need(path: str, parameter: Parameter, nouns: Set[Key]) -> Key | None:
         own = resource_key(path.split("{" + parameter.name + "}")[0] if in_path else path)
         key = _described(own, parameter.description, nouns) or own or (stem(parameter.name.lower()),)
     return key
+
+
+def coded(operations: Sequence[Operation], nouns: Set[Key]) -> dict[str, Key]:
+    """What arguments identify whose names do not say so, by name (`pnr`: "Locator of the booking, as 'K7QX2M'").
+
+    They are required of two operations or more, their example is quoted and has a digit, and what they are said to be
+    of stands in the paths.
+    """
+    told: dict[str, list[str]] = {}
+    for operation in operations:
+        for p in operation.parameters:
+            is_text = p.type in ("string", "any") and not p.enum and p.location in ("query", "body")
+            if p.required and is_text and need(operation.path, p, nouns) is None:
+                told.setdefault(p.name, []).append(p.description)
+    literals = {part for operation in operations for part in operation.path.split("/") if "{" not in part}
+    spoken = {word for part in literals for word in stems(part)} - _ACTIONS - _LABELS
+    found: dict[str, Key] = {}
+    for name, descriptions in told.items():
+        description = max(descriptions, key=len)
+        examples = [e for e in _QUOTED.findall(description) if any(map(str.isdigit, e)) and not _NOT_CODED.fullmatch(e)]
+        if len(descriptions) > 1 and examples and _SAID.isdisjoint(split_words(name)):
+            head = _EXAMPLES.split(description)[0]
+            of = _OF_THE.search(head)
+            of_it = [word for word in stems(of[1]) if word in spoken][:1] if of else []
+            heads = [word for text in (name, head) for word in stems(text)[::-1] if word in spoken]
+            if words := of_it + heads:
+                found[name] = (words[0],)
+    return found
 
 
 def is_new(operation: Operation, parameter: Parameter, key: Key) -> bool:

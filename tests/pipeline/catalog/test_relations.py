@@ -265,6 +265,32 @@ def test_the_callers_own_goes_by_a_keyword_before_any_call(description: str, is_
     assert (ready[0], unbound[0]) == ((0.5, 0) if is_own else (0, 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "description", "is_need"),
+    [
+        ("pnr", "Record locator of the reservation, such as 'K7QX2M'.", True),
+        ("rsv", "The reservation, such as 'R-7710'", True),
+        ("reservation_code", "Code, such as 'R-7710'", True),
+        ("pnr", "Record locator of the reservation, such as 'KQXM'.", False),  # no digit
+        ("pnr", "Record locator of the passport, such as 'K7QX2M'.", False),  # nothing that the paths speak of
+        ("day", "Day of the reservation, such as '2031-02-28'", False),
+        ("phone", "Phone number of the reservation, such as '+4917000001'", False),
+    ],
+)
+def test_a_quoted_code_is_that_of_what_its_description_names(name: str, description: str, is_need: bool) -> None:
+    code = Parameter(name, "query", required=True, type="string", description=description)
+    find = Operation("GET", "/findReservations", "findReservations")
+    answer = Operation("GET", "/guests", response_fields=(f"stays.{name}",))
+    uses = [Operation("GET", path, parameters=(code,)) for path in ("/getReservation", "/getInvoice")]
+    relations = Relations(Catalog("sha256:0", operations=(find, answer, *uses)))
+    assert [len(relations.entities.needs(i)) for i in (2, 3)] == [is_need, is_need]
+    if is_need:
+        assert relations.pairs(np.arange(2), np.array([3]))[:, PAIR["supplied"], 0].tolist() == pytest.approx([0.55, 1])
+        assert relations.entities.of_parameter(name) == 0
+    once = Relations(Catalog("sha256:0", operations=(find, uses[0])))
+    assert not once.entities.needs(1).size
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

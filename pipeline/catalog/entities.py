@@ -178,7 +178,7 @@ class Entities:
         return self._readers[next(iter(like))] if len(like) == 1 else None
 
     def _need(self, operation: Operation, parameter: Parameter) -> Key | None:
-        key = need(operation.path, parameter, self._nouns)
+        key = need(operation.path, parameter, self._nouns, tuple(_kinds_listed(operation)))
         is_given = parameter.required and parameter.location in ("query", "body")
         return self._coded.get(parameter.name) if key is None and is_given else key
 

@@ -34,6 +34,7 @@ _ID_OF = re.compile(
     r"(?: the| an?| this| one| each| your)? (\w+)"
 )
 _BEFORE_ID = re.compile(r"(?i)\b(\w+)(?: \w+)? (?:ids?|identifiers?|uuids?|guids?)\b")
+_EITHER = re.compile(r"(?i)\b(\w+) or (?:the |an? )?(\w+)")
 _IS_ID = re.compile(r"(?i)\b(?:ids?|identifiers?|uuids?|guids?)\b")
 _SINGLE = frozenset({"string", "integer", "any"})  # types of one identifier
 PLAIN = 0.35  # the grade of a field whose name speaks of no identifier
@@ -118,8 +119,11 @@ def resource_key(path: str) -> Key:
     return ()
 
 
-def need(path: str, parameter: Parameter, nouns: Set[Key]) -> Key | None:
+def need(path: str, parameter: Parameter, nouns: Set[Key], kinds: Sequence[str] = ()) -> Key | None:
     """What a parameter identifies, if anything: by its name; a bare id by its description, else by the path.
+
+    An id "of the artist or the user" is of the first of `kinds` that is one of them, stems of what the operation can be
+    asked for by kind; without one it is no need.
 
     `nouns` are those of all paths of the catalog; a required argument that is called as one of them identifies one if
     its description says that it is an id ("channel": "ID of the conversation").
@@ -135,7 +139,10 @@ def need(path: str, parameter: Parameter, nouns: Set[Key]) -> Key | None:
         return None  # the reference of a payment may be anything
     if key == ():
         own = resource_key(path.split("{" + parameter.name + "}")[0] if in_path else path)
-        key = _described(own, parameter.description, nouns) or own or (stem(parameter.name.lower()),)
+        told = _described(own, parameter.description, nouns)
+        if len(told) > 1:
+            return next(((kind,) for kind in kinds if kind in told), None)
+        key = told or own or (stem(parameter.name.lower()),)
     return key
 
 
@@ -205,10 +212,20 @@ def nouns_of(path: str) -> list[Key]:
     return [words[i:] for words in parts for i in range(len(words))]
 
 
-def _described(own: Key, description: str, nouns: Set[Key]) -> Key | None:
-    """What the description of a bare id says it is of, where that is something else in this catalog's paths."""
+def _described(own: Key, description: str, nouns: Set[Key]) -> tuple[str, ...]:
+    """What the description of a bare id says it is of, where that is something else in this catalog's paths.
+
+    Several stems where it is of the one or the other.
+    """
     text = _LINK.sub("", description)
     if not text or (own and own[-1] in stems(text)):
-        return None
+        return ()
     said = (stem(word.lower()) for pattern in (_ID_OF, _BEFORE_ID) for word in pattern.findall(text))
-    return next(((word,) for word in said if (word,) in nouns), None)
+    told = next((word for word in said if (word,) in nouns), None)
+    if told is None:
+        return ()
+    for either in _EITHER.findall(text):
+        both = tuple(stem(word.lower()) for word in either)
+        if told in both and all((word,) in nouns for word in both):
+            return both
+    return (told,)

@@ -291,6 +291,21 @@ def test_a_quoted_code_is_that_of_what_its_description_names(name: str, descript
     assert not once.entities.needs(1).size
 
 
+@pytest.mark.parametrize(
+    ("kinds", "needed"), [(("user", "artist"), "user"), (("artist",), "artist"), ((), None), (("album",), None)]
+)
+def test_ids_of_the_one_or_the_other_are_of_the_kind_that_is_asked_for(
+    kinds: tuple[str, ...], needed: str | None
+) -> None:
+    looks = [Operation("GET", f"/{x}s/{{{x}_id}}", parameters=(path_parameter(f"{x}_id"),)) for x in ("artist", "user")]
+    ids = Parameter("ids", "query", required=True, description="A list of the artist or the user Tunes IDs")
+    kind = Parameter("type", "query", required=True, enum=kinds)
+    follow = Operation("PUT", "/me/following", parameters=(ids, kind), verb="update")
+    entities = Relations(Catalog("sha256:0", operations=(*looks, follow))).entities
+    expected = {"artist": [0], "user": [1], None: []}[needed]
+    assert entities.needs(2).tolist() == expected
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

@@ -58,6 +58,7 @@ _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
 _BESIDE = 0.6  # an identifier beside the bare one of a recognized part says with what it came, seldom what is wanted
+_CALLERS = frozenset({"me", "@me", "self", "myself", "whoami"})  # the user who calls
 _NATURAL = 0.9  # a field that is what a path takes
 _SETTINGS = word_set("date day month year time country region lang language locale currency version type kind status "
                      "state format category level")  # fmt: skip
@@ -317,7 +318,9 @@ class Entities:
         """Keys of what the operation is about and how surely: nouns of its last literals, else of its summary."""
         found: dict[int, float] = {}
         literals = [s for s in operation.path.split("/") if s and "{" not in s]
-        if literals:
+        if literals and literals[-1].lower() in _CALLERS:
+            self._grade(found, ("user",), 1.0)
+        elif literals:
             self._grade(found, resource_key(operation.path), 1.0)
             if not found:
                 self._grade_words(found, stems(literals[-1]), 0.7)

@@ -306,6 +306,13 @@ def test_ids_of_the_one_or_the_other_are_of_the_kind_that_is_asked_for(
     assert entities.needs(2).tolist() == expected
 
 
+@pytest.mark.parametrize("path", ["/me", "/v1/self", "/whoami"])
+def test_who_calls_is_a_user(path: str) -> None:
+    who = Operation("GET", path, response_fields=("id", "country"))
+    get = Operation("GET", "/users/{user_id}", parameters=(path_parameter("user_id"),))
+    assert row(Relations(Catalog("sha256:0", operations=(who, get))), 0)[PAIR["supplied"], 1] == pytest.approx(0.9)
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

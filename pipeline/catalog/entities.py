@@ -30,7 +30,7 @@ from pipeline.catalog.identifiers import (
 )
 from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.shapes import Shapes, groups
-from pipeline.catalog.stem import split_words, stems
+from pipeline.catalog.stem import split_words, stem, stems
 from pipeline.types import Catalog, Operation, Parameter
 
 LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
@@ -58,6 +58,8 @@ _LITERALS_MAX, _LITERAL_MIN = 40, 3  # of an enum; characters of one
 _IDENTIFIES = 0.6  # the grade from which a response field is an identifier and no plain field
 _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer is read for
 _BESIDE = 0.6  # an identifier beside the bare one of a recognized part says with what it came, seldom what is wanted
+_OTHERS = 0.8  # what lists others of the kind it is asked about
+_ALIKE = frozenset(map(stem, ("similar", "related", "recommendations", "friends", "followers", "following")))
 _CALLERS = frozenset({"me", "@me", "self", "myself", "whoami"})  # the user who calls
 _NATURAL = 0.9  # a field that is what a path takes
 _SETTINGS = word_set("date day month year time country region lang language locale currency version type kind status "
@@ -311,8 +313,22 @@ class Entities:
                 self._grade(found, (word,), _ASKED)
         for number in members.get(_EXTENSION.sub("", operation.path), ()):
             found[number] = max(found.get(number, 0.0), _MEMBER)
+        others = own_needs.intersection(self._others(operation))
+        _raise(found, dict.fromkeys(others, 1.0), _OTHERS)
         scale = 1.0 if operation.verb == "read" else _WRITE
-        return {key: scale * grade for key, grade in found.items() if key not in own_needs}
+        return {key: scale * grade for key, grade in found.items() if key in others or key not in own_needs}
+
+    def _others(self, operation: Operation) -> Set[int]:
+        """The keys of which reading an operation of one lists others (`/artists/{id}/related-artists`, `/similar`)."""
+        before, _, last = operation.path.rpartition("/")
+        words = stems(last)
+        if operation.method != "GET" or not before.endswith("}") or not words:
+            return frozenset()
+        if words[-1] in _ALIKE:
+            name = before.rpartition("{")[2][:-1]
+            keys = [self._need(operation, p) for p in operation.parameters if p.name == name and p.location == "path"]
+            return {self.ids[key] for key in keys if key in self.ids}
+        return {number for key, number in self.ending_in(words[-1]) if len(key) == 1 and len(words) > 1}
 
     def _own(self, operation: Operation) -> dict[int, float]:
         """Keys of what the operation is about and how surely: nouns of its last literals, else of its summary."""

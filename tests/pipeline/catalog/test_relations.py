@@ -313,6 +313,17 @@ def test_who_calls_is_a_user(path: str) -> None:
     assert row(Relations(Catalog("sha256:0", operations=(who, get))), 0)[PAIR["supplied"], 1] == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(
+    ("last", "grade"),
+    [("related-artists", 0.8), ("similar", 0.8), ("albums", 0), ("artists", 0)],
+)
+def test_a_list_of_others_of_the_kind_supplies_them(last: str, grade: float) -> None:
+    others = Operation("GET", f"/artists/{{artist_id}}/{last}", parameters=(path_parameter("artist_id"),))
+    tours = Operation("GET", "/artists/{artist_id}/tours", parameters=(path_parameter("artist_id"),))
+    relations = Relations(Catalog("sha256:0", operations=(others, tours)))
+    assert row(relations, 0)[PAIR["supplied"], 1] == pytest.approx(grade)
+
+
 def test_a_link_of_the_spec_is_the_surest_supply() -> None:
     make = Operation("POST", "/a", "makeA", links=(Link("getB", {"bee": "$response.body#/x"}),), verb="create")
     get = Operation("GET", "/b/{bee}", "getB", parameters=(path_parameter("bee"),))

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.catalog.identifiers import (
     IDENTIFIERS,
     PLAIN,
+    SEARCHES,
     Key,
     about,
     coded,
@@ -26,6 +27,7 @@ from pipeline.catalog.identifiers import (
     is_new,
     need,
     nouns_of,
+    places,
     resource_key,
 )
 from pipeline.catalog.lexicon import word_set
@@ -35,8 +37,8 @@ from pipeline.types import Catalog, Operation, Parameter
 
 LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
 
-_SEARCHES = frozenset({"q", "query", "search", "keyword", "keywords", "term"})
 _ENVELOPES = frozenset({"", "data", "item", "result", "response", "content", "value", "payload"})  # of one thing
+_PARAMETER = re.compile(r"\{[^{}/]*\}")
 _BELOW = re.compile(r"(.+)/\{([^{}/]+)\}(?:\.\w{1,9}|\.\{\w{1,20}\}|/)?")  # one thing of a collection
 _EXTENSION = re.compile(r"(?:\.\w{1,9}|\.\{\w{1,20}\}|/)$")
 _KINDS = ("type", "types", "kind", "entity", "object", "resource")  # last words of what an argument asks for by kind
@@ -81,6 +83,7 @@ class Entities:
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
         self._coded = coded(operations, self._nouns)
         self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
+        self._places = places(operations)
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
@@ -96,7 +99,11 @@ class Entities:
             for operation, mine in zip(operations, needs, strict=True)
         ]
         self.size = len(self.ids)
-        self._kinds = {i: names for i, o in enumerate(operations) if len(supplies[i]) > 1 and (names := _kind_names(o))}
+        self._kinds = {
+            i: names
+            for i, o in enumerate(operations)
+            if o.verb == "read" and len(supplies[i]) > 1 and (names := _kind_names(o))  # a write's is of what it makes
+        }
         self.takes_many = np.array([self._takes_many(o) for o in operations], dtype=bool)
         self.need_starts, self.need_keys = _rows(needs, np.int32)
         self.supply_starts, self.supply_keys = _rows([list(s) for s in supplies], np.int32)
@@ -182,6 +189,9 @@ class Entities:
 
     def _need(self, operation: Operation, parameter: Parameter) -> Key | None:
         key = need(operation.path, parameter, self._nouns, tuple(_kinds_listed(operation)))
+        if key and self._places and parameter.location == "path":
+            before = _PARAMETER.sub("{}", operation.path.split("{" + parameter.name + "}")[0])
+            key = self._places.get((before, parameter.name), key)
         is_given = parameter.required and parameter.location in ("query", "body")
         return self._coded.get(parameter.name) if key is None and is_given else key
 
@@ -210,7 +220,7 @@ class Entities:
         return sum(
             p.required
             and p.location in ("query", "body")
-            and p.name.lower() not in _SEARCHES
+            and p.name.lower() not in SEARCHES
             and self._need(operation, p) is None
             for p in operation.parameters
         )
@@ -380,7 +390,7 @@ def searches(operation: Operation) -> float:
     """How openly the operation takes free text: required, optional or not at all."""
     best = 0.0
     for parameter in operation.parameters:
-        if parameter.name.lower() in _SEARCHES:
+        if parameter.name.lower() in SEARCHES:
             best = max(best, SEARCH_REQUIRED if parameter.required else SEARCH_OPTIONAL)
     return best
 

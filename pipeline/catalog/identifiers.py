@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
@@ -18,9 +18,14 @@ from pipeline.types import Operation, Parameter
 
 Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
 
-IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "sid", "username", "login"})
+IDENTIFIERS = frozenset({"id", "ids", "key", "keys", "number", "slug", "uuid", "guid", "sid", "uid", "gid", "pk",
+                         "username", "login"})  # fmt: skip
 _REFERENCES = frozenset({"ref", "reference"})  # identifiers where a noun stands before: clientRef
-_NAMES = frozenset({"name", "code", "handle", "identifier"})  # identifiers only as path parameters
+# Identifiers only as path parameters.
+_NAMES = frozenset({"name", "code", "handle", "identifier", "index", "no", "nr", "num", "arn"})
+SEARCHES = frozenset({"q", "query", "search", "keyword", "keywords", "term"})  # what takes free text
+_TEXT_WORDS = 2  # `{query}`, `{search_term}`; of more words it names a search that is kept
+_PLACED = frozenset({"id", "ids", "uuid", "guid", "key", "slug"})  # last words of what a place can say better
 _GLUED = re.compile(r"([a-z]{4,40})(ids?|name)")  # orderid, queuename
 _NOT_GLUED = word_set(
     "invalid hybrid android prepaid unpaid postpaid repaid asteroid steroid centroid pyramid openid liquid orchid "
@@ -53,6 +58,7 @@ _ACTIONS = frozenset(
                "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail",
                "verify", "identify", "validate", "authenticate", "query", "describe", "browse"))
 )  # fmt: skip
+_PATH_PARAMETER = re.compile(r"\{([^{}/]*)\}")
 _DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")  # conversations.list
 _FILES = word_set("json xml html htm php csv txt asp aspx jsp yaml do")  # what a path ends in beside its words
 
@@ -127,8 +133,11 @@ def need(path: str, parameter: Parameter, nouns: Set[Key], kinds: Sequence[str] 
 
     `nouns` are those of all paths of the catalog; a required argument that is called as one of them identifies one if
     its description says that it is an id ("channel": "ID of the conversation").
+    A search text in a path is none.
     """
     in_path = parameter.location == "path"
+    if in_path and (said := split_words(parameter.name)) and said[-1] in SEARCHES and len(said) <= _TEXT_WORDS:
+        return None
     key = identifier(parameter.name, in_path)
     if key is None and parameter.required and not parameter.enum and parameter.type in _SINGLE:
         if not _IS_ID.search(_LINK.sub("", parameter.description)):
@@ -171,6 +180,30 @@ def coded(operations: Sequence[Operation], nouns: Set[Key]) -> dict[str, Key]:
             heads = [word for text in (name, head) for word in stems(text)[::-1] if word in spoken]
             if words := of_it + heads:
                 found[name] = (words[0],)
+    return found
+
+
+def places(operations: Iterable[Operation]) -> dict[tuple[str, str], Key]:
+    """What a path parameter identifies that is called after something else than others are at the same place of a path.
+
+    By path up to the parameter, parameters blanked, and name: beside `/issues/{issue_id}` the `noteable_id` of
+    `/issues/{noteable_id}/notes` is an issue's. A parent's id at such a place may well be another thing's.
+    """
+    names: dict[str, set[str]] = {}
+    for operation in operations:
+        before, *after = _PATH_PARAMETER.split(operation.path)
+        for name, behind in zip(after[::2], after[1::2], strict=True):
+            names.setdefault(before, set()).add(name)
+            before += "{}" + behind
+    found: dict[tuple[str, str], Key] = {}
+    for before, some in names.items():
+        own = resource_key(before) if len(some) > 1 and before.endswith("/") and before[:-1][-1:] != "}" else ()
+        keys = {name: identifier(name, True) or own for name in some}
+        if own and own in keys.values():
+            for name, key in keys.items():
+                words = split_words(name)
+                if key != own and words[-1] in _PLACED and words[0] != "parent":
+                    found[before, name] = own
     return found
 
 

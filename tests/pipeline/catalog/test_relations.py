@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -189,7 +191,39 @@ def test_a_collection_supplies_what_identifies_one_of_it_whatever_it_is_called(c
     assert row(relations, 2)[PAIR["supplied"], 1] == 0
 
 
-@pytest.mark.parametrize("name", ["orderid", "orderId", "order_id", "orderids", "ordername"])
+def test_an_id_that_others_name_after_its_place_is_of_what_stands_there() -> None:
+    paths = ("/p/{p}/issues/{issue_id}", "/p/{id}/issues/{noteable_id}/notes", "/p/{id}/issues/{parent_id}/tree")
+    looks = [Operation("GET", p, parameters=tuple(map(path_parameter, re.findall(r"{(\w+)}", p)))) for p in paths]
+    entities = Relations(Catalog("sha256:0", operations=tuple(looks))).entities
+    issue, noted, below = (set(entities.needs(i).tolist()) for i in range(3))
+    assert issue & noted
+    assert not issue & below
+
+
+def test_a_search_text_in_a_path_is_no_need() -> None:
+    find = Operation("GET", "/projects/search/{query}", parameters=(path_parameter("query"),))
+    kept = Operation("GET", "/searches/{saved_search_query}", parameters=(path_parameter("saved_search_query"),))
+    entities = Relations(Catalog("sha256:0", operations=(find, kept))).entities
+    assert [len(entities.needs(i)) for i in range(2)] == [0, 1]
+
+
+def test_the_type_of_what_is_made_asks_for_nothing_by_kind() -> None:
+    kind = Parameter("type", "body", type="string", enum=("card",))
+    fields = ("id", "card.id")
+    make = Operation("POST", "/methods", parameters=(kind,), response_fields=fields, verb="create")
+    find = Operation("GET", "/methods", parameters=(kind,), response_fields=fields)
+    looks = [
+        Operation("GET", f"/{one}s/{{{one}_id}}", parameters=(path_parameter(f"{one}_id"),))
+        for one in ("method", "card")
+    ]
+    entities = Relations(Catalog("sha256:0", operations=(make, find, *looks))).entities
+    assert not entities.asked(0, {"type": "card"})
+    assert entities.asked(1, {"type": "card"})
+
+
+@pytest.mark.parametrize(
+    "name", ["orderid", "orderId", "order_id", "orderids", "ordername", "order_index", "orderNo", "order_gid"]
+)
 def test_an_id_that_is_glued_to_its_word_is_an_id(name: str) -> None:
     looks = [
         Operation("GET", f"/{i}/{{{one}}}", parameters=(path_parameter(one),))

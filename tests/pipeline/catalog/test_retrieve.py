@@ -96,6 +96,27 @@ def test_the_last_calls_bring_their_neighbours() -> None:
     assert set(evidence.sources[0]) == {"relations"}
 
 
+def test_what_lists_others_of_its_kind_produces_none_of_which_there_is_none_yet() -> None:
+    key = Parameter("movie_id", "path", required=True)
+    operations = (
+        Operation(
+            "GET",
+            "/search",
+            "find",
+            "Find",
+            parameters=(Parameter("q", "query", required=True),),
+            response_fields=("movie.id",),
+        ),
+        Operation("GET", "/movies/{movie_id}/similar", "similar", "Similar ones", parameters=(key,)),
+        Operation("GET", "/movies/{movie_id}/credits", "credits", "Credits of a movie", parameters=(key,)),
+    )
+    made = compile_catalog(Catalog("sha256:0", operations=operations))
+    evidence, names = ask("the credits of a movie", made=made)
+    assert evidence.producer is not None
+    assert evidence.producer[names.index("find")] > 0
+    assert evidence.producer[names.index("similar")] == 0
+
+
 def test_producers_of_what_the_goal_needs_are_proposed() -> None:
     operations = (
         *shop().catalog.operations,

@@ -48,9 +48,11 @@ _ASKED = 0.9  # what it asks for is there
 _UNASKED = 0.3  # of what an answer may hold, where an argument asks for something else in it
 
 SEARCH_REQUIRED, SEARCH_OPTIONAL = 1.0, 0.5
-TYPED = ("email", "zip", "name", "date")  # required fields whose presence in a prompt can be seen
+TYPED = ("email", "zip", "name", "date", "phone")  # required fields whose presence in a prompt can be seen
 _TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "postcode": 1, "name": 2, "firstname": 2,
-                "lastname": 2, "date": 3, "day": 3}  # fmt: skip
+                "lastname": 2, "fullname": 2, "surname": 2, "forename": 2, "date": 3, "day": 3, "dob": 3, "birth": 3,
+                "birthday": 3, "birthdate": 3, "phone": 4, "telephone": 4, "mobile": 4, "cell": 4, "cellphone": 4,
+                "msisdn": 4}  # fmt: skip
 
 _SELF = re.compile(  # what an argument says that its caller's own may be called by
     r"(?i)\b(?:use|special value|keyword|provide|specify|or|literal|string)\b[^.]{0,40}?"

@@ -32,8 +32,15 @@ _DATE = re.compile(
     r"(?i)\b\d{4}-\d\d-\d\d|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\b(?:today|tomorrow|yesterday|tonight|(?:next|last) week"
     r"|(?:jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d)"
 )
-_FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
-_PROPER = re.compile(r"(?<![.!?:;\n] )(?<!^)\b[A-Z][a-z]+|[\"“”‘«][^\"”’»]{2,80}[\"”’»]|(?<=\s)'[^']{2,80}'")
+_PHONE = re.compile(
+    r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)|(?i:\b(?:phone|telephone|mobile|msisdn)(?: number)?\b\D{0,12}\d{9,15}\b)"
+)
+_UPPER, _LOWER = ("".join(filter(case, map(chr, range(0x530)))) for case in (str.isupper, str.islower))  # to Cyrillic
+_CAPITALISED = rf"[{_UPPER}](?:['’][{_UPPER}])?[{_LOWER}][^\W\d_]{{0,40}}(?:['’-][{_UPPER}][^\W\d_]{{1,40}})?"
+_FULL_NAME = re.compile(rf"\b{_CAPITALISED} {_CAPITALISED}\b")
+_PROPER = re.compile(
+    rf"(?<![.!?:;\n] )(?<!^)\b[{_UPPER}][{_LOWER}]+|[\"“”‘«][^\"”’»]{{2,80}}[\"”’»]|(?<=\s)'[^']{{2,80}}'"
+)
 _IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
 _NAMED = re.compile(r"[A-Z][\w'’-]{0,40}(?: (?:of |the |and )?[A-Z][\w'’-]{0,40}){0,6}|[\"“«][^\"”»]{2,80}[\"”»]")
 _FULL = re.compile(r"(?!The )[A-Z][\w'’-]+(?: [A-Z][\w'’.-]*){1,2}")
@@ -112,14 +119,23 @@ def read_wish(
 @functools.lru_cache(maxsize=1024)
 def _facts(prompt: str) -> dict[str, np.ndarray]:
     said = verbs.prompt_verbs(prompt)
-    typed = (_EMAIL.search(prompt), _ZIP.search(prompt), _FULL_NAME.search(prompt), _DATE.search(prompt))
+    typed = [found.search(prompt) is not None for found in (_EMAIL, _ZIP, _FULL_NAME, _DATE)]
+    typed.append(_has_phone(prompt))
     flags = (_PROPER.search(prompt), _IDENTIFIER.search(prompt), _MANY.search(prompt))
     assert len(typed) == len(TYPED)
     return {
         "verbs": np.array([verb in said for verb in VERBS], dtype=bool),
-        "typed": np.array([found is not None for found in typed], dtype=bool),
+        "typed": np.array(typed, dtype=bool),
         "flags": np.array([found is not None for found in flags], dtype=bool),
     }
+
+
+def _has_phone(prompt: str) -> bool:
+    """Whether it holds a phone number: nine to fifteen digits (E.164), parted, with a plus, or said to be one."""
+    found = (match[0] for match in _PHONE.finditer(prompt))
+    return any(
+        9 <= sum(map(str.isdigit, text)) <= 15 and not text.isdigit() and not _DATE.search(text) for text in found
+    )
 
 
 def products(asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:

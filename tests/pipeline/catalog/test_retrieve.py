@@ -233,6 +233,35 @@ def test_a_search_of_many_kinds_is_for_the_kind_beside_a_name() -> None:
     assert evidence.named[of[0]] < 1.0
 
 
+@functools.cache
+def lookups() -> Compiled:
+    """Ways to find a customer, each by a required field of a kind that a prompt can be seen to hold."""
+    names = ("email", "zip", "last_name", "date_of_birth", "msisdn")
+    operations = (Operation("GET", f"/by_{n}", n, parameters=(Parameter(n, "query", required=True),)) for n in names)
+    return compile_catalog(Catalog("sha256:2", operations=tuple(operations)))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kinds"),
+    [
+        ("Your phone number is +4915198800121", {"msisdn"}),
+        ("call 0151 9880 0121 back", {"msisdn"}),
+        ("your mobile number: 4915198800121", {"msisdn"}),
+        ("your name is Jürgen Müller", {"last_name"}),
+        ("you are José García, at j@x.es", {"last_name", "email"}),
+        ("you are Sean O'Brien", {"last_name"}),
+        ("You're Anna", set()),
+        ("Émile Zola, born 1988-04-12 10:30:00", {"last_name", "date_of_birth"}),
+        ("what became of order 4915198800121?", set()),
+    ],
+)
+def test_a_field_is_asked_for_by_the_kind_of_value_that_the_prompt_holds(prompt: str, kinds: set[str]) -> None:
+    evidence, names = ask(prompt, made=lookups())
+    assert evidence.typed is not None
+    found = evidence.typed @ evidence.demands
+    assert {name for name, seen in zip(names, found, strict=True) if seen} == kinds
+
+
 def test_habit_proposes_what_it_knows_and_ignores_what_it_does_not() -> None:
     habit = {"DELETE /products/{product_id}": 0.6, "GET /gone": 0.3, "GET /coupons": 0.1}
     evidence, names = ask("", "GET /orders", habit=habit, total=10)

@@ -98,6 +98,16 @@ _OTHERWISE: dict[str, frozenset[str]] = {
     "block": word_set("number height hash of"),
     "clear": word_set("that to about skies sky weather"),
 }
+# "and do not send a new SIM", "I don't want to change my plan", "you do not want a refund"; every repeat is bounded
+_UNWANTED = re.compile(
+    r"(?:(?:^|[.,;:!?(\n] ?|\b(?:and|but|so|also) )"
+    r"(?P<order>(?:please )?(?:do not|don['’]t|never) (?P<verb>[a-z]{1,20}))"
+    r"|(?P<wish>\b(?:(?:i|you|we|they) )?(?:(?:do|does|would)(?: not|n['’]t)|never) (?:want|wish|intend|need|like)"
+    r" (?:to (?P<deed>[a-z]{1,20})|(?:an?|any|another))))\b"
+    r"(?P<rest>[^.,;!?()\n]{0,200}?)(?=\b(?:but|and|just|only|instead|before|without)\b|[.,;!?()\n]| [–—-]+ |$)",
+    re.I,
+)
+_WANTED_YET = word_set("if unless until except when more anymore longer")  # a condition, or an end that is wished for
 
 
 class _Asked(NamedTuple):
@@ -120,6 +130,30 @@ def intents(prompt: str) -> frozenset[str]:
 def prompt_verbs(prompt: str) -> frozenset[Verb]:
     """Classes of the verbs that a prompt asks for and does not negate."""
     return frozenset(CLASS[word] for word, is_negated in _asked(prompt) if not is_negated)
+
+
+@functools.lru_cache(maxsize=1024)
+def wanted(prompt: str) -> str:
+    """The prompt without the clauses that only say what is not to be done; all of it where the rest asks for nothing.
+
+    "I don't want this order" asks for something: only verbs of APIs and what one makes ("a refund") are left out.
+    """
+    parts, end = [], 0
+    for match in _UNWANTED.finditer(prompt):
+        words = match["rest"].lower().split()
+        if not _WANTED_YET.isdisjoint(words):
+            continue
+        verb = (match["verb"] or match["deed"] or "").lower()
+        if verb:  # "and do not see it" tells, it forbids nothing
+            known = INFLECTED.get(verb)
+            is_deed = known == (verb, "base") and (match["deed"] or CLASS[verb] != "read")
+        else:
+            is_deed = any(word in NOUNS or word in AMBIGUOUS for word in words)
+        if is_deed:
+            parts.append(prompt[end : match.start("order" if match["verb"] else "wish")])
+            end = match.end()
+    rest = " ".join([*parts, prompt[end:]])
+    return rest if parts and prompt_verbs(rest) else prompt
 
 
 @functools.lru_cache(maxsize=256)

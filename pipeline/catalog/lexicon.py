@@ -59,9 +59,10 @@ _VERBS: dict[Verb, str] = {
     "delete": "unstar unfollow unwatch unpin unlike unblock unban unmute unlock leave kick expel",
     "action": "send start stop run execute trigger restart reboot pause resume approve reject accept confirm complete "
     "verify sync synchronize refresh merge login logout authenticate redeliver retry rerun rerequest test ping "
-    "connect disconnect invoke apply deploy activate capture authorize pay charge initiate request notify share star "
-    "follow watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo recover "
-    "reinstate undelete resend migrate process simulate perform do release claim redeem register handle install",
+    "connect disconnect invoke apply deploy activate reactivate capture authorize pay charge initiate request notify "
+    "share star follow watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo "
+    "recover reinstate undelete resend migrate process simulate perform do release claim redeem register handle "
+    "install",
 }
 CLASS: dict[str, Verb] = {}
 for _verb, _words in _VERBS.items():

@@ -82,6 +82,14 @@ def test_the_words_of_the_prompt_move_the_right_operation_up() -> None:
     assert {"words", "meaning"} <= set(evidence.sources[names.index("delete_shipment")])
 
 
+def test_what_is_not_wanted_is_not_matched() -> None:
+    evidence, names = ask("list the invoices and do not create a coupon", made=shop(vectors=False))
+    assert evidence.match is not None
+    of = dict(zip(names, evidence.match, strict=True))
+    assert of["list_invoices"] == 1.0
+    assert of["create_coupon"] < 0.1
+
+
 def test_without_vectors_words_alone_are_meant() -> None:
     evidence, names = ask("delete a shipment", made=shop(vectors=False))
     assert "delete_shipment" in names[:3]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.lexicon import ADMITS, CLASS, FAMILY, INFLECTED, NOUNS
-from pipeline.catalog.verbs import classify, intents, prompt_verbs
+from pipeline.catalog.verbs import classify, intents, prompt_verbs, wanted
 
 # method, path, operation id, summary -> verb, family
 OPERATIONS = [
@@ -228,6 +228,35 @@ def test_prompt_verbs_are_those_of_its_orders(prompt, verbs):
     assert prompt_verbs(prompt) == verbs
 
 
+@pytest.mark.parametrize(
+    ("prompt", "unwanted"),
+    [
+        ("Please reactivate +491 and do not send a new SIM.", "do not send a new SIM"),
+        ("You do not want to change your plan, but you'd buy 2 GB", "You do not want to change your plan"),
+        ("Don’t book anything. List the rooms", "Don’t book anything"),
+        ("I don't want a refund, send a new one", "I don't want a refund"),
+        ("You don't intend to book before you see the prices", "You don't intend to book "),
+        ("find the order, but never cancel it - only look at it", "never cancel it"),
+        # What is not wanted says what is:
+        ("I don't want a refund", ""),
+        ("I no longer want the subscription", ""),
+        ("I do not want this order any more", ""),
+        ("find the list, you don't want to follow it any more", ""),
+        ("I don't want the booking, cancel it", ""),
+        ("find a cardiologist, you do not want to wait more than two weeks", ""),
+        ("I don't have a booking, find one", ""),
+        ("you paid and do not see the money, find it", ""),
+        ("check the fee and do not cancel it unless it is zero", ""),
+        ("don't forget to cancel it, find it first", ""),
+        ("list sims (never activated)", ""),
+    ],
+)
+def test_a_clause_that_only_says_what_not_to_do_is_left_out(prompt, unwanted):
+    left = wanted(prompt)
+    assert left.split() == (prompt.replace(unwanted, " ") if unwanted else prompt).split()
+    assert left == prompt or unwanted
+
+
 def test_every_destructive_word_has_a_family_that_admits_itself():
     assert set(FAMILY.values()) == set(ADMITS)
     assert all(family in admitted for family, admitted in ADMITS.items())
@@ -248,6 +277,7 @@ def test_inflections_lead_to_the_base_form(form, word):
 def test_any_text_is_read_without_error(text, path, operation_id):
     assert intents(text) <= set(ADMITS)
     prompt_verbs(text)
+    assert wanted(text) or not text
     for method in ("GET", "POST", "DELETE", ""):
         classify(method, path, operation_id, text)
 

@@ -13,29 +13,63 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeline.catalog.lexicon import ADMITS, AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, word_set
+from pipeline.catalog.lexicon import ADMITS, AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, Inflected, word_set
 from pipeline.types import Verb
 
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[.,;:!?()\n]|\S", re.I)
 
+# Parts of the phrases below
+_MY = r"(?:the|my|our|your|this|that|his|her|their)"
+_OF_IT = rf"(?:{_MY}\b|what\b|which\b|these|those|all\b|every|(?-i:[A-Z]))"
+_MONEY = (
+    r"(?:[$€£] ?\d[\d.,]{0,14}|\d[\d.,]{0,14} ?(?:[$€£]|(?:euros?|dollars?|pounds?|francs?|bucks|eur|usd|gbp|chf|jpy"
+    r"|inr|cad|aud|sek|nok|dkk|pln)\b))"
+)
+_AGREED = (
+    rf"{_MY} (?:\w{{1,30}} )?(?:subscription|membership|contract|plan|lease|standing order|direct debit|booking"
+    r"|reservation|order|payment|transfer)s?"
+)
+_LEADS = r"(?:^|(?<=[.,;:!?(] )|(?<=\band )|(?<=\bthen )|(?<=please )|(?<=want to )|(?<=need to )|(?<=like to ))"
+_ENDS = r"(?= (?:and|please|then|for|as|if)\b|[.,;!?]|$)"
+# What one takes off without removing anything (a day, the train, ten dollars), and where one takes things out of
+_TAKEN = (
+    r"(?:an?|some|any|one|two|time|care|place|part|days?|weeks?|weekend|months?|years?|hours?|minutes?|\w{2,6}day"
+    r"|percent|dollars?|euros?|pounds?|money|cash|train|bus|flight|plane|ferry|boat|taxi|cab|car|tram|metro|road|exit"
+    r"|photos?|pictures?|mind|eyes?|weight)"
+)
+_PLACES = r"(?:city|town|country|coast|road|street|station|airport|way|window|house|office|building|hotel|question)"
+
 # Phrases that mean one word of the lexicon
 _PHRASES = tuple(
-    (re.compile(rf"\b(?:{pattern})\b", re.I), word)
+    (re.compile(rf"\b(?:{pattern})(?!\w)", re.I), word)
     for word, pattern in (
         ("never", r"(?:under|in) no circumstances|by no means|on no account"),
         (
             "delete",
             r"get(?:ting)? rid of|throw(?:ing)? (?:(?:it|them) )?away|tear(?:ing)? (?:it )?down|clean(?:ing)? up",
         ),
-        ("remove", r"take (?:(?:it|them|him|her) )?off(?! (?:from|work))"),
+        ("withdraw", rf"tak(?:e|ing) (?:{_MONEY}|(?:the |some |my )?(?:money|cash)) out"),
+        ("remove", rf"take (?:it|them|him|her) off(?! (?:from|work))|take off(?= {_OF_IT})"),
+        (
+            "remove",
+            rf"tak(?:e|ing) (?:(?!{_TAKEN} )[^\W\d][\w'-]{{0,30}} ){{1,6}}?(?:off|out of)(?= {_MY} (?!{_PLACES}\b)\w)",
+        ),
         ("cancel", r"call(?:ing)? (?:(?:it|this) )?off|back(?:ing)? out of|opt(?:ing)? out(?: of)?"),
+        ("cancel", rf"call(?:ing)?(?= {_MY} (?:[\w-]{{1,30}} ){{1,3}}off{_ENDS})"),
+        ("cancel", rf"(?:end|scrap|stop|get out of)(?:p?ing)?(?= {_AGREED}\b(?! (?:from|being)))"),
+        ("cancel", rf"(?:scrap|(?=recall){_LEADS}recall)(?= (?:it|them)\b)|(?=recall){_LEADS}recall(?= {_AGREED}\b)"),
         (
             "cancel",
             r"(?:no longer|don't) (?:want|need) (?:my|the|this|that) (?:subscription|membership|booking|reservation)",
         ),
         ("return", r"send(?:ing)? (?:\w+ ){0,3}back|giv(?:e|ing) (?:(?:it|them) )?back"),
-        ("refund", r"(?:my|the|their|his|her|our) money back|charge ?back"),
+        ("refund", r"(?:my|the|their|his|her|our|your) money back|charge ?back"),
         ("transfer", r"(?:send|wir|mov)(?:e|ing)? (?:(?:the|some|my) )?(?:money|funds|cash)|pay(?:ing)? out"),
+        (
+            "transfer",
+            rf"(?:send|wir|mov)(?:e|ing)? (?:(?:him|her|them|me) )?{_MONEY}(?= (?:to|from|into|again)\b|[.,;!?]|$)",
+        ),
+        ("transfer", rf"pay(?:ing)? {_MONEY}(?= (?:in)?to (?:{_MY}\b|(?-i:[A-Z])))"),
         ("disable", r"(?:turn|switch)(?:ing)? (?:(?:it|them|this) )?off"),
         ("terminate", r"shut(?:ting)? (?:(?:it|them|this) )?down"),
         ("logout", r"log(?:ging)? (?:(?:me|him|her|them) )?out|sign(?:ing)? (?:me )?out"),
@@ -76,6 +110,7 @@ _ORDERS = word_set(
     "issue make request create process want need submit do initiate give apply perform send start trigger execute "
     "ask demand schedule proceed would like claim receive obtain wish"
 )
+_TELLERS = word_set("i you we they he she it have has had already just i've you've we've they've")  # "you sent a ..."
 _DETERMINERS = word_set("the a an my all any this that these those our your his her their its every some")
 _OBJECTS = _DETERMINERS | {"it", "them", "me", "everything", "both", "him"}
 _VERB_LEADS = word_set(
@@ -193,7 +228,7 @@ def _is_order(token: str) -> bool:
 def _read(clause: list[str]) -> Iterator[_Asked]:
     """The verbs and nouns of verbs that a clause asks for or forbids."""
     negation = _Negation()
-    governor = ""  # of the words before: are things looked at (read, maybe) or done (order)
+    governor = ""  # of the words before: are things looked at (read, maybe), done (order) or past (told)
     for index, token in enumerate(clause):
         before = clause[index - 1] if index else ""
         following = clause[index + 1] if index + 1 < len(clause) else ""
@@ -221,8 +256,16 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             governor = "maybe"  # "see if it can be cancelled"
         elif token in _READS and not is_boon:
             governor = "read"
+        elif not governor and known and _tells(known, before, following):
+            governor = "told"
         elif is_boon or token in _ORDERS:
             governor = "order"
+
+
+def _tells(known: Inflected, before: str, following: str) -> bool:
+    """Whether a verb tells of what was done: "you sent a transfer", "and got the refund"."""
+    is_active = before in _TELLERS or (following in _DETERMINERS and before not in ("be", "get", "getting"))
+    return known.form == "past" and is_active
 
 
 def _reading(word: str, form: str, near: list[str], following: str, governor: str) -> str:

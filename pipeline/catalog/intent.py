@@ -132,7 +132,11 @@ _OTHERWISE: dict[str, frozenset[str]] = {
     "drop": word_set("me in by us off"),
     "block": word_set("number height hash of"),
     "clear": word_set("that to about skies sky weather"),
+    "report": word_set("of on for about log logs"),
+    "credit": word_set("note notes card cards memo memos"),
+    "turn": word_set("up out by"),
 }
+_ONLY_BEFORE: dict[str, frozenset[str]] = {"top": word_set("up")}  # "top up", not "top rated"
 # "and do not send a new SIM", "I don't want to change my plan", "you do not want a refund"; every repeat is bounded
 _UNWANTED = re.compile(
     r"(?:(?:^|[.,;:!?(\n] ?|\b(?:and|but|so|also) )"
@@ -271,7 +275,7 @@ def _tells(known: Inflected, before: str, following: str) -> bool:
 def _reading(word: str, form: str, near: list[str], following: str, governor: str) -> str:
     """How a word is meant: as a `verb` or `noun` that asks for something, or "" where it only describes."""
     before = near[-1] if near else ""
-    if following in _OTHERWISE.get(word, ()):
+    if following in _OTHERWISE.get(word, ()) or following not in _ONLY_BEFORE.get(word, (following,)):
         return ""
     if (form == "noun" or word in NOUNS) and word != "reset" and following in _ATTRIBUTED:
         return ""

@@ -55,14 +55,15 @@ _VERBS: dict[Verb, str] = {
     "issue record write append subscribe enroll comment reply upsert",
     "update": "update set edit modify change put patch rename replace configure adjust assign tag untag attach link "
     "associate mark enable upgrade increase decrease extend reorder move customize alter correct overwrite swap "
-    "exchange rotate resize switch convert",
+    "exchange rotate resize switch convert freeze unfreeze renew reschedule rebook amend waive relocate reassign "
+    "toggle prolong turn",
     "delete": "unstar unfollow unwatch unpin unlike unblock unban unmute unlock leave kick expel",
     "action": "send start stop run execute trigger restart reboot pause resume approve reject accept confirm complete "
     "verify sync synchronize refresh merge login logout authenticate redeliver retry rerun rerequest test ping "
     "connect disconnect invoke apply deploy activate reactivate capture authorize pay charge initiate request notify "
     "share star follow watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo "
     "recover reinstate undelete resend migrate process simulate perform do release claim redeem register handle "
-    "install",
+    "install dispute escalate recall report offer credit top",
 }
 CLASS: dict[str, Verb] = {}
 for _verb, _words in _VERBS.items():
@@ -77,7 +78,8 @@ AMBIGUOUS = word_set(
     "fork draft place save schedule purchase change update set tag link mark upgrade request test release claim "
     "charge pay share star watch pin like lock process sync trigger run start stop transfer refund return archive "
     "block ban void drop clear close trash kill flush reverse remit new patch count check estimate preview filter "
-    "scan track register open swap exchange switch restart deploy pause handle present ping merge put"
+    "scan track register open swap exchange switch restart deploy pause handle present ping merge put "
+    "freeze dispute toggle recall report offer credit turn top"
 )
 
 NOUNS: dict[str, str] = {

@@ -37,6 +37,7 @@ _MODIFIERS = word_set(
     "bulk batch mass multi admin force hard soft permanently begin async api do perform execute try post put"
 )
 _TRAILING = word_set("list search query count")  # `transferList`
+_THINGS = word_set("report offer credit top")  # verbs that begin the name of a thing: `/credit_notes`, `/report_runs`
 _DETERMINERS = word_set(
     "a an the this that these those all any one your my some multiple several existing specific given its their "
     "every each single certain specified current"
@@ -47,6 +48,7 @@ _MAKERS = word_set(
     "place begin apply open confirm complete simulate insert generate register"
 )
 _PASSIVE = word_set("mark set flag")
+_SENT = word_set("transfer payment transaction order message mail email invitation")  # recalled, it is cancelled
 # Nouns that make what stands before them a mere attribute: a refund policy, a transfer recipient
 _HEADS = word_set(
     "policy policies rule rules reason reasons status statuses label labels recipient recipients setting settings "
@@ -86,6 +88,8 @@ def classify(method: str, path: str, operation_id: str, summary: str) -> tuple[V
     by_summary = _summary_action(summary)
     segments = [_segment(s) for s in re.split(r"[/?]", path) if s and "{" not in s.split(":")[0]]
     by_path = _id_action(_segment(path.rsplit("/", 1)[-1]), method) if segments and not path.endswith("}") else None
+    if by_path is not None and by_path.rest and by_path.verb in _THINGS:
+        by_path = None
     if by_summary is not None and by_summary.rest:  # says more of the same verb: `reverse`, "Reverse geocoding"
         by_id = by_summary if by_id == (by_summary.verb, []) else by_id
         by_path = by_summary if by_path == (by_summary.verb, []) else by_path
@@ -134,6 +138,8 @@ def _family(action: _Action) -> str:
         return "" if is_attribute else FAMILY[verb]
     if len(rest) > 1 and rest[0] in ("or", "and") and FAMILY.get(rest[1]) == "delete":
         return "delete"  # "Add or remove members"
+    if verb == "recall" and _head(rest) in _SENT:
+        return "cancel"
     if verb in _MAKERS:
         noun = _head(rest)
         return FAMILY[NOUNS[noun]] if noun in NOUNS and _HARMLESS.get(NOUNS[noun], frozenset()).isdisjoint(rest) else ""
@@ -195,7 +201,8 @@ def _lead(words: list[str], is_path_like: bool) -> _Action | None:
     first, last = words[0], words[-1]
     if first in CLASS and first not in AMBIGUOUS:
         return _Action(first, words[1:])
-    if len(words) > 1 and last in CLASS and (last not in AMBIGUOUS or (first in AMBIGUOUS and last in _TRAILING)):
+    is_trailing = last not in AMBIGUOUS or first in _THINGS or (first in AMBIGUOUS and last in _TRAILING)
+    if len(words) > 1 and last in CLASS and is_trailing:
         return _Action(last, words[:-1])
     if is_path_like:
         return None  # `PostTransfersIdReversals`: nouns of the path, which is looked at itself

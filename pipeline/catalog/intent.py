@@ -111,6 +111,7 @@ _ORDERS = word_set(
     "ask demand schedule proceed would like claim receive obtain wish"
 )
 _TELLERS = word_set("i you we they he she it have has had already just i've you've we've they've")  # "you sent a ..."
+_SUBJECTS = word_set("i you we they")
 _DETERMINERS = word_set("the a an my all any this that these those our your his her their its every some")
 _OBJECTS = _DETERMINERS | {"it", "them", "me", "everything", "both", "him"}
 _VERB_LEADS = word_set(
@@ -241,6 +242,8 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             yield _Asked("find", False)
         known = INFLECTED.get(token)
         word = known.word if known else NOUNS.get(token.removesuffix("s"), "")
+        if word == "do" and (token != "do" or following in _SUBJECTS or not _QUESTIONS.isdisjoint(clause[:index])):
+            word = ""  # an auxiliary: "how many does it have", "do you know"
         if word:
             form = known.form if known else "noun"
             near = clause[max(0, index - 2) : index]

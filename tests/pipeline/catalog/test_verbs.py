@@ -284,6 +284,10 @@ def test_prompt_asks_for_what_it_says_and_not_for_what_it_denies(prompt, asked, 
         ("top rated movies", set()),
         ("report of the last run", set()),
         ("credit note 7", set()),
+        ("how many followers does Taylor Swift have?", {"read"}),
+        ("what do people say", {"read"}),
+        ("do you sell tickets", set()),
+        ("do it again", {"action"}),
     ],
 )
 def test_prompt_verbs_are_those_of_its_orders(prompt, verbs):

@@ -15,6 +15,8 @@ import re
 import numpy as np
 
 from pipeline.catalog.entities import Entities
+from pipeline.catalog.identifiers import Key
+from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.stem import split_words, stem, stems
 
 _PROMPT_MAX = 2048  # characters that are read
@@ -24,11 +26,11 @@ _WORDS_BEFORE = 6
 _SURE, _HALF = 0.95, 0.6  # all words of the entity's name stand there; only the last one does
 _LOOSE_CODE = 0.5  # a word in capitals may be a code (EUR, FRA) or an abbreviation
 _AND = frozenset({"and", "or", "to"})
-_LABELS = frozenset({"id", "number", "no", "key", "code", "ref", "refer", "name", "slug", "uuid"})
+_LABELS = frozenset(map(stem, word_set("id number no key code ref reference locator token name slug uuid")))
 
 # Every repeat is bounded: a prompt may be written to make a search slow.
 _DATE = re.compile(
-    r"\b\d{4}-\d\d-\d\d(?:T[\d:.]{5,15}Z?)?|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{1,2}:\d\d\b"
+    r"(?<![\w-])\d{4}-\d\d-\d\d(?:T[\d:.]{5,15}Z?)?(?!-?\w)|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{1,2}:\d\d\b"
     r"|\b\d{1,2}(?:st|nd|rd|th)\b|[$€£]\s?\d[\d.,]{0,12}|\b\d[\d,]{0,9}\.\d+\b|\b\d+ ?%"
 )
 _VALUE = re.compile(
@@ -112,17 +114,24 @@ def _attach(state: np.ndarray, entities: Entities, mention: Mention, near: bool)
     """Raises the keys that the words beside the value speak of; whether there was one.
 
     A bare number counts only right behind such a word ("order 12", "order number 12"): "2 adults" identifies nothing.
+    "Client CL20455" is of what is called a client reference, too.
     """
-    words = [w for w in mention.before if w not in _LABELS]
+    words = [w for w in mention.before if w not in _LABELS or (w,) in entities.ids]  # a token may be an entity itself
     if mention.shape == "mail":
         words.append("email")
     if near:
         words = words[-1:]
     for place in range(len(words) - 1, -1, -1):
-        keys = entities.ending_in(words[place])
+        keys = _keys(entities, words[place])
         for key, number in keys:
-            whole = set(key) <= {*words[: place + 1], *mention.after}
+            whole = {word for word in key if word not in _LABELS} <= {*words[: place + 1], *mention.after}
             state[number] = max(state[number], _SURE if whole else _HALF)
         if keys:
             return True
     return False
+
+
+def _keys(entities: Entities, word: str) -> list[tuple[Key, int]]:
+    """Keys whose last stem is `word`, and those that a label follows: ("client", "ref")."""
+    labelled = (key for label in _LABELS for key in entities.ending_in(label))
+    return entities.ending_in(word) + [(key, number) for key, number in labelled if key[-2:-1] == (word,)]

@@ -52,6 +52,29 @@ def test_a_value_without_such_a_word_is_loose(entities: Entities) -> None:
     assert told("what became of it?", entities).loose == 0.0
 
 
+def test_a_value_belongs_to_the_noun_before_a_label() -> None:
+    operations = (
+        operation("GET", "/clients/{client_ref}", "client_ref"),
+        operation("GET", "/reservations/{locator}", "reservation_locator"),
+        operation("GET", "/tokens/{token}", "token"),
+        operation("GET", "/orders/{order_id}", "order_id"),
+    )
+    entities = Entities(Catalog(digest="sha256:0", operations=operations))
+    for prompt, key in (
+        ("You are client CL20455.", {"client ref"}),
+        ("client reference CL20455", {"client ref"}),
+        ("cancel reservation K7QX2M", {"reserv locat"}),
+        ("delete the token tok_17", {"token"}),
+        ("order number 17", {"order"}),
+    ):
+        assert known(entities, prompt) == key
+
+
+@pytest.mark.parametrize("value", ["INV-2025-0042", "CLM-24-00913", "INV-2025-05-19", "2025-05-19-7", "K7QX2M"])
+def test_an_identifier_is_read_whole(value: str) -> None:
+    assert [m.value for m in mentions(f"pay {value}, on 2025-05-19.")] == [value]
+
+
 def test_a_literal_of_an_enum_identifies_what_it_is_a_value_of() -> None:
     environment = Parameter("environment", "path", required=True, type="string", enum=("staging", "production", "eu"))
     freeze = Operation("PUT", "/environments/{environment}/freeze", verb="update", parameters=(environment,))

@@ -27,6 +27,7 @@ from pipeline.catalog.identifiers import (
     is_new,
     need,
     nouns_of,
+    place,
     places,
     resource_key,
 )
@@ -38,7 +39,6 @@ from pipeline.types import Catalog, Operation, Parameter
 LikeOf = Callable[[frozenset[str]], dict[int, float]]  # the keys of what a part with these fields may be
 
 _ENVELOPES = frozenset({"", "data", "item", "result", "response", "content", "value", "payload"})  # of one thing
-_PARAMETER = re.compile(r"\{[^{}/]*\}")
 _BELOW = re.compile(r"(.+)/\{([^{}/]+)\}(?:\.\w{1,9}|\.\{\w{1,20}\}|/)?")  # one thing of a collection
 _EXTENSION = re.compile(r"(?:\.\w{1,9}|\.\{\w{1,20}\}|/)$")
 _KINDS = ("type", "types", "kind", "entity", "object", "resource")  # last words of what an argument asks for by kind
@@ -192,8 +192,7 @@ class Entities:
     def _need(self, operation: Operation, parameter: Parameter) -> Key | None:
         key = need(operation.path, parameter, self._nouns, tuple(_kinds_listed(operation)))
         if key and self._places and parameter.location == "path":
-            before = _PARAMETER.sub("{}", operation.path.split("{" + parameter.name + "}")[0])
-            key = self._places.get((before, parameter.name), key)
+            key = self._places.get((place(operation.path, parameter.name), parameter.name), key)
         is_given = parameter.required and parameter.location in ("query", "body")
         return self._coded.get(parameter.name) if key is None and is_given else key
 

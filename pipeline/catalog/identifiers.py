@@ -183,10 +183,15 @@ def coded(operations: Sequence[Operation], nouns: Set[Key]) -> dict[str, Key]:
     return found
 
 
+def place(path: str, name: str) -> str:
+    """The path up to a parameter, parameters blanked."""
+    return _PATH_PARAMETER.sub("{}", path.split("{" + name + "}")[0])
+
+
 def places(operations: Iterable[Operation]) -> dict[tuple[str, str], Key]:
     """What a path parameter identifies that is called after something else than others are at the same place of a path.
 
-    By path up to the parameter, parameters blanked, and name: beside `/issues/{issue_id}` the `noteable_id` of
+    By `place` and name: beside `/issues/{issue_id}` the `noteable_id` of
     `/issues/{noteable_id}/notes` is an issue's. A parent's id at such a place may well be another thing's.
     """
     names: dict[str, set[str]] = {}

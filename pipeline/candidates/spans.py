@@ -48,6 +48,7 @@ _NUMBER_WORDS = {
     "ten": 10,
 }
 
+_NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
     rf"""
@@ -64,12 +65,16 @@ _SPAN = re.compile(
         | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
         | \b(?i:today|yesterday|tomorrow)\b)
     | (?P<pair>(?<![\w./-])[A-Za-z][\w.-]{{0,99}}/[A-Za-z][\w.-]{{0,99}}(?![\w/]))
-    | (?P<id>\#[A-Za-z]{{0,4}}\d{{2,32}}\b
+    | (?P<id>(?<![\w./-])(?!{_NO_ID})(?=[A-Z0-9-]{{0,64}}\d\d)[A-Z][A-Z0-9]{{0,11}}(?:-[A-Z0-9]{{1,20}}){{1,5}}(?![\w-])
+        | \b[A-Z]{{2}}\d\d\ [A-Z0-9]{{4}}(?:\ (?=[A-Z]{{0,3}}\d)[A-Z0-9]{{4}}){{2,6}}(?:\ \d{{1,3}})?\b
+        | (?<![\w./-])[A-Z]{{2,6}}(?:/\d{{1,9}}){{2,3}}(?![\w/])
+        | \b(?!\d+[A-Z]+\b)(?=[A-Z0-9]{{0,20}}\d)(?=[A-Z0-9]{{0,20}}[A-Z][A-Z0-9]{{0,20}}[A-Z])[A-Z0-9]{{5,20}}\b(?!-)
+        | \#[A-Za-z]{{0,4}}\d{{2,32}}\b
         | \b(?=[\w-]{{0,64}}\d)[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{0,6}}_[A-Za-z0-9]{{2,64}}\b
         | \b(?=[A-Za-z0-9]{{0,64}}\d)(?=[A-Za-z0-9]{{0,64}}[A-Za-z])
           (?=[A-Z]{{2}}|[a-z0-9]{{16}}|[A-Za-z]{{1,4}}\d{{3}})[A-Za-z0-9]{{5,64}}\b
         | \b(?=[A-Za-z]{{0,64}}\d)(?=[A-Z0-9]{{0,64}}[a-z])(?=[a-z0-9]{{0,64}}[A-Z])[A-Za-z0-9]{{12,64}}\b
-        | \b[A-Z]{{2,10}}-\d{{1,9}}\b
+        | \b(?!{_NO_ID})[A-Z]{{2,10}}-\d{{1,9}}\b(?!-\w)
         | (?<![\w.@-])[a-z]{{1,10}}-\d{{3,20}}(?![\w-]) | (?<![\w.@-])\d{{3,12}}-[A-Z]{{1,3}}(?![\w-])
         | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-]))
     | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
@@ -167,6 +172,8 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
             continue
         elif kind == "id" and re.fullmatch(r"#\d+", text):
             kind = "number" if len(text) < 8 else "id"
+        elif kind == "id":
+            text = text.replace(" ", "")  # an IBAN as it is printed
         elif kind == "handle":
             text = text[1:]
         if not text:

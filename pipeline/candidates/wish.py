@@ -49,6 +49,8 @@ _PLURAL_VERBS = frozenset(
 _LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
+_PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
+_LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 
 
 class Wish:
@@ -287,8 +289,16 @@ def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
 
 
 def shape(value: str) -> str:
-    """`#W2378156` and `#W0000000` have the same: runs of letters and digits stand for themselves."""
-    return _RUN.sub(lambda run: "0" if run.group()[0].isdigit() else "a", value)
+    """`#W2378156` and `#W0000000` have the same: runs of letters and digits stand for themselves.
+
+    A prefix in capitals says whose id it is (`MRN-0042871`); where capitals and digits take turns, only their number
+    counts (`K7QX2M`).
+    """
+    prefix = _PREFIX.match(value)
+    if prefix is None and _LOCATOR.fullmatch(value):
+        return f"A0{len(value)}"
+    head = prefix.group() if prefix else ""
+    return head + _RUN.sub(lambda run: "0" if run.group()[0].isdigit() else "a", value[len(head) :])
 
 
 def abbreviates(prefix: str, name: Name) -> bool:

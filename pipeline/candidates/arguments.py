@@ -98,6 +98,7 @@ class Session:
         self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
         self._texts: set[str] = set()  # that calls were given
+        self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
@@ -213,6 +214,8 @@ class Session:
         name = value.name
         self._by_name.setdefault(name.full, []).append(value)
         self._by_entity.setdefault(name.entity, []).append(value)
+        if value.kind != "response" and isinstance(value.value, str):
+            self._carried.setdefault(value.value, set()).add(name.entity)
         if value.kind == "path" and name.resource and name.resource != name.entity:
             self._by_entity.setdefault(name.resource, []).append(value)  # the {ref} of /commits/{ref} is a commit
         if _SHA.fullmatch(str(value.value)):
@@ -286,12 +289,14 @@ class Session:
     ) -> Found | None:
         if (value := self._wish.mention(name, parameter, given)) is not None:
             return value, "prompt", -1
+        if not is_read and (value := self._wish.renewed(name, parameter, self._texts)) is not None:
+            return value, "prompt", -1
         if near is not None:
             return near
         is_key = _is_key(name, parameter)
         if (is_key or not name.is_generic) and (seen := next(self._values(name, scope), None)) is not None:
             return seen.value, seen.kind, seen.call
-        if (value := self._wish.typed(name, parameter, given)) is not None:
+        if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
         if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):
             sent = (value for value in reversed(self._by_name.get(name.full, ())) if value.kind == "params")
@@ -304,6 +309,10 @@ class Session:
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
+
+    def _others(self, name: Name) -> Set[str]:
+        """Values that calls were given under names of other entities only."""
+        return {value for value, entities in self._carried.items() if name.entity not in entities}
 
     def _referred(self, name: Name, parameter: Parameter) -> Found | None:
         """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
@@ -347,7 +356,12 @@ class Session:
         if not any(i >= after and all(str(bound[k][0]) == given.get(k) for k in keys) for i, given in done):
             return ""
         name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
-        used = {given.get(raw) for _, given in done}
+        used = {given[raw] for _, given in done if raw in given}
+        others = self._others(name)
+        for said in (self._wish.mention(name, parameter, used), self._wish.typed(name, parameter, used, others)):
+            if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
+                bound[raw] = (cast, "prompt", -1)
+                return ""
         for value in self._values(name, {}):
             if str(value.value) not in used and (cast := fit(value.value, parameter, True)) is not None:
                 bound[raw] = (cast, value.kind, value.call)

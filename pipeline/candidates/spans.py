@@ -121,7 +121,7 @@ class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
     # quoted url email uuid date pair id slug code handle money number latitude longitude
-    # entity opening first_name last_name zip phone
+    # entity opening first_name last_name full_name zip phone
     kind: str
     value: str
     before: tuple[str, ...]  # the three words before it, nearest first
@@ -184,6 +184,7 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     for match in _PERSON.finditer(prompt):
         found.append(_span(prompt, "first_name", match.group(1), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2), match.start(2), match.end(2)))
+        found.append(_span(prompt, "full_name", prompt[match.start(1) : match.end(2)], match.start(1), match.end(2)))
     for match in _HANDLE.finditer(prompt) if has_digit else ():
         found.append(_span(prompt, "first_name", match.group(1).capitalize(), match.start(1), match.end(1)))
         found.append(_span(prompt, "last_name", match.group(2).capitalize(), match.start(2), match.end(2)))

@@ -69,18 +69,44 @@ LAST_DAY = frozenset(
         "checkout",
         "out",
         "dropoff",
-        "departure",
     )
 )
 DAY = frozenset(
-    ("date", "day", "at", "on", "time", "when", "due", "created", "updated", "checkin", "checkout", "in", "out")
+    (
+        "date",
+        "day",
+        "at",
+        "on",
+        "time",
+        "when",
+        "due",
+        "created",
+        "updated",
+        "departure",
+        "checkin",
+        "checkout",
+        "in",
+        "out",
+    )
 )
 BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
+CHANGES = frozenset(("change", "changed", "update", "replace", "switch", "correct", "set", "new", "moved"))
+GIVERS = frozenset(("from", "sender", "caller", "source"))  # whose phone number is another than the one called
+# Who an API serves: an id that the caller is introduced by is theirs.
+PEOPLE = frozenset(
+    re.findall(
+        r"\w+",
+        "user customer client patient guest traveller traveler passenger subscriber tenant student member policyholder "
+        "resident employee",
+    )
+)
 LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
 COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
 DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
 PERSON = {
+    "fullname": "full_name",
     "firstname": "first_name",
+    "forename": "first_name",
     "givenname": "first_name",
     "lastname": "last_name",
     "familyname": "last_name",
@@ -92,7 +118,7 @@ TYPED = {
     "url": frozenset(("url", "uri", "link", "href", "website", "homepage")),
     "uuid": frozenset(("uuid", "guid")),
     "zip": frozenset(("zip", "zipcode", "postcode", "postal")),
-    "phone": frozenset(("phone", "telephone", "mobile")),
+    "phone": frozenset(("phone", "telephone", "mobile", "cellphone", "msisdn")),
     "money": frozenset(("amount", "price", "total", "cost")),
     "latitude": frozenset(("latitude", "lat")),
     "longitude": frozenset(("longitude", "lng", "lon", "long")),

@@ -14,21 +14,21 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import names, spans
+from pipeline.candidates import names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
     BOUND_WORDS,
     BOUNDS,
+    CHANGES,
     COUNTS,
     CUE_NOISE,
-    DATE_WORDS,
-    DAY,
     FIRST_DAY,
     FREE_TEXT,
     LAST_DAY,
     LIMITS,
     NAMED,
+    PEOPLE,
     PERSON,
     PLAIN_ENUMS,
     TEXT,
@@ -46,11 +46,11 @@ _PREPOSITIONS = frozenset(
 _PLURAL_VERBS = frozenset(
     ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
 )
+_DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
+_CONTACTS = ("email", "zip", "phone")
+_BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
+_SELF = "#self"  # key of the ids by which the caller is introduced
 _LONG_NUMBER = 5  # digits; shorter ones count something or are a year
-_EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
-_RUN = re.compile(r"[A-Za-z]+|\d+")
-_PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
-_LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 
 
 class Wish:
@@ -60,6 +60,8 @@ class Wish:
         self.spans = spans.extract(prompt, today) if prompt else ()
         self.words = frozenset(spans.words(prompt)) if prompt else frozenset()
         self._lower = prompt.lower()
+        self._today = today.isoformat() if today else ""
+        self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
@@ -107,6 +109,8 @@ class Wish:
         if not self._by_kind:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
+        if values is None and name.kind == "id" and name.entity in PEOPLE:
+            values = self._mentions.get(_SELF)
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
@@ -123,23 +127,32 @@ class Wish:
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
         return next((value for value in values if value not in given), values[-1]) or None
 
-    def typed(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
-        """A span of the type the parameter declares or its name says; None without one."""
+    def typed(
+        self, name: Name, parameter: Parameter, given: Collection[str], others: Collection[str] = frozenset()
+    ) -> Any:
+        """A span of the type the parameter declares, or its name or description says; None without one.
+
+        `others` are values that belong to parameters of other names.
+        """
         if not self.words:
             return None
         if parameter.enum:
             return self._literal(parameter)
         words = frozenset(name.words)
-        if parameter.format in ("date", "date-time") or ("date" in self._by_kind and _takes_day(name, parameter)):
+        if parameter.format in ("date", "date-time") or (
+            "date" in self._by_kind and parameters.takes_day(name, parameter)
+        ):
             return self._date(words, parameter)
         for kind, takers in TYPED.items():
             if words & takers or parameter.format == kind:
                 found = self._by_kind.get(kind)
                 if kind == "money" and found:
-                    return _money(found[0].value, parameter)
-                return _first_new(found, given) if found else None
-        if name.full in PERSON:
-            found = self._by_kind.get(PERSON[name.full])
+                    return parameters.as_money(found[0].value, parameter)
+                return _first_new(self._old_first(found), given) if found else None
+        if "phone" in self._by_kind and parameters.takes_phone(name, parameter):
+            return _first_new(self._old_first(self._by_kind["phone"]), given)
+        if (part := parameters.person(name, parameter)) is not None:
+            found = self._by_kind.get(part)
             return found[0].value if found else None
         if (year := self._year(name, parameter)) is not None:
             return year
@@ -147,11 +160,29 @@ class Wish:
             return count
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, given)
-        if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or _shapes(parameter):
-            return self._loose_id(name, parameter, given)
+        if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
+            return self._loose_id(name, parameter, given, others)
         if parameter.type in ("string", "any") and name.full in TEXT and len(self._by_kind.get("quoted", ())) == 1:
             return self._by_kind["quoted"][0].value
         return None
+
+    def renewed(self, name: Name, parameter: Parameter, sent: Collection[str]) -> str | None:
+        """The e-mail address, phone number or zip code that a write is to set: said to be new, or not `sent` yet."""
+        words = frozenset(name.words)
+        for kind in _CONTACTS:
+            found = self._by_kind.get(kind)
+            if found and (words & TYPED[kind] or (kind == "phone" and parameters.takes_phone(name, parameter))):
+                new = [span for span in found if span.value not in sent]
+                return next((span.value for span in new if self._is_new(span)), new[0].value if new else None)
+        return None
+
+    def _is_new(self, span: spans.Span) -> bool:
+        """Whether a value is said to take another's place: "change it to new@x.org", "my new number is"."""
+        return "new" in span.before or (self._changes and span.before[:1] in (("to",), ("into",)))
+
+    def _old_first(self, found: Sequence[spans.Span]) -> list[spans.Span]:
+        """Several values, those first that are not said to be new: who is looked up is known by the old one."""
+        return sorted(found, key=self._is_new)
 
     def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str] = ()) -> Any:
         """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words.
@@ -163,15 +194,18 @@ class Wish:
         if not self.spans:
             return None
         words = frozenset(name.words)
-        if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and _is_date(parameter):
+        if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter):
             return self._date(words, parameter, is_needed=False)
-        for kind in ("email", "zip", "phone", "latitude", "longitude"):
+        for kind in (*_CONTACTS, "latitude", "longitude"):
             if kind in self._by_kind and words & TYPED[kind] and len(name.words) == 1:
-                return self._by_kind[kind][0].value
+                if operation.method in ("GET", "HEAD") or kind not in _CONTACTS:
+                    return self._old_first(self._by_kind[kind])[0].value
+                new = self.renewed(name, parameter, sent)
+                return new if operation.method == "PATCH" else new or self._by_kind[kind][0].value
         if (year := self._year(name, parameter)) is not None:
             return year
         if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
-            return _money(self._by_kind["money"][0].value, parameter)
+            return parameters.as_money(self._by_kind["money"][0].value, parameter)
         if parameter.type in ("integer", "number"):
             cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
@@ -236,24 +270,32 @@ class Wish:
 
     def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
         found = self._by_kind.get("date", ())
-        if BIRTH.intersection(words):
-            return min((_as_date(span.value, parameter) for span in found), default=None)
-        if len(found) > 1:
-            found = [span for span in found if "born" not in span.before]
-        first, last = bool(FIRST_DAY.intersection(words)), bool(LAST_DAY.intersection(words))
+        if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
+            return self._birth(found, parameter)
+        found = [span for span in found if not _is_birth(span)]
+        if parameters.takes_monday(parameter):
+            found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
+        first, last = bool(FIRST_DAY.intersection(words)), parameters.takes_last_day(words, parameter)
         for span in found:
             cue = span.before[:1]
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
-                return _as_date(span.value, parameter)
-        return _as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
+                return parameters.as_date(span.value, parameter)
+        return parameters.as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
+
+    def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
+        """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
+        past = [s for s in found if s.before[:1] not in _DAY_CUES and (not self._today or s.value < self._today)]
+        days = {span.value for span in [s for s in found if _is_birth(s)] or past}
+        return parameters.as_date(days.pop(), parameter) if len(days) == 1 else None
 
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
         """What to look for: quoted words, else a capitalised phrase, the one beside the resource first."""
+        sought = {text.lower() for text in given}
         for kind in ("quoted", "entity", "opening"):
             found = [
                 span
                 for span in self._by_kind.get(kind, ())
-                if span.value not in given
+                if span.value.lower() not in sought
                 and span.value.lower() != name.resource
                 and (kind == "quoted" or not spans.is_time(span.value))
             ]
@@ -263,18 +305,23 @@ class Wish:
                 return next(beside, found[0]).value
         return None
 
-    def _loose_id(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
+    def _loose_id(
+        self, name: Name, parameter: Parameter, given: Collection[str], others: Collection[str]
+    ) -> str | None:
         """An id that stands alone: its prefix is short for it (`ch_1`, charge), or its shape is the example's."""
-        shapes = _shapes(parameter)
+        shapes = parameters.shapes(parameter)
         for kind in ("id", "uuid"):
             for span in self._by_kind.get(kind, ()):
-                if span.value in given or span.value in self._mentions.get("user", ()):
+                value = span.value
+                if value in given or value in self._mentions.get("user", ()):
                     continue
-                prefix, mark, _ = span.value.partition("_")
-                if shape(span.value) in shapes or (mark and abbreviates(prefix.lower(), name)):
-                    return span.value
+                if value in others and not parameters.has_prefix(value):
+                    continue
+                prefix, mark, _ = value.partition("_")
+                if parameters.shape(value) in shapes or (mark and parameters.abbreviates(prefix.lower(), name)):
+                    return value
                 if parameter.format == "uuid" and kind == "uuid":
-                    return span.value
+                    return value
         return None
 
 
@@ -288,69 +335,17 @@ def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
     return next((span.value for span in found if span.value not in given), found[-1].value)
 
 
-def shape(value: str) -> str:
-    """`#W2378156` and `#W0000000` have the same: runs of letters and digits stand for themselves.
-
-    A prefix in capitals says whose id it is (`MRN-0042871`); where capitals and digits take turns, only their number
-    counts (`K7QX2M`).
-    """
-    prefix = _PREFIX.match(value)
-    if prefix is None and _LOCATOR.fullmatch(value):
-        return f"A0{len(value)}"
-    head = prefix.group() if prefix else ""
-    return head + _RUN.sub(lambda run: "0" if run.group()[0].isdigit() else "a", value[len(head) :])
-
-
-def abbreviates(prefix: str, name: Name) -> bool:
-    """Whether an id's prefix is short for the entity: `ch` charge, `cus` customer, `pi` payment_intent."""
-    stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
-    initials = "".join(word[0] for word in stem if word)
-    return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
-
-
-@functools.lru_cache(maxsize=16384)
-def _example_shapes(description: str, example: str) -> frozenset[str]:
-    texts = [example] if example else []
-    texts += [a or b for a, b in _EXAMPLE.findall(description)]
-    return frozenset(shape(text.rstrip(".")) for text in texts if any(c.isdigit() for c in text))
-
-
-def _shapes(parameter: Parameter) -> frozenset[str]:
-    example = parameter.example if isinstance(parameter.example, str) else ""
-    quotes = parameter.type in ("string", "any") and ("'" in parameter.description or '"' in parameter.description)
-    return _example_shapes(parameter.description if quotes else "", example) if quotes or example else frozenset()
+def _is_birth(span: spans.Span) -> bool:
+    """Whether a date is somebody's birthday: "born on", "date of birth:", "my birthday is"."""
+    if _BORN.intersection(span.before):
+        return True
+    near = [word for word in span.before if word not in ("is", "was", "on")]
+    return near[:1] == ["birthday"]
 
 
 @functools.lru_cache(maxsize=64)
 def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
-
-
-def _takes_day(name: Name, parameter: Parameter) -> bool:
-    """Whether the name alone says that it takes a day: `start_date`, `dropoff_at`; `from` only where more says so."""
-    last = name.words[-1]
-    return last in DATE_WORDS and (len(name.words) > 1 or last in DAY or _is_date(parameter))
-
-
-def _is_date(parameter: Parameter) -> bool:
-    """Whether a date fits: cursors are named `starting_after` too."""
-    says = parameter.description.lower()
-    return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
-
-
-def _as_date(value: str, parameter: Parameter) -> str:
-    """A date as the parameter's format writes it (RFC 3339)."""
-    if parameter.format == "date-time" and "T" not in value:
-        return value + "T00:00:00Z"
-    return value[:10] if parameter.format == "date" else value
-
-
-def _money(value: str, parameter: Parameter) -> Any:
-    """An amount; in the smallest unit where the spec says that it counts cents."""
-    description = parameter.description.lower()
-    if parameter.type == "integer" and ("cents" in description or "smallest" in description or "minor" in description):
-        return round(float(value) * 100)
-    return value
 
 
 def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
@@ -366,11 +361,24 @@ def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
         joined = bool(previous) and span.before[:1] in (("and",), ("or",))
         if span.before[:1] in (("am",), ("are",)):
             cues = ["user"]  # "I am mei_davis_8935"
+        if span.kind != "number" and _is_self(span):
+            mentions.setdefault(_SELF, []).append(span.value)
         entity = previous if joined else names.singular(cues[0]) if cues else ""
         if entity:
             mentions.setdefault(entity, []).append(span.value)
         previous = entity
     return mentions
+
+
+def _is_self(span: spans.Span) -> bool:
+    """Whether the caller is introduced by it: "you are", "I'm", "my name is"."""
+    near = span.before[:1]
+    return span.before[:2] in (("are", "you"), ("am", "i"), ("is", "name")) or near in (
+        ("i'm",),
+        ("you're",),
+        ("i’m",),
+        ("you’re",),
+    )
 
 
 def _is_counted(span: spans.Span) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.candidates import spans, wish
+from pipeline.candidates import parameters, spans
 from pipeline.types import Call, Operation, Parameter
-from tests.pipeline.candidates.test_arguments import after, operation, query
+from tests.pipeline.candidates.test_arguments import after, body, operation, query
 
 
 def bound(prompt: str, parameter: Parameter, *made: tuple[Operation, Call], method: str = "GET") -> Any:
@@ -48,7 +48,7 @@ def test_an_id_is_read_as_a_whole(prompt: str, expected: list[str]) -> None:
     ],
 )
 def test_an_example_says_how_an_id_looks_and_by_its_prefix_whose_it_is(one: str, other: str, alike: bool) -> None:
-    assert (wish.shape(one) == wish.shape(other)) is alike
+    assert (parameters.shape(one) == parameters.shape(other)) is alike
 
 
 def test_an_id_goes_to_the_argument_whose_example_has_its_prefix() -> None:
@@ -57,3 +57,78 @@ def test_an_id_goes_to_the_argument_whose_example_has_its_prefix() -> None:
     assert bound("See DR-144", record) is None
     locator = query("pnr", description="Record locator, such as 'K7QX2M'.")
     assert bound("Flight NW732 was late. It is BZ41QC", locator) == "BZ41QC"
+
+
+def test_an_id_that_a_call_carries_under_another_name_is_not_taken() -> None:
+    client = operation("GET", "/clients/{clientRef}")
+    account = query("iban", description="such as 'DE12'")
+    made = (client, Call("GET", "/clients/CL60230"))
+    assert bound("client reference CL60230", account, made) is None
+    assert bound("client reference CL60230 and DE75", account, made) is None
+    assert bound("of DE512108001245126199", query("iban", example="DE02120300000000202051"), made) is not None
+
+
+DOB = query("dob", description="Date of birth, YYYY-MM-DD.")
+SLOT = query("day", description="YYYY-MM-DD")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("You are Ada Brook, born 1971-05-30", DOB, "1971-05-30"),
+        ("You are Ada Brook, 30 May 1971, and come on 9 June 2025", DOB, "1971-05-30"),
+        ("I am born on 12 February 1979", query("birthday"), "1979-02-12"),
+        ("a slot on 2025-06-09", DOB, None),
+        ("my children Ida, 11.3.2020, and Jan, 6.9.2017", DOB, None),
+        ("born 1971-05-30, and need a slot", SLOT, None),
+        ("My date of birth is 1971-05-30. I want a slot on 2025-06-09", SLOT, "2025-06-09"),
+        ("the week of 2025-06-09", query("week", description="Monday of the week, YYYY-MM-DD."), "2025-06-09"),
+        ("the week of 2025-06-11", query("week", description="Monday of the week, YYYY-MM-DD."), None),
+        ("NW5 of 2025-06-10, not until 2025-06-11", query("departureDate", description="Day of departure"), None),
+        ("a pitch from 3 to 10 October 2026", query("departure", description="Last day"), "2026-10-10"),
+        ("my number is +49 170 5551234", query("msisdn"), "+491705551234"),
+        ("my number is +49 170 5551234", query("line", description="The phone number of the line."), "+491705551234"),
+        ("my number is +49 170 5551234", query("line_id", description="Phone number of the line."), None),
+        ("my number is +49 170 5551234", query("text", description="What is sent to the phone number."), None),
+        ("You are Igor Pavlov", query("full_name"), "Igor Pavlov"),
+        ("You are Igor Pavlov", query("name", description="The full name."), "Igor Pavlov"),
+        ("You are sofia_rossi_6602", query("customer_id"), "sofia_rossi_6602"),
+        ("You are sofia_rossi_6602", query("order_id"), None),
+    ],
+)
+def test_a_value_is_what_the_parameter_is_said_to_take(prompt: str, parameter: Parameter, expected: Any) -> None:
+    assert bound(prompt, parameter) == expected
+
+
+def test_the_next_id_of_the_prompt_follows_the_one_that_was_dealt_with() -> None:
+    target = operation("POST", "/cancel", body("appt", description="such as 'AP-10001'"))
+    prompt = "Cancel AP-77120 and AP-77121"
+    assert after(prompt=prompt).bind(target).params == {"appt": "AP-77120"}
+    first = (target, Call("POST", "/cancel", {"appt": "AP-77120"}))
+    assert after(first, prompt=prompt).bind(target).params == {"appt": "AP-77121"}
+    second = (target, Call("POST", "/cancel", {"appt": "AP-77121"}))
+    assert after(first, second, prompt=prompt).bind(target).missing == ("appt",)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_write_sets_the_new_value_and_a_look_up_asks_by_the_old_one(required: bool) -> None:
+    find = operation("GET", "/find", query("email"))
+    update = operation("PATCH", "/people/{id}", body("email", required=required))
+    prompt = "change my e-mail from old@x.org to new@x.org"
+    found = (find, Call("GET", "/find", {"email": "old@x.org"}))
+    assert after(prompt=prompt).bind(find).params == {"email": "old@x.org"}
+    assert after(found, prompt=prompt).bind(update).params == {"email": "new@x.org"}
+    other_way = "My e-mail should be set to new@x.org, it was old@x.org"
+    assert after(prompt=other_way).bind(find).params == {"email": "old@x.org"}
+    assert after(prompt=other_way).bind(update).params == {"email": "new@x.org"}
+
+
+def test_the_only_address_a_change_was_looked_up_by_is_not_what_it_sets() -> None:
+    found = (operation("GET", "/find", query("email")), Call("GET", "/find", {"email": "old@x.org"}))
+    update = operation("PATCH", "/people/{id}", body("email", required=False))
+    assert after(found, prompt="I am old@x.org and want to be called Ada").bind(update).params == {}
+    phone = operation("POST", "/phone", body("phone"))
+    known = (operation("GET", "/me"), Call("GET", "/me", body={"phone": "020 1111 1111"}))
+    assert after(known, prompt="I have a new phone number, 020 7946 0991").bind(phone).params == {
+        "phone": "020 7946 0991"
+    }

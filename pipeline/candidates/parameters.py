@@ -1,0 +1,140 @@
+"""What a parameter takes, by what its name, its description and its example say: a day, a phone, ids of a shape.
+
+Pure functions of one parameter (and its name, taken apart); which value of the prompt it takes then is `wish`'s
+business, which calls this.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.candidates.names import Name
+from pipeline.candidates.vocabulary import BIRTH, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
+from pipeline.types import Parameter
+
+_EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
+_RUN = re.compile(r"[A-Za-z]+|\d+")
+_PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
+_LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
+_LONG = 12  # digits; an account's number is no order's
+_DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
+_JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
+_MONDAY = re.compile(r"(?i)\bmonday of the week\b")
+_PHONE = re.compile(
+    r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
+)
+_FULL_NAME = re.compile(r"(?i)\bfull name\b")
+_CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
+_AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
+
+
+def takes_day(name: Name, parameter: Parameter) -> bool:
+    """Whether it takes a day: `start_date`, `dropoff_at`, `dob`, "YYYY-MM-DD"; `from` only where more says so."""
+    if parameter.format in ("date", "date-time"):
+        return True
+    if parameter.type not in ("string", "any") or name.kind == "id":
+        return False
+    last = name.words[-1]
+    if last in DATE_WORDS and (len(name.words) > 1 or last in DAY or is_date(parameter)):
+        return True
+    return not BIRTH.isdisjoint(name.words) or _DAY_FORM.search(parameter.description) is not None
+
+
+def takes_last_day(words: Collection[str], parameter: Parameter) -> bool:
+    """Whether it takes the end of a time: `until`, and `departure` from a place, not that of a flight."""
+    if not LAST_DAY.isdisjoint(words):
+        return True
+    return set(words) == {"departure"} and _JOURNEY.search(parameter.description) is None
+
+
+def takes_monday(parameter: Parameter) -> bool:
+    """Whether only a Monday will do: "Monday of the week, YYYY-MM-DD"."""
+    return _MONDAY.search(parameter.description) is not None
+
+
+def is_date(parameter: Parameter) -> bool:
+    """Whether a date fits: cursors are named `starting_after` too."""
+    says = parameter.description.lower()
+    return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
+
+
+def as_date(value: str, parameter: Parameter) -> str:
+    """A date as the parameter's format writes it (RFC 3339)."""
+    if parameter.format == "date-time" and "T" not in value:
+        return value + "T00:00:00Z"
+    return value[:10] if parameter.format == "date" else value
+
+
+def as_money(value: str, parameter: Parameter) -> Any:
+    """An amount; in the smallest unit where the spec says that it counts cents."""
+    description = parameter.description.lower()
+    if parameter.type == "integer" and ("cents" in description or "smallest" in description or "minor" in description):
+        return round(float(value) * 100)
+    return value
+
+
+def takes_phone(name: Name, parameter: Parameter) -> bool:
+    """Whether its description begins with a phone number; whose call comes from there is another's."""
+    if parameter.type not in ("string", "any") or name.kind == "id" or not GIVERS.isdisjoint(name.words):
+        return False
+    return _PHONE.match(parameter.description) is not None
+
+
+def person(name: Name, parameter: Parameter) -> str | None:
+    """Which name of a person it takes: first_name, last_name, full_name; None for what is no person's."""
+    if name.full == "name" and _FULL_NAME.search(parameter.description):
+        return "full_name"
+    return PERSON.get(name.full)
+
+
+def is_credential(name: Name, parameter: Parameter, path: str) -> bool:
+    """Whether it authenticates the caller, as a header would; what an operation on tokens acts on does not."""
+    if name.full not in _CREDENTIALS or parameter.location == "path" or "token" in path or "key" in path:
+        return False
+    return _AUTHENTICATION.search(parameter.description) is not None
+
+
+def shape(value: str) -> str:
+    """`#W2378156` and `#W0000000` have the same: runs of letters and of digits stand for themselves.
+
+    A prefix in capitals says whose id it is (`MRN-0042871`); where capitals and digits take turns, only their number
+    counts (`K7QX2M`).
+    """
+    if has_prefix(value):
+        head, _, rest = value.partition("-")
+        return f"{head}-{_RUN.sub(_run, rest)}"
+    return f"A0{len(value)}" if _LOCATOR.fullmatch(value) else _RUN.sub(_run, value)
+
+
+def has_prefix(value: str) -> bool:
+    """Whether an id says by itself whose it is: `MRN-0042871`."""
+    return _PREFIX.match(value) is not None
+
+
+def shapes(parameter: Parameter) -> frozenset[str]:
+    """Shapes of the examples that a parameter gives, in its description too."""
+    example = parameter.example if isinstance(parameter.example, str) else ""
+    quotes = parameter.type in ("string", "any") and ("'" in parameter.description or '"' in parameter.description)
+    return _example_shapes(parameter.description if quotes else "", example) if quotes or example else frozenset()
+
+
+def abbreviates(prefix: str, name: Name) -> bool:
+    """Whether an id's prefix is short for the entity: `ch` charge, `cus` customer, `pi` payment_intent."""
+    stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
+    initials = "".join(word[0] for word in stem if word)
+    return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
+
+
+def _run(run: re.Match[str]) -> str:
+    text = run.group()
+    return "a" if not text[0].isdigit() else "0" if len(text) < _LONG else "00"
+
+
+@functools.lru_cache(maxsize=16384)
+def _example_shapes(description: str, example: str) -> frozenset[str]:
+    texts = [example] if example else []
+    texts += [a or b for a, b in _EXAMPLE.findall(description)]
+    return frozenset(shape(text.rstrip(".")) for text in texts if any(c.isdigit() for c in text))

@@ -6,7 +6,8 @@ order, from: an id the prompt names beside the parameter's entity ("issue 42"), 
 path (values that belong together come from one call), the same name, the same entity (`id` of /pets is
 `petId`), a typed span of the prompt, an enum literal it names, the setting its last call had, a default. What
 is left is missing. Optional ones come from the prompt, the last call of the operation, or what two calls shared.
-Headers and cookies are never filled. Knows nothing of ranking; called by `pipeline/predict.py`.
+Headers and cookies are never filled; another
+credential is what calls were given, and never missing. Knows nothing of ranking; called by `pipeline/predict.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import names, wish
+from pipeline.candidates import names, parameters, wish
 from pipeline.candidates.fitting import coerce as coerce
 from pipeline.candidates.fitting import fit, is_value
 from pipeline.candidates.names import Name
@@ -134,7 +135,11 @@ class Session:
             needed = parameter.required or location == "path"
             if not (needed or says or raw in context or (words and parameter.enum)):
                 continue  # nothing says anything of it
-            if location in ("header", "cookie"):
+            if location in ("header", "cookie") or (location == "body" and is_read and not needed):
+                continue
+            if parameters.is_credential(parameter, operation.path):
+                if (sent := self._sent(raw, parameter)) is not None:
+                    bound[raw] = sent
                 continue
             if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
@@ -159,7 +164,7 @@ class Session:
             value = None if found is None else fit(found[0], parameter, was_sent=found[1] in ("path", "params"))
             if found is not None and value is not None:
                 bound[raw] = (value, found[1], found[2])
-            elif needed:
+            elif needed and raw not in missing:
                 missing.append(raw)
         if done and (raw := self._freshen(operation, bound, done)):
             missing.append(raw)
@@ -177,8 +182,10 @@ class Session:
             given = tuple(values.get(raw, "") for raw in template.names[:count])
             if all(given):
                 self._by_prefix[prefix] = (index, given)
+        settings = {p.name for p in operation.parameters if p.enum} if operation is not None and values else ()
         for raw, value in values.items():
-            self._add(_Value(names.name(raw, template.resources.get(raw, "")), value, index, "path"))
+            resource = "" if raw in settings else template.resources.get(raw, "")  # {sort} of /likes/{sort} is no like
+            self._add(_Value(names.name(raw, resource), value, index, "path"))
         if operation is None:
             for entity, value in names.guess_path_values(call.path):
                 self._add(_Value(names.name("id", entity), value, index, "path"))
@@ -308,6 +315,13 @@ class Session:
                 return seen.value, seen.kind, seen.call
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
+        return None
+
+    def _sent(self, raw: str, parameter: Parameter) -> Found | None:
+        """What the latest call that had the argument was given."""
+        for seen in reversed(self._by_name.get(names.name(raw, "").full, ())):
+            if seen.kind == "params" and (value := fit(seen.value, parameter, was_sent=True)) is not None:
+                return value, seen.kind, seen.call
         return None
 
     def _others(self, name: Name) -> Set[str]:

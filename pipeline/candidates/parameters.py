@@ -28,6 +28,7 @@ _PHONE = re.compile(
 )
 _FULL_NAME = re.compile(r"(?i)\bfull name\b")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
+_TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
 
 
@@ -90,11 +91,11 @@ def person(name: Name, parameter: Parameter) -> str | None:
     return PERSON.get(name.full)
 
 
-def is_credential(name: Name, parameter: Parameter, path: str) -> bool:
+def is_credential(parameter: Parameter, path: str) -> bool:
     """Whether it authenticates the caller, as a header would; what an operation on tokens acts on does not."""
-    if name.full not in _CREDENTIALS or parameter.location == "path" or "token" in path or "key" in path:
+    if parameter.location not in ("query", "body") or _plain(parameter.name) not in _CREDENTIALS:
         return False
-    return _AUTHENTICATION.search(parameter.description) is not None
+    return _AUTHENTICATION.search(parameter.description) is not None and _TOKENS.search(path) is None
 
 
 def shape(value: str) -> str:
@@ -126,6 +127,11 @@ def abbreviates(prefix: str, name: Name) -> bool:
     stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
     initials = "".join(word[0] for word in stem if word)
     return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
+
+
+@functools.lru_cache(maxsize=16384)
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _run(run: re.Match[str]) -> str:

@@ -392,6 +392,31 @@ def test_headers_and_cookies_are_never_filled() -> None:
     assert session.bind(operation("GET", "/orders", *secrets)) == Binding({}, (), (), {})
 
 
+def test_a_setting_in_a_path_is_no_id_of_the_word_before_it() -> None:
+    sort = Parameter("sort", "path", required=True, type="string", enum=("likes", "new"))
+    listed = Operation(method="GET", path="/movies/{id}/comments/{sort}", parameters=(sort,))
+    like = operation("POST", "/comments/{id}/like")
+    assert after((listed, Call("GET", "/movies/x/comments/likes"))).bind(like).missing == ("id",)
+
+
+def test_a_credential_is_what_calls_were_given_and_never_missing() -> None:
+    token = query("token", description="Authentication token. Requires scope: `users:read`")
+    users, talks = operation("GET", "/users", token), operation("GET", "/talks", token)
+    assert after(prompt="token ab12cd34").bind(users) == Binding({}, (), (), {})
+    assert after((users, Call("GET", "/users", {"token": "x1"}))).bind(talks).params == {"token": "x1"}
+    revoke = operation("POST", "/tokens/revoke", body("token", description="The OAuth token."))
+    assert after().bind(revoke).missing == ("token",)
+
+
+def test_what_query_and_body_both_need_is_missing_once() -> None:
+    assert after().bind(operation("PUT", "/follow", query("ids"), body("ids"))).missing == ("ids",)
+
+
+def test_an_everyday_word_of_the_prompt_is_no_body_of_a_read() -> None:
+    people = body("body", enum=("people", "films"), required=False)
+    assert after(prompt="what do people say?").bind(operation("GET", "/comments", people)).params == {}
+
+
 def test_default_of_a_required_parameter_is_marked_as_a_guess() -> None:
     pages = operation("GET", "/things", query("page", "integer", default=1), query("limit", "integer", required=False))
     assert after().bind(pages) == Binding({"page": 1}, (), ("page",), {"page": ("default", -1)})

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import re
+
+from pipeline.candidates.vocabulary import IMPERATIVES, NAME_IMPERATIVES, SENTENCE_STARTERS
 
 _MONTHS = {
     name: number
@@ -103,17 +106,6 @@ _ZIP = re.compile(
     r"|\b[A-Z][a-z]{2,20},? (\d{5})(?=[.,;!?\s]|$)|\b(?i:live|lives|living|located|based)\b[^.\n]{0,40}? in (\d{5})\b"
 )
 _PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
-# Words that are capitalised because a sentence begins with them, never because they name something.
-_SENTENCE_STARTERS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the i you he she it we they this that these those my your his her our their who what which when where "
-        "why how is are was were do does did can could will would shall should may might must please give get show "
-        "list find search tell create make add delete remove update change set fetch retrieve look open close cancel "
-        "send return if and or but so then also after before for from in on at to of with by as ask want need let hi "
-        "hello hey dear id ids api url pr",
-    )
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -215,7 +207,8 @@ def _entities(prompt: str, taken: bytearray) -> list[Span]:
     phrases: list[list[tuple[str, int]]] = []
     phrase: list[tuple[str, int]] = []
     begins = True  # whether the next token begins a sentence
-    for match in _TOKEN.finditer(prompt):
+    matches = list(_TOKEN.finditer(prompt))
+    for match, following in itertools.zip_longest(matches, matches[1:]):
         raw = match.group()
         token = raw.strip("()[]{}<>,;:.!?\"'`“”’*_")
         start = match.start() + max(raw.find(token), 0)
@@ -224,7 +217,8 @@ def _entities(prompt: str, taken: bytearray) -> list[Span]:
         if not token or inside:
             is_part = False
         elif begins or not phrase:
-            is_part = token[0].isupper() and not (begins and plain in _SENTENCE_STARTERS) and plain not in ("i", "i'm")
+            leads = begins and _only_begins(plain, following.group() if following else "")
+            is_part = token[0].isupper() and not leads and plain not in ("i", "i'm", "i’m")
         else:
             is_part = (token[0].isupper() or token[0].isdigit() or plain in _CONNECTORS) and plain != "i"
         if is_part:
@@ -238,13 +232,20 @@ def _entities(prompt: str, taken: bytearray) -> list[Span]:
     for tokens in [*phrases, phrase]:
         while tokens and tokens[-1][0].lower() in _CONNECTORS:
             tokens = tokens[:-1]
-        if not tokens or (len(tokens) == 1 and tokens[0][0].lower() in _SENTENCE_STARTERS):
+        if not tokens or (len(tokens) == 1 and tokens[0][0].lower() in SENTENCE_STARTERS):
             continue
         start, end = tokens[0][1], tokens[-1][1] + len(tokens[-1][0])
         text = re.sub(r"['’]s$", "", prompt[start:end])
         opens = len(tokens) == 1 and prompt[:start].rstrip()[-1:] in ("", ".", "!", "?", ":")
         spans.append(_span(prompt, "opening" if opens else "entity", text, start, end))
     return spans
+
+
+def _only_begins(word: str, following: str) -> bool:
+    """Whether a word is capitalised only because a sentence begins with it: "Move the", "You're", not "Star Wars"."""
+    if word in SENTENCE_STARTERS or word.replace("’", "'").endswith(("'re", "'ve", "'ll", "'d")):
+        return True
+    return word in IMPERATIVES or (word in NAME_IMPERATIVES and not following[:1].isupper())
 
 
 def _days(text: str) -> list[str]:

@@ -136,3 +136,38 @@ LEAST = ("min", "minimum", "over", "above", "least", "more")
 BOUND_WORDS = {"max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
 UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory"}
 TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
+# Words that are capitalised because a sentence begins with them, never because they name something.
+SENTENCE_STARTERS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the i you he she it we they this that these those my your his her our their who what which whose where "
+        "when why how is are was were do does did can could will would shall should may might must please give get "
+        "show list find search tell create make add delete remove update change set fetch retrieve look open close "
+        "cancel send return if and or but so then also after before for from in on at to of with by as ask want need "
+        "let hi hello hey dear id ids api url pr",
+    )
+)
+# What people ask for at the beginning of a sentence. Those of the second list begin names too: "Star Wars".
+IMPERATIVES = frozenset(
+    re.findall(
+        r"\w+",
+        "accept activate adjust append apply approve archive arrange assign attach book bring buy calculate check "
+        "choose clean clear clone combine comment compare complete compute confirm connect convert copy count "
+        "deactivate deny deploy describe disable disconnect dismiss display download draft drop duplicate edit "
+        "enable enroll estimate exclude explain export extend filter flag follow forward generate grant hide "
+        "identify import include increase inform insert inspect install invite invoke join keep kick kindly "
+        "launch leave like load lock log lower merge modify move mute notify obtain order pay pick pin place play "
+        "plan post prepare print provide publish pull purchase push put queue raise rate read recommend record "
+        "reduce refresh refund register reject remind rename renew reopen replace reply report request reschedule "
+        "reserve reset resize resolve restart restore resume retry review revoke rotate save schedule select "
+        "share skip sort split start stop submit subscribe suggest summarize swap switch sync tag take terminate "
+        "transfer translate trigger try turn unblock unfollow unlock unmute unpin unstar unsubscribe upgrade "
+        "upload use validate verify view vote watch write",
+    )
+)
+NAME_IMPERATIVES = frozenset(
+    re.findall(
+        r"\w+",
+        "block build call charge end file fix go hold kill link mark match pause release run sell star test track",
+    )
+)

@@ -289,20 +289,26 @@ class Wish:
         return parameters.as_date(days.pop(), parameter) if len(days) == 1 else None
 
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
-        """What to look for: quoted words, else a capitalised phrase, the one beside the resource first."""
+        """What to look for: quoted words, else a capitalised phrase, the one beside the resource first.
+
+        Who asks is not looked for, nor is the single word that is left where they say who they are.
+        """
         sought = {text.lower() for text in given}
         for kind in ("quoted", "entity", "opening"):
+            phrases = self._by_kind.get(kind, ())
             found = [
                 span
-                for span in self._by_kind.get(kind, ())
+                for span in phrases
                 if span.value.lower() not in sought
                 and span.value.lower() != name.resource
-                and (kind == "quoted" or not spans.is_time(span.value))
+                and (kind == "quoted" or not (spans.is_time(span.value) or _is_self(span)))
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
+            beside = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
+            if kind != "quoted" and not beside and any(map(_is_self, phrases)):
+                found = [span for span in found if " " in span.value[2:] and span.value[1] != " "]
             if found:
-                beside = (s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1])))
-                return next(beside, found[0]).value
+                return (beside or found)[0].value
         return None
 
     def _loose_id(

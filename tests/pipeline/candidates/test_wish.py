@@ -132,3 +132,26 @@ def test_the_only_address_a_change_was_looked_up_by_is_not_what_it_sets() -> Non
     assert after(known, prompt="I have a new phone number, 020 7946 0991").bind(phone).params == {
         "phone": "020 7946 0991"
     }
+
+
+FIND = query("q")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("Invite carla@example.com to the budget review", None),
+        ("Reply in the thread", None),
+        ("Move the all-hands. You're late", None),
+        ("Drop Lost from my watch history", "Lost"),
+        ("Put The Godfather on my watchlist", "The Godfather"),
+        ('Rate "Run Lola Run"', "Run Lola Run"),
+        ("Star Wars, please", "Star Wars"),
+        ("the film Run Lola Run", "Run Lola Run"),
+        ("You are Tindra Falk. You want vitamin D and B12 tested", None),
+        ("I'm Ada Brook, from Umeå", None),
+        ("My name is Ada Brook. Who directed The Dark Knight?", "The Dark Knight"),
+    ],
+)
+def test_neither_an_imperative_nor_the_caller_is_looked_for(prompt: str, expected: str | None) -> None:
+    assert bound(prompt, FIND) == expected

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import BIRTH, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
+from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
 from pipeline.types import Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
@@ -22,6 +22,7 @@ _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
+_CURRENCY = re.compile(rf"(?i)\bin ({'|'.join(CURRENCIES)})\b")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
 _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
@@ -75,6 +76,12 @@ def as_money(value: str, parameter: Parameter) -> Any:
     if parameter.type == "integer" and ("cents" in description or "smallest" in description or "minor" in description):
         return round(float(value) * 100)
     return value
+
+
+def currency(parameter: Parameter) -> str:
+    """The sign of the currency its description says it counts in ("Daily limit in euros."), "" where it says none."""
+    found = _CURRENCY.search(parameter.description) if parameter.type in ("integer", "number") else None
+    return CURRENCIES[found.group(1).lower()] if found else ""
 
 
 def takes_phone(name: Name, parameter: Parameter) -> bool:

@@ -49,6 +49,20 @@ _NUMBER_WORDS = {
     "eight": 8,
     "nine": 9,
     "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+}
+_ORDINALS = {
+    "first": 1,
+    "second": 2,
+    "third": 3,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+    "tenth": 10,
 }
 
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
@@ -95,14 +109,18 @@ _SPARK = re.compile(r"[\"“'`@/_-]|today|yesterday|tomorrow", re.IGNORECASE)  #
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))
+_NAME = r"[A-ZÀ-ÖØ-ÞĀ-Ž](?:[^\W\d_]|['’-](?!s\b)(?=[^\W\d_])){1,40}\b"
 _PERSON = re.compile(
     r"\b(?i:i am|i'm|you are|you're|name is|name's|this is|called|named|(?:user|customer|client|guest|patient|employee"
     r"|contact|member|colleague|candidate|student|passenger|tenant|person)(?: called| named)?,?)"
-    r"\s+(?!The\b)([A-Z][a-z'’-]+)\s+([A-Z][a-zA-Z'’-]+)"
+    rf"\s+(?!The\b)({_NAME})(?:\s{{1,3}}(?:{_NAME}|[A-Z]\.)){{0,2}}"
+    rf"\s{{1,3}}((?:(?:van|von|de|del|der|den|di|da|la|le)\s{{1,3}}){{0,3}}{_NAME})(?!\s{{1,3}}{_NAME})"
 )
 _HANDLE = re.compile(r"\b(?i:i am|i'm|you are|you're)\s+([a-z]{2,20})_([a-z]{2,20})_\d{1,9}\b")
 _ZIP = re.compile(
     r"(?i:zip ?(?:code)?|postal ?(?:code)?|postcode)\D{0,12}?(\d{5}(?:-\d{4})?)\b|\b[A-Z]{2},? (\d{5})\b"
+    r"|(?i:\bzip(?: code)?|\bpostal code|\bpost ?code)(?: is|:)? (?=[A-Z]{0,3}\d)"
+    r"([A-Z0-9]{3,6}(?:[ -](?=[A-Z]{0,2}\d)[A-Z0-9]{3,4})?)(?![\w-])"
     r"|\b[A-Z][a-z]{2,20},? (\d{5})(?=[.,;!?\s]|$)|\b(?i:live|lives|living|located|based)\b[^.\n]{0,40}? in (\d{5})\b"
 )
 _PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
@@ -285,6 +303,12 @@ def is_time(text: str) -> bool:
     """Whether a phrase begins with the name of a month or a day: "March 2024", "Saturday"."""
     first = text.split(maxsplit=1)[0].lower() if text else ""
     return first in _MONTHS or first in _WEEKDAYS
+
+
+def ordinal(word: str) -> int | None:
+    """4 for "fourth" and "4th"."""
+    digits = word[:-2] if word.endswith(("st", "nd", "rd", "th")) else ""
+    return int(digits) if digits.isdecimal() and len(digits) < 4 else _ORDINALS.get(word)
 
 
 def number_word(word: str) -> int | None:

@@ -134,7 +134,18 @@ BOUNDS = frozenset(("max", "min", "maximum", "minimum", "budget"))
 MOST = ("max", "maximum", "under", "below", "most", "within", "less", "cheaper", "than")
 LEAST = ("min", "minimum", "over", "above", "least", "more")
 BOUND_WORDS = {"max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
-UNITS = {"min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory"}
+UNITS = {
+    "min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory",
+    "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
+    "monthly": "month", "weekly": "week", "daily": "day",
+}  # fmt: skip
+NUMBERED = frozenset(("season", "episode", "page", "chapter", "volume", "week", "quarter", "round", "stage", "level"))
+SCALES = frozenset(("percent", "percentage", "pct", "level", "value"))  # how what is before them is measured
+CUED = frozenset(("to", "at", "is", "of", "down", "up", "the", "a", "set", "be"))  # between a noun and its number
+CURRENCIES = {
+    "euro": "€", "euros": "€", "eur": "€", "dollar": "$", "dollars": "$", "usd": "$", "pound": "£", "pounds": "£",
+    "gbp": "£",
+}  # fmt: skip
 TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 # Words that are capitalised because a sentence begins with them, never because they name something.
 SENTENCE_STARTERS = frozenset(

@@ -23,14 +23,18 @@ from pipeline.candidates.vocabulary import (
     CHANGES,
     COUNTS,
     CUE_NOISE,
+    CUED,
+    CURRENCIES,
     FIRST_DAY,
     FREE_TEXT,
     LAST_DAY,
     LIMITS,
     NAMED,
+    NUMBERED,
     PEOPLE,
     PERSON,
     PLAIN_ENUMS,
+    SCALES,
     TEXT,
     TIMES,
     TYPED,
@@ -58,9 +62,14 @@ class Wish:
 
     def __init__(self, prompt: str, today: datetime.date | None = None) -> None:
         self.spans = spans.extract(prompt, today) if prompt else ()
-        self.words = frozenset(spans.words(prompt)) if prompt else frozenset()
+        said = spans.words(prompt)
+        self.words = frozenset(said)
         self._lower = prompt.lower()
         self._today = today.isoformat() if today else ""
+        pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
+        self._ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
+        self._ordinals += [(n, a) for a, b in pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
+        self._numerals = [(n, what) for word, what in pairs if (n := spans.number_word(word)) is not None and n > 1]
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
@@ -156,8 +165,10 @@ class Wish:
             return found[0].value if found else None
         if (year := self._year(name, parameter)) is not None:
             return year
-        if parameter.type in ("integer", "number") and (count := self._counted(name)) is not None:
-            return count
+        if parameter.type in ("integer", "number"):
+            count = self._counted(name) or self._cued(name) or self._amount(name, parameter)
+            if count is not None:
+                return count
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
@@ -237,10 +248,15 @@ class Wish:
         """The number before the parameter's noun or unit: 3 of "the last 3 days" for `days`, 45 of "45 min".
 
         What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
+        Of what is numbered "the fourth season" is one too.
         """
-        if "number" not in self._by_kind:
-            return None
         noun = names.singular(name.words[-1])
+        if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
+            found = {place for place, what in self._ordinals if what == name.entity}
+            if len(found) == 1:
+                return str(found.pop())
+        if noun in NUMBERED and not name.is_plural:
+            return None  # of "two pages" neither is page 2
         noun = UNITS.get(noun, noun)
         if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
             return None
@@ -248,7 +264,26 @@ class Wish:
             after = names.singular(span.after[0]) if span.after else ""
             if after and UNITS.get(after, after) == noun:
                 return span.value
+        return next((str(count) for count, what in self._numerals if UNITS.get(what, what) == noun), None)
+
+    def _cued(self, name: Name) -> str | None:
+        """The number behind the parameter's noun: 30 of "turn the volume down to 30" for `volume_percent`."""
+        stem = [word for word in name.words if word not in SCALES or len(name.words) == 1]
+        if name.kind or not stem:
+            return None
+        for span in self._by_kind.get("number", ()):
+            near = [word for word in span.before if word not in CUED]
+            if near[: len(stem)] == stem[::-1] and not TIMES.intersection(span.after[:1]):
+                return span.value
         return None
+
+    def _amount(self, name: Name, parameter: Parameter) -> str | None:
+        """The only amount of the currency that the description says, where the prompt says the parameter's noun."""
+        sign, found = parameters.currency(parameter), {span.value for span in self._by_kind.get("money", ())}
+        if not sign or len(found) != 1 or name.words[-1] not in self.words:
+            return None
+        said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
+        return found.pop() if said == {sign} else None
 
     def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
         """The enum literal that the prompt names as a word of its own; None where it names none or two.

@@ -493,6 +493,12 @@ def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
         "'a" * 2048,
         "#" * 4096,
         "a@a." * 1024,
+        "I am Ab " * 500,
+        "I am" + " " * 4000,
+        "AB12 " * 800,
+        "zip A1A " * 500,
+        "A-1" * 1400,
+        "AA/1/" * 800,
     ],
 )
 def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:

@@ -155,3 +155,40 @@ FIND = query("q")
 )
 def test_neither_an_imperative_nor_the_caller_is_looked_for(prompt: str, expected: str | None) -> None:
     assert bound(prompt, FIND) == expected
+
+
+def number(name: str, **more: Any) -> Parameter:
+    return query(name, "integer", **more)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("the fourth season of The Wire", number("season"), 4),
+        ("the second episode of the first season", number("season_number"), 1),
+        ("season one, episode two", number("episode"), 2),
+        ("the first comment", number("comment"), None),
+        ("two pages of it", number("page"), None),
+        ("turn the volume down to 30", number("volume_percent"), 30),
+        ("volume 30", number("volume_percent"), 30),
+        ("volume to 30", number("weight"), None),
+        ("in six monthly instalments", number("months"), 6),
+        ("split it over three months", number("months"), 3),
+        ("one day I want to know", number("days"), None),
+        ("2 GB more", number("gigabytes"), 2),
+        ("raise the daily limit to 2000 euros", number("dailyLimit", description="Daily limit in euros."), 2000),
+        ("raise the daily limit to 2000 dollars", number("dailyLimit", description="Daily limit in euros."), None),
+        ("the limit from 500 euros to 900 euros", number("dailyLimit", description="Daily limit in euros."), None),
+        ("I live at postcode D08 C5P3, born 1990", query("postcode"), "D08 C5P3"),
+        ("post code SW1A 1AA", query("postcode"), "SW1A 1AA"),
+        ("the zip is in the mail", query("zip"), None),
+        ("You are Mary Jane Watson", query("last_name"), "Watson"),
+        ("You are Mary Jane Watson", query("first_name"), "Mary"),
+        ("You are Jürgen Müller.", query("last_name"), "Müller"),
+        ("You are Anne-Marie O'Brien, 30", query("full_name"), "Anne-Marie O'Brien"),
+        ("I'm Ludwig van der Berg", query("last_name"), "van der Berg"),
+        ("a user Jonas Weld's order", query("last_name"), "Weld"),
+    ],
+)
+def test_what_is_counted_numbered_or_named_in_words_is_read(prompt: str, parameter: Parameter, expected: Any) -> None:
+    assert bound(prompt, parameter) == expected

@@ -100,6 +100,7 @@ class Session:
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
         self._texts: set[str] = set()  # that calls were given
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
+        self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
@@ -326,7 +327,10 @@ class Session:
 
     def _others(self, name: Name) -> Set[str]:
         """Values that calls were given under names of other entities only."""
-        return {value for value, entities in self._carried.items() if name.entity not in entities}
+        if name.entity not in self._others_of:
+            others = {value for value, entities in self._carried.items() if name.entity not in entities}
+            self._others_of[name.entity] = others
+        return self._others_of[name.entity]
 
     def _referred(self, name: Name, parameter: Parameter) -> Found | None:
         """What the last call was about, where a new thing may refer to it: `charge` of a refund."""

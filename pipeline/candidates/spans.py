@@ -201,6 +201,7 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     for match in _ZIP.finditer(prompt) if has_digit else ():
         group = int(match.lastindex or 1)
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
+        taken[match.start(group) : match.end(group)] = b"\x01" * len(match.group(group))
     within = bytearray(len(prompt))
     for match in _PHONE.finditer(prompt) if has_digit else ():
         text = match.group()

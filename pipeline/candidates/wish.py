@@ -51,6 +51,8 @@ _PLURAL_VERBS = frozenset(
     ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
 )
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
+_BEGINS = frozenset(("since", "from", "after"))
+_ENDS = frozenset(("until", "till", "and", "through"))
 _CONTACTS = ("email", "zip", "phone")
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
 _SELF = "#self"  # key of the ids by which the caller is introduced
@@ -315,7 +317,10 @@ class Wish:
             cue = span.before[:1]
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
                 return parameters.as_date(span.value, parameter)
-        return parameters.as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
+        other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
+        if not is_needed or len(found) != 1 or other_end.intersection(found[0].before[:1]):
+            return None
+        return parameters.as_date(found[0].value, parameter)
 
     def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
@@ -340,8 +345,9 @@ class Wish:
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
             beside = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
-            if kind != "quoted" and not beside and any(map(_is_self, phrases)):
-                found = [span for span in found if " " in span.value[2:] and span.value[1] != " "]
+            callers = [span.start for span in phrases if _is_self(span)] if kind != "quoted" and not beside else []
+            if callers:
+                found = [span for span in found if span.start < callers[0] or _is_title(span)]
             if found:
                 return (beside or found)[0].value
         return None
@@ -420,6 +426,12 @@ def _is_self(span: spans.Span) -> bool:
         ("i’m",),
         ("you’re",),
     )
+
+
+def _is_title(span: spans.Span) -> bool:
+    """Whether a phrase names something by itself: several words, no street behind its number."""
+    first, *more = span.value.split()
+    return bool(more) and len(first) > 1 and not (span.before and span.before[0].isdigit())
 
 
 def _is_counted(span: spans.Span) -> bool:

@@ -85,6 +85,8 @@ SLOT = query("day", description="YYYY-MM-DD")
         ("the week of 2025-06-09", query("week", description="Monday of the week, YYYY-MM-DD."), "2025-06-09"),
         ("the week of 2025-06-11", query("week", description="Monday of the week, YYYY-MM-DD."), None),
         ("NW5 of 2025-06-10, not until 2025-06-11", query("departureDate", description="Day of departure"), None),
+        ("from 1 March until 31 May 2026", query("start_date", format="date"), None),
+        ("since 31 May 2026", query("end_date", format="date"), None),
         ("a pitch from 3 to 10 October 2026", query("departure", description="Last day"), "2026-10-10"),
         ("my number is +49 170 5551234", query("msisdn"), "+491705551234"),
         ("my number is +49 170 5551234", query("line", description="The phone number of the line."), "+491705551234"),
@@ -150,6 +152,8 @@ FIND = query("q")
         ("the film Run Lola Run", "Run Lola Run"),
         ("You are Tindra Falk. You want vitamin D and B12 tested", None),
         ("I'm Ada Brook, from Umeå", None),
+        ("I'm Ada Brook, postcode BS6 5QA, at 12 Cotham Vale", None),
+        ("Find the new Kingsolver novel. I'm Ada Brook", "Kingsolver"),
         ("My name is Ada Brook. Who directed The Dark Knight?", "The Dark Knight"),
     ],
 )

@@ -6,8 +6,7 @@ order, from: an id the prompt names beside the parameter's entity ("issue 42"), 
 path (values that belong together come from one call), the same name, the same entity (`id` of /pets is
 `petId`), a typed span of the prompt, an enum literal it names, the setting its last call had, a default. What
 is left is missing. Optional ones come from the prompt, the last call of the operation, or what two calls shared.
-Headers and cookies are never filled; another
-credential is what calls were given, and never missing. Knows nothing of ranking; called by `pipeline/predict.py`.
+Headers and cookies are never filled; another credential is what calls were given, never missing. Called by `predict`.
 """
 
 from __future__ import annotations
@@ -98,6 +97,7 @@ class Session:
         self._by_name: dict[str, list[_Value]] = {}  # oldest first
         self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
+        self._posts = {i for i, call in enumerate(calls) if call.method == "POST"}  # what may have made something
         self._texts: set[str] = set()  # that calls were given
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
@@ -397,11 +397,16 @@ class Session:
         values = self._by_entity.get(name.entity, ())
         for kinds in _KINDS[name.kind] if values else ():
             for value in reversed(values):
-                if value.name.kind in kinds and self._in_scope(value, scope):
+                if value.name.kind in kinds and self._in_scope(value, scope) and not self._measures(value, name):
                     yield value
         for value in reversed(self._by_entity.get("#sha", ())) if name.kind == "sha" else ():
             if self._in_scope(value, scope):
                 yield value
+
+    def _measures(self, value: _Value, name: Name) -> bool:
+        """Whether it says something of what a call made, whose id is another: the `time` of `POST /times`."""
+        is_sent = value.kind == "params" and value.call in self._posts and not value.name.kind
+        return is_sent and name.full == "id" and value.name.resource == name.entity
 
     def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
         theirs = self._scopes[value.call]

@@ -106,6 +106,15 @@ def test_number_of_a_new_thing_joins_the_path_it_was_made_under() -> None:
     assert session.bind(ISSUE).params == {"owner": "ada", "repo": "engine", "issue_number": "42"}
 
 
+def test_what_a_thing_was_made_with_is_not_its_id() -> None:
+    log = operation("POST", "/issues/{index}/times", body("time", "integer"))
+    made = (log, Call("POST", "/issues/6/times", {"time": 3600}))
+    drop = operation("DELETE", "/issues/{index}/times/{id}")
+    binding = after(made).bind(drop)
+    assert binding.params == {"index": "6"}
+    assert binding.missing == ("id",)
+
+
 def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None:
     found = {"results": [{"id": 1, "name": "Rex"}, {"id": 2, "name": "Bella"}]}
     pets = operation("GET", "/pets")

@@ -61,8 +61,8 @@ def test_a_value_belongs_to_the_noun_before_a_label() -> None:
     )
     entities = Entities(Catalog(digest="sha256:0", operations=operations))
     for prompt, key in (
-        ("You are client CL20455.", {"client ref"}),
-        ("client reference CL20455", {"client ref"}),
+        ("You are client CL20455.", {"client"}),
+        ("client reference CL20455", {"client"}),
         ("cancel reservation K7QX2M", {"reserv locat"}),
         ("delete the token tok_17", {"token"}),
         ("order number 17", {"order"}),

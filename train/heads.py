@@ -36,7 +36,7 @@ class Params:
     truncation: int = 10
     monotone: bool = True
     share: float = 0.9  # of the trees in a blended head
-    prior: float = 0.3  # of the declared order, in raw score: it steadies both where an API is unlike the others
+    prior: float = 0.2  # of the declared order, in raw score: it steadies both where an API is unlike the others
     anchor: float = 3000.0  # groups that a logit's start counts as where it goes on learning
     logit_rate: float = 0.03
     logit_steps: int = 160

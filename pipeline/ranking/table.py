@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NamedTuple
 
-VERSION = 2  # raised when a column is computed otherwise under the same name and meaning
+VERSION = 3  # raised when a column is computed otherwise under the same name and meaning
 
 Head = Literal["prompt_only", "prompt_history", "history_only"]
 HEADS: tuple[Head, ...] = ("prompt_only", "prompt_history", "history_only")

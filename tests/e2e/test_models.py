@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PROMOTIONS = 20
 CLIENTS = 4
 QUIET_S = 8  # of the same load without promotions
-PACE_S = 0.2  # between two requests of a client: a constant load of a fifth of what two cores can do
+PACE_S = 0.1  # between two requests of a client: a constant load of a third of what two cores can do
 BODY = {"events": [{"endpoint": "GET /v1/charges/ch_123"}], "prompt": "refund the duplicate charge", "k": 3}
 
 

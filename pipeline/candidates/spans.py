@@ -285,18 +285,20 @@ def _looks_like_pair(text: str) -> bool:
 
 
 def _iso(text: str, today: datetime.date | None) -> str | None:
+    """The day in ISO 8601, with its time if it has one; None for what is no day."""
     lower = text.lower()
-    if lower in _DAYS:
-        return (today + datetime.timedelta(days=_DAYS[lower])).isoformat() if today else None
-    if lower[:4].isdigit():
-        return text.replace(" ", "T", 1)
-    parts = re.findall(r"[a-z]+|\d+", lower)
-    month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
-    digits = [int(p) for p in parts if p.isdigit()]
-    month = month or digits[1]  # 12.04.1988: with dots the day comes first
     try:
+        if lower in _DAYS:
+            return (today + datetime.timedelta(days=_DAYS[lower])).isoformat() if today else None
+        if lower[:4].isdigit():
+            datetime.date.fromisoformat(text[:10])
+            return text.replace(" ", "T", 1)
+        parts = re.findall(r"[a-z]+|\d+", lower)
+        month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
+        digits = [int(p) for p in parts if p.isdigit()]
+        month = month or digits[1]  # 12.04.1988: with dots the day comes first
         return datetime.date(digits[-1], month, digits[0]).isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -93,7 +93,7 @@ BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
 CHANGES = frozenset(("change", "changed", "update", "replace", "switch", "correct", "set", "new", "moved"))
 GIVERS = frozenset(("from", "sender", "caller", "source"))  # whose phone number is another than the one called
 # Who an API serves: an id that the caller is introduced by is theirs.
-PEOPLE = frozenset(
+SERVED = frozenset(
     re.findall(
         r"\w+",
         "user customer client patient guest traveller traveler passenger subscriber tenant student member policyholder "

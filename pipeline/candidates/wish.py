@@ -31,10 +31,10 @@ from pipeline.candidates.vocabulary import (
     LIMITS,
     NAMED,
     NUMBERED,
-    PEOPLE,
     PERSON,
     PLAIN_ENUMS,
     SCALES,
+    SERVED,
     TEXT,
     TIMES,
     TYPED,
@@ -120,7 +120,7 @@ class Wish:
         if not self._by_kind:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
-        if values is None and name.kind == "id" and name.entity in PEOPLE:
+        if values is None and name.kind == "id" and name.entity in SERVED:
             values = self._mentions.get(_SELF)
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)

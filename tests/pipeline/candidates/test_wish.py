@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from pipeline.candidates import parameters, spans
 from pipeline.types import Call, Operation, Parameter
@@ -196,3 +199,45 @@ def number(name: str, **more: Any) -> Parameter:
 )
 def test_what_is_counted_numbered_or_named_in_words_is_read(prompt: str, parameter: Parameter, expected: Any) -> None:
     assert bound(prompt, parameter) == expected
+
+
+# What a prompt is made of where arguments are found, each with numbers of any size.
+_PIECES = (
+    "{a:04}-{b:02}-{c:02}|{a:04}-{b:02}-{c:02}T{b:02}:{c:02}:00Z|{b}.{c}.{a}|{b}-{c} May {a}|${b}.{c}.{a}|{b} euros|"
+)
+_PIECES += "born|week|Monday of|volume|to|season|{b}th|three|months|+49{a}{b}{c}|zip {a}{b}|INV-{a}-{b}|You are|new"
+_PIECES += "|Ada Lovelace"
+_TAKERS = (
+    query("week", description="Monday of the week, YYYY-MM-DD"),
+    query("dob", description="Date of birth"),
+    query("from_date", format="date-time"),
+    query("until", description="Last day."),
+    query("amount", "integer", description="In cents"),
+    query("daily_limit", "number", description="In euros."),
+    query("volume_percent", "integer"),
+    query("season", "integer"),
+    query("months", "integer"),
+    query("contact", description="Phone number"),
+    query("zip"),
+    query("name", description="Full name"),
+    query("invoice_id", description="such as 'INV-2025-0042'"),
+    query("q"),
+)
+
+
+@effort(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(_PIECES.split("|")), st.integers(0, 9999), st.integers(0, 99), st.integers(0, 99))
+    )
+)
+def test_no_numbers_in_a_prompt_are_too_odd_to_be_read(said: list[tuple[str, int, int, int]]) -> None:
+    prompt = " ".join(piece.format(a=a, b=b, c=c) for piece, a, b, c in said)
+    binding = after(prompt=prompt).bind(operation("POST", "/things", *_TAKERS))
+    assert {*binding.params, *binding.missing} == {p.name for p in _TAKERS}
+
+
+@pytest.mark.parametrize("day", ["2025-02-31", "2025-13-45", "0000-01-01", "9999-99-99T10:00:00Z", "31.02.2025"])
+def test_what_is_no_day_fills_nothing(day: str) -> None:
+    assert bound(f"the rota of {day}", query("week", description="Monday of the week, YYYY-MM-DD")) is None
+    assert bound(f"the rota of {day}", query("date", format="date")) is None

@@ -22,7 +22,7 @@ _TRIES = 5  # the best of them counts
 
 
 def admit(text: str, *, version: str, sha256: str, fingerprint: str, score_limit_s: float) -> Ranker:
-    """The ranker of `text`, answering as `version`. Blocks for about a tenth of a second.
+    """The ranker of `text`, answering as `version`. Blocks for some forty milliseconds.
 
     Raises:
         RankerArtifactError: it must not serve; `reason` says why in a word.

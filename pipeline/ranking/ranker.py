@@ -156,11 +156,11 @@ class _TreesHead:
         try:
             booster = lightgbm.Booster(model_str=spec.model)
             width = booster.num_feature()
-        except (lightgbm.basic.LightGBMError, ValueError, KeyError) as error:
+            self._paths = TreePaths(booster, spec.model)
+        except (lightgbm.basic.LightGBMError, ValueError, LookupError) as error:
             raise RankerArtifactError(f"LightGBM cannot read a head: {str(error)[:200]}") from error
         if width != len(names):
             raise RankerArtifactError(f"A head was fitted on {width} features, the artefact names {len(names)}.")
-        self._paths = TreePaths(booster)
         self.read, self.raw, self.parts = self._paths.leaves, self._paths.raw, self._paths.parts
 
 

@@ -45,7 +45,7 @@ def test_the_parts_of_a_row_add_up_to_its_lead_over_the_group(booster: lightgbm.
 
 def test_paths_and_shap_tell_the_same_features(booster: lightgbm.Booster) -> None:
     matrix = _matrix(60, 3)
-    paths = TreePaths(booster)
+    paths = TreePaths(booster, booster.model_to_string())
     ours = paths.parts(paths.leaves(matrix), np.arange(60))
     assert paths.raw(paths.leaves(matrix)) == pytest.approx(booster.predict(matrix, raw_score=True), abs=1e-6)
     shap = booster.predict(matrix, pred_contrib=True)[:, :-1]
@@ -57,7 +57,7 @@ def test_a_tree_without_a_split_adds_nothing() -> None:
     x = np.zeros((40, 3), dtype=np.float32)
     data = lightgbm.Dataset(x, label=[0, 1] * 20, params={"verbosity": -1})
     stump = lightgbm.train({"objective": "binary", "verbosity": -1, "num_threads": 1}, data, 2)
-    paths = TreePaths(stump)
+    paths = TreePaths(stump, stump.model_to_string())
     assert not paths.parts(paths.leaves(x), np.arange(3)).any()
     assert paths.raw(paths.leaves(x)) == pytest.approx(stump.predict(x, raw_score=True), abs=1e-6)
 

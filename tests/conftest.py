@@ -92,6 +92,11 @@ hypothesis.settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=1, help="so many times the inputs of each property, by chance")
+    parser.addoption("--minutes", action="store_true", help="also what takes minutes to hours: `make documented`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path.name == "test_docs_minutes.py" and not config.getoption("--minutes") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

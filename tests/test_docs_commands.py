@@ -8,6 +8,7 @@
   packages, tests, measures for minutes, or starts a command that is run.
 - helm, pip: the release is the one whose schemas are tested, the package's folder is there; both want a network.
 - long: the program's own parser takes the arguments, for what `LONG` names with the reason.
+  These five are typed by `make documented` (`test_docs_minutes.py`).
 - name: a program and its subcommand in prose, which is a name and no command to type.
 
 A command or a block that is none of these fails here. `docs/cli.md` is the help texts themselves (`test_cli.py`).

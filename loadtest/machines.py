@@ -44,7 +44,7 @@ class Machines:
         self._head_ip, self._node_ip = f"{subnet}.1", f"{subnet}.2"
         (self._port,) = free_ports(1)
         self._temp = Path("/tmp") / f"os-n{tag}"
-        self._log = folder / "nodes.log"
+        self._log, self._kept = folder / "nodes.log", folder / "serve-logs"
         self._env = {**os.environ, **environment(configuration.load("local"), self._temp, token_file)}
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -89,6 +89,9 @@ class Machines:
         psutil.wait_procs(left, timeout=5)  # what is dying still writes
         _ip("netns", "del", self._namespace, check=False)
         _ip("link", "del", self._outer, check=False)
+        for session in self._temp.glob("session_2*"):  # of both machines: what their parts of Serve said
+            with contextlib.suppress(OSError, shutil.Error):
+                shutil.copytree(session / "logs" / "serve", self._kept, dirs_exist_ok=True)
         shutil.rmtree(self._temp, ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:

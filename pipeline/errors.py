@@ -154,6 +154,12 @@ class Overloaded(Unavailable):
     slug = "overloaded"
 
 
+class ReplicaGone(Overloaded):
+    """A replica that was asked, or its machine, was lost or stopped before it answered."""
+
+    slug = "replica_gone"
+
+
 class RateLimited(Unavailable):
     slug = "rate_limited"
 

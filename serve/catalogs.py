@@ -1,8 +1,7 @@
 """Deployment `Catalogs`: holds compiled catalogs and grounds queries in them.
 
 Specs are parsed in a process of its own, whose death costs no replica. Requests of one catalog come
-to the same replicas (consistent hash of the digest). Errors of ours go back as values, since Serve
-would log a raised one with its text.
+to the same replicas (consistent hash of the digest). Errors of ours go back as values.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from typing import Any
 
 import numpy as np
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.candidates import travel
 from pipeline.catalog.fetch import Fetcher
 from pipeline.catalog.library import Library, lineage
 from pipeline.catalog.parse import ParseProcess
+from pipeline.errors import Overloaded
 from pipeline.predict import prepare
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.types import Candidate, GroundedQuery, Query, Source
 from serve import logs, tracing
+from serve.handles import as_values, ask
 from serve.metrics import Metrics
-from serve.remote import as_values
 
 _WARM_UP_S = 10.0  # for the vectors of the default catalog; after that it is ready without them
 
@@ -165,9 +164,9 @@ class CatalogsDeployment:
 
     async def _vector_of(self, query: Query) -> np.ndarray | None:
         try:
-            async with asyncio.timeout(min(self._settings.embedder.prompt_wait_s, query.deadline_s / 2)):
-                return await self._embedder.prompt.remote(query.prompt)
-        except (TimeoutError, RayError, RayServeException):
+            wait_s = min(self._settings.embedder.prompt_wait_s, query.deadline_s / 2)
+            return await ask(lambda: self._embedder.prompt.remote(query.prompt), wait_s)
+        except (TimeoutError, Overloaded, RayTaskError):
             return None  # prepare says so: degraded ["embedding"]
 
 

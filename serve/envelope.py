@@ -134,12 +134,9 @@ class Envelope:
                 await problem(refusal, request_id)(scope, receive, send_named)
             else:
                 await self._app(scope, receive, send_named)
-        except Exception as error:  # the last catch: what reaches it is a bug of ours, logged whole and answered bare
+        except Exception as error:  # the last catch: what reaches it is a bug of ours, answered bare and logged whole
             _log.exception("a fault of ours: %s", type(error).__name__)
             self._metrics.count("opensesame_errors", slug="error")
-            if status == 0:
-                fault = OpenSesameError("The service failed on this request; it has been logged.")
-                await problem(fault, request_id)(scope, receive, send_named)
         finally:
             self._ongoing -= 1
             route = getattr(scope.get("route"), "path", "none")

@@ -13,19 +13,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from pipeline.candidates.health import Share
 from pipeline.candidates.propose import Proposer
-from pipeline.errors import GeneratorError, OpenSesameError
+from pipeline.errors import GeneratorError, Overloaded
 from pipeline.predict import source_key
 from pipeline.settings import Settings
 from pipeline.types import Candidate, GroundedQuery, Proposal, Query
 from serve import logs
 from serve.engine import VllmEngine
+from serve.handles import ask
 
+_CARDS_S = 30.0  # nobody waits for it: a catalog is read in the background
 _LINE_TOKENS = 8  # the shortest line of an overview takes about so many
 
 
@@ -44,12 +45,9 @@ class RemoteDirectory:
         """
         handle = self._catalogs.options(session_id=source_key(query.source))
         try:
-            result = await handle.cards.remote(query.tenant, grounded.digest, self._limit)
-        except (RayError, RayServeException) as error:
+            return await ask(lambda: handle.cards.remote(query.tenant, grounded.digest, self._limit), _CARDS_S)
+        except (TimeoutError, Overloaded, RayTaskError) as error:
             raise GeneratorError(f"Catalogs did not answer: {type(error).__name__}") from None
-        if isinstance(result, OpenSesameError):
-            raise result
-        return result
 
 
 @serve.deployment(name="Generator")

@@ -319,10 +319,15 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     async def left(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # the client is gone: nobody reads this, the log does
 
+    async def failed(request: Request, error: Exception) -> Response:
+        fault = OpenSesameError("The service failed on this request; it has been logged.")  # by the envelope
+        return problem(fault, request.state.request_id)
+
     app.add_exception_handler(OpenSesameError, refused)
     app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ClientDisconnect, left)
+    app.add_exception_handler(Exception, failed)
     app.router.routes.extend(console.routes(settings.server.default_catalog, settings.server.auth))
     app.openapi = with_schemas(app, app.openapi, settings.server.auth)  # type: ignore[method-assign]
     return Envelope(app, settings, metrics)

@@ -26,10 +26,10 @@ from pipeline.settings import Settings
 from pipeline.stores.mirror import ROLES, Mirror, Role
 from pipeline.stores.registry import Overview, Registry
 from serve import logs
+from serve.handles import as_values
 from serve.jobs import TrainingJobs
 from serve.metrics import Metrics
 from serve.registered import aliases_json, challenge, fetch, overview_json, promote, version_json
-from serve.remote import as_values
 from serve.schedule import Schedule
 from serve.vitals import Vitals
 

@@ -2,8 +2,7 @@
 
 A request has one budget of time, and every inner call of it ends within what is left (`budget`). Inner calls are
 idempotent: one whose replica died is asked again after a jittered pause, one whose replica is silent is asked of
-another. Deployments return errors of ours as values: Serve would log a raised one with its text, three times.
-Used by the ingress only.
+another. How one call ends is `serve/handles.py`'s. Used by the ingress only.
 """
 
 from __future__ import annotations
@@ -15,25 +14,31 @@ import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-import grpc
 import msgspec
 import numpy as np
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from pipeline import generate
 from pipeline.candidates.route import Outlook
 from pipeline.catalog.compile import content_digest
-from pipeline.errors import GeneratorError, OpenSesameError, Overloaded, RegistryUnavailable, UnknownCatalog
+from pipeline.errors import (
+    GeneratorError,
+    OpenSesameError,
+    Overloaded,
+    RegistryUnavailable,
+    ReplicaGone,
+    UnknownCatalog,
+)
 from pipeline.generate import Ledger, Tiers
 from pipeline.predict import source_key
 from pipeline.settings import Settings
 from pipeline.types import GroundedQuery, Proposal, Query, Route, Scores
+from serve.handles import ask
 from serve.metrics import Metrics
 
 _PAUSE_S = 0.03  # before the first retry of a call whose replica died; doubled for each further one
@@ -41,7 +46,6 @@ _PAUSE_MAX_S = 0.5
 _SILENT_S = 2.0  # a known catalog is grounded and a group scored in milliseconds: after this another replica is asked
 _DETOUR_S = 20.0  # for so long a catalog stays with the replica that answered for a silent one
 _KNOWN_MAX = 4096
-_GONE = (RayActorError, RequestCancelledError, grpc.RpcError)  # how a replica that dies or is stopped is heard of
 _STATE_S = 1.0
 _OPERATOR_S = 30.0  # the registry may have to be opened, which takes seconds
 
@@ -56,19 +60,6 @@ def budget(seconds: float) -> Iterator[None]:
         yield
     finally:
         _until.reset(token)
-
-
-def as_values(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """A deployment's method that returns an error of ours instead of raising it; `RemoteStages` raises it again."""
-
-    @functools.wraps(method)
-    async def wrapped(*args: Any) -> Any:
-        try:
-            return await method(*args)
-        except OpenSesameError as error:
-            return error
-
-    return wrapped
 
 
 class RemoteStages:
@@ -188,14 +179,14 @@ class RemoteStages:
         assert generator is not None
         try:
             handle = generator.options(session_id=grounded.digest)  # there the catalog's prefix is cached
-            return await self._once(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
-        except Overloaded as error:
-            raise GeneratorError(f"the generator did not answer: {error}") from None
-        except (TimeoutError, RayTaskError, *_GONE) as error:
+            return await ask(lambda: handle.propose.remote(query, grounded, budget_s), budget_s)
+        except (TimeoutError, RayTaskError, ReplicaGone) as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, GeneratorError):
                 raise cause from None
             raise GeneratorError(f"the generator did not answer: {type(error).__name__}", asked=True) from None
+        except Overloaded as error:
+            raise GeneratorError(f"the generator did not answer: {error}") from None
 
     async def score(
         self, matrix: np.ndarray, head: str, shown: Sequence[int] = (), explain: int = 0, arm: str = "champion"
@@ -227,8 +218,8 @@ class RemoteStages:
         if models is None:
             raise RegistryUnavailable("This service runs without a model registry.")
         try:  # once: a rollback asked for twice would undo itself
-            return await self._once(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
-        except (TimeoutError, *_GONE):
+            return await ask(lambda: getattr(models, method).remote(*arguments), _OPERATOR_S)
+        except (TimeoutError, ReplicaGone):
             raise Overloaded("Deployment Models did not answer in time; look at the models and try again.") from None
 
     async def states(self) -> dict[str, dict[str, Any]]:
@@ -239,13 +230,13 @@ class RemoteStages:
         if self._models is not None:
             handles["models"] = self._models
 
-        async def ask(handle: DeploymentHandle) -> dict[str, Any]:
+        async def state_of(handle: DeploymentHandle) -> dict[str, Any]:
             try:
-                return await self._once(lambda: handle.state.remote(), _STATE_S)
-            except (TimeoutError, OpenSesameError, RayTaskError, *_GONE):
+                return await ask(lambda: handle.state.remote(), _STATE_S)
+            except (TimeoutError, OpenSesameError, RayTaskError):
                 return {"status": "unavailable"}
 
-        states = dict(zip(handles, await asyncio.gather(*map(ask, handles.values())), strict=True))
+        states = dict(zip(handles, await asyncio.gather(*map(state_of, handles.values())), strict=True))
         for tier, deployment in (("small", "generator"), ("large", "endpoint")):
             told = self.tiers.states().get(tier)
             if told is not None:  # of the endpoint nothing else is known than how it has been answering
@@ -267,27 +258,12 @@ class RemoteStages:
         silences, pause_s = 0, _PAUSE_S
         while (left_s := until - time.monotonic()) > 0:
             try:
-                return await self._once(functools.partial(call, silences), min(left_s, silent_s * 2**silences))
+                return await ask(functools.partial(call, silences), min(left_s, silent_s * 2**silences))
             except TimeoutError:
                 silences += 1
                 self._metrics.count("opensesame_retries", asked=asked, had="hung")
-            except _GONE:
+            except ReplicaGone:
                 self._metrics.count("opensesame_retries", asked=asked, had="died")
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
         raise Overloaded("A part of the service did not answer in time; try again.", 1.0)
-
-    async def _once(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        try:
-            async with asyncio.timeout(timeout_s):
-                result = await call()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():  # the client has left
-                raise
-            raise RequestCancelledError from None  # gRPC ends a call whose connection breaks like this, too
-        except (BackPressureError, DeploymentUnavailableError):
-            raise Overloaded("The service has more requests than it can take; try again.", 1.0) from None
-        if isinstance(result, OpenSesameError):
-            raise result
-        return result

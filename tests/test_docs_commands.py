@@ -47,6 +47,7 @@ LONG = {
     "loadtest.lift": "two minutes",
     "loadtest.retraining": "a training on 100,000 groups; on 400 in tests/train/test_retrain_command.py",
     "loadtest.telemetry": "a Ray of its own, for a figure",
+    "pytest": "minutes; with fewer events in every run of the suite",
     "train.default_model": "ten minutes and a thousand specs; on twelve in tests/train/test_default_model.py",
     "train.generator": "a GPU and a language model; a tiny one in tests/train/test_generator.py",
     "train.sweep": "hours, on the groups that `make default-model` leaves",

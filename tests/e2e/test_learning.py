@@ -45,7 +45,7 @@ PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/disputes"}, {"
 LEARNT = "GET /v1/disputes"
 
 WRITERS = 6
-EVENTS = 600  # acknowledged at least, while things are killed
+EVENTS, EVENTS_OF_MINUTES = 600, 10_000  # acknowledged at least, while things are killed; the second with --minutes
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +226,10 @@ class Writers:
         return None
 
 
-def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, record_property: Any) -> None:
-    client = running.client
+def test_no_acknowledged_feedback_is_lost_whatever_is_killed(
+    running: Service, request: pytest.FixtureRequest, record_property: Any
+) -> None:
+    client, events = running.client, EVENTS_OF_MINUTES if request.config.getoption("--minutes") else EVENTS
     assert client.put("/catalogs/notes", content=NOTES.encode()).status_code == 200
     killed: Counter[str] = Counter()
     began = time.monotonic()
@@ -249,10 +251,10 @@ def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, r
 
     with Writers(running) as writers:
 
-        def go_on(events: int = 100) -> None:
-            """Wait until so many more are acknowledged."""
-            goal = len(writers.acknowledged) + events
-            until(lambda: len(writers.acknowledged) >= goal, 120, running)
+        def go_on() -> None:
+            """Wait until a sixth of all more is acknowledged."""
+            goal = len(writers.acknowledged) + events // 6
+            until(lambda: len(writers.acknowledged) >= goal, 300, running)
 
         go_on()
         kill("redis", running.redis())
@@ -273,7 +275,7 @@ def test_no_acknowledged_feedback_is_lost_whatever_is_killed(running: Service, r
         kill("redis", running.redis())
         go_on()
         kill("ranker", running.replica("Ranker"))
-        until(lambda: len(writers.acknowledged) >= EVENTS, 300, running)
+        until(lambda: len(writers.acknowledged) >= events, 300, running)
     seconds = time.monotonic() - began
 
     kept = asyncio.run(journal_and_inbox(running.var))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 from ray.exceptions import ActorDiedError
@@ -62,8 +61,9 @@ async def test_a_repeated_prompt_is_embedded_once(app):
     assert app.embedder.encoder.texts.count("find the customer called Ana") == 1
 
 
-async def test_an_embedder_that_is_away_is_named(app):
-    app.embedder.failing = ActorDiedError()
+@pytest.mark.parametrize("death", [ActorDiedError(), RuntimeError("Unexpected error (UNAVAILABLE): Socket closed.")])
+async def test_an_embedder_that_is_away_is_named(app, death):
+    app.embedder.failing = death
     answer = (await app.predict(**{**REFUND, "prompt": "a prompt of its own"})).json()
     assert "embedding" in answer["metadata"]["degraded"]
     assert answer["predictions"]
@@ -253,7 +253,8 @@ async def test_a_bug_answers_500_without_its_text(app):
         raise RuntimeError("secret of the user")
 
     app.embedder.prompt = broken
-    with contextlib.suppress(RuntimeError):
-        answer = await app.predict(**{**REFUND, "prompt": "never asked before, for the bug"})
-        assert answer.status_code == 500
-        assert "secret" not in answer.text
+    answer = await app.predict(**{**REFUND, "prompt": "never asked before, for the bug"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.json()["slug"], answer.json()["request_id"]) == ("error", answer.headers["x-request-id"])
+    assert "secret" not in answer.text

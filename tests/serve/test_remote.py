@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 from pipeline import settings
@@ -49,12 +49,34 @@ async def score(made: RemoteStages) -> Any:
 
 
 @pytest.mark.parametrize(
-    "death", [ActorDiedError(), ActorUnavailableError("gone", b"0" * 16), RayActorError(), RequestCancelledError()]
+    "death",
+    [
+        ActorDiedError(),
+        ActorUnavailableError("gone", b"0" * 16),
+        RayActorError(),
+        ObjectLostError("0" * 56, None, ""),
+        RequestCancelledError(),
+        RuntimeError("Unexpected error (StatusCode.UNAVAILABLE): Socket closed."),  # as Serve says it
+    ],
 )
 async def test_a_call_whose_replica_died_is_asked_again(loaded: Settings, death: Exception) -> None:
     handle = ScriptedHandle(death, death, death, "scores")
     assert await score(stages(loaded, ranker=handle)) == "scores"
     assert len(handle.sessions) == 4
+
+
+async def test_a_fault_of_a_deployment_is_not_asked_again(loaded: Settings) -> None:
+    class Raised(RayTaskError, RuntimeError):
+        def __init__(self) -> None: ...
+
+        def __str__(self) -> str:
+            return "Unexpected error (in the code of a deployment)"
+
+    for fault in (RuntimeError("ours"), Raised()):
+        handle = ScriptedHandle(fault, "scores")
+        with pytest.raises(type(fault)):
+            await score(stages(loaded, ranker=handle))
+        assert len(handle.sessions) == 1
 
 
 async def test_a_connection_that_breaks_as_a_cancellation_is_a_death_too(loaded: Settings) -> None:

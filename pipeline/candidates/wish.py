@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import names, parameters, spans
+from pipeline.candidates import beside, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -29,7 +29,6 @@ from pipeline.candidates.vocabulary import (
     FREE_TEXT,
     LAST_DAY,
     LIMITS,
-    NAMED,
     NUMBERED,
     PERSON,
     PLAIN_ENUMS,
@@ -47,16 +46,10 @@ _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
 )
-_PLURAL_VERBS = frozenset(
-    ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
-)
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
 _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
 _CONTACTS = ("email", "zip", "phone")
-_BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
-_SELF = "#self"  # key of the ids by which the caller is introduced
-_LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 
 
 class Wish:
@@ -76,8 +69,8 @@ class Wish:
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
-        self._mentions = _mentions(self.spans)
-        self._quoted = _named(self._by_kind.get("quoted", ()))
+        self._mentions = beside.mentions(self.spans)
+        self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = self._standing_alone()
 
     def _standing_alone(self) -> dict[str, str]:
@@ -85,7 +78,7 @@ class Wish:
         others = {span.value for kind in ("zip", "phone") for span in self._by_kind.get(kind, ())}
         found: dict[str, str] = {}
         for span in self.spans:
-            long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
+            long = span.kind == "number" and len(span.value) >= beside.LONG_NUMBER and span.value.isdigit()
             if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
                 cue = next((word for word in span.before if word not in CUE_NOISE), "")
                 found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
@@ -121,7 +114,7 @@ class Wish:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:
-            values = self._mentions.get(_SELF)
+            values = self._mentions.get(beside.SELF)
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
@@ -309,7 +302,7 @@ class Wish:
         found = self._by_kind.get("date", ())
         if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
             return self._birth(found, parameter)
-        found = [span for span in found if not _is_birth(span)]
+        found = [span for span in found if not beside.is_birth(span)]
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
         first, last = bool(FIRST_DAY.intersection(words)), parameters.takes_last_day(words, parameter)
@@ -325,7 +318,7 @@ class Wish:
     def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
         past = [s for s in found if s.before[:1] not in _DAY_CUES and (not self._today or s.value < self._today)]
-        days = {span.value for span in [s for s in found if _is_birth(s)] or past}
+        days = {span.value for span in [s for s in found if beside.is_birth(s)] or past}
         return parameters.as_date(days.pop(), parameter) if len(days) == 1 else None
 
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
@@ -341,15 +334,15 @@ class Wish:
                 for span in phrases
                 if span.value.lower() not in sought
                 and span.value.lower() != name.resource
-                and (kind == "quoted" or not (spans.is_time(span.value) or _is_self(span)))
+                and (kind == "quoted" or not (spans.is_time(span.value) or beside.is_self(span)))
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
-            beside = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
-            callers = [span.start for span in phrases if _is_self(span)] if kind != "quoted" and not beside else []
+            close = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
+            callers = [span.start for span in phrases if beside.is_self(span)] if kind != "quoted" and not close else []
             if callers:
-                found = [span for span in found if span.start < callers[0] or _is_title(span)]
+                found = [span for span in found if span.start < callers[0] or beside.is_title(span)]
             if found:
-                return (beside or found)[0].value
+                return (close or found)[0].value
         return None
 
     def _loose_id(
@@ -382,69 +375,6 @@ def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
     return next((span.value for span in found if span.value not in given), found[-1].value)
 
 
-def _is_birth(span: spans.Span) -> bool:
-    """Whether a date is somebody's birthday: "born on", "date of birth:", "my birthday is"."""
-    if _BORN.intersection(span.before):
-        return True
-    near = [word for word in span.before if word not in ("is", "was", "on")]
-    return near[:1] == ["birthday"]
-
-
 @functools.lru_cache(maxsize=64)
 def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
-
-
-def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
-    mentions: dict[str, list[str]] = {}
-    previous = ""
-    for span in found:
-        if span.kind not in ("id", "number", "uuid", "slug", "code"):
-            continue
-        if span.kind == "number" and len(span.value) < _LONG_NUMBER and _is_counted(span):
-            continue
-        cues = [word for word in span.before if word not in CUE_NOISE]
-        joined = bool(previous) and span.before[:1] in (("and",), ("or",))
-        if span.before[:1] in (("am",), ("are",)):
-            cues = ["user"]  # "I am mei_davis_8935"
-        if span.kind != "number" and _is_self(span):
-            mentions.setdefault(_SELF, []).append(span.value)
-        entity = previous if joined else names.singular(cues[0]) if cues else ""
-        if entity:
-            mentions.setdefault(entity, []).append(span.value)
-        previous = entity
-    return mentions
-
-
-def _is_self(span: spans.Span) -> bool:
-    """Whether the caller is introduced by it: "you are", "I'm", "my name is"."""
-    near = span.before[:1]
-    return span.before[:2] in (("are", "you"), ("am", "i"), ("is", "name")) or near in (
-        ("i'm",),
-        ("you're",),
-        ("i’m",),
-        ("you’re",),
-    )
-
-
-def _is_title(span: spans.Span) -> bool:
-    """Whether a phrase names something by itself: several words, no street behind its number."""
-    first, *more = span.value.split()
-    return bool(more) and len(first) > 1 and not (span.before and span.before[0].isdigit())
-
-
-def _is_counted(span: spans.Span) -> bool:
-    """Whether a number counts what follows it: 40 of "order 40 bags" is no order."""
-    after = span.after[0] if span.after else ""
-    return len(after) > 3 and after != names.singular(after) and after not in _PLURAL_VERBS
-
-
-def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> quoted words beside it: `label "bug"`, `the "bug" label`, `a repository named "x"`."""
-    quoted: dict[str, list[str]] = {}
-    for span in found:
-        cues = [word for word in span.before if word not in NAMED and word not in CUE_NOISE]
-        for cue in (*cues[:1], *span.after[:1]):
-            quoted.setdefault(names.singular(cue), []).append(span.value)
-    return quoted

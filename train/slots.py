@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import spans
+from pipeline.candidates import codes, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -96,10 +96,10 @@ def _seen(case: Case) -> str:
     today = next((datetime.date.fromisoformat(e.ts[:10]) for e in reversed(case.events) if e.ts), None)
     texts = [prompt]
     for span in spans.extract(prompt, today):
-        if span.kind == "date":
-            texts.append(span.value)
-        elif span.kind == "money":  # "29 euros" are 2900 where an API counts cents
+        texts.append(span.value)
+        if span.kind == "money":  # "29 euros" are 2900 where an API counts cents
             texts.append(str(round(float(span.value) * 100)))
+    texts += codes.Codes(prompt, ()).currencies  # "80 euros" are EUR
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
     for event in case.events:
         texts.append(urllib.parse.unquote(event.endpoint.partition(" ")[2]))

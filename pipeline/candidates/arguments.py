@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.candidates import names, parameters, wish
 from pipeline.candidates.fitting import coerce as coerce
-from pipeline.candidates.fitting import fit, is_value
+from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.types import Call, Operation, Parameter
 
@@ -147,7 +147,9 @@ class Session:
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
-                    found = (self._again(parameter, operation) if done else None) or _guess(parameter)
+                    found = self._again(parameter, operation) if done else None
+                    if found is None and (value := guess(parameter)) is not None:
+                        found = value, "default", -1
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
@@ -302,10 +304,14 @@ class Session:
         if near is not None:
             return near
         is_key = _is_key(name, parameter)
-        if (is_key or not name.is_generic) and (seen := next(self._values(name, scope), None)) is not None:
+        may_change = not (is_read or is_key)
+        seen = next(self._values(name, scope), None) if is_key or not name.is_generic else None
+        if seen is not None and not (may_change and _gives_way(seen, parameter, given)):
             return seen.value, seen.kind, seen.call
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
+        if seen is not None:
+            return seen.value, seen.kind, seen.call
         if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):
             sent = (value for value in reversed(self._by_name.get(name.full, ())) if value.kind == "params")
             if (seen := next(sent, None)) is not None:
@@ -418,24 +424,17 @@ def _is_key(name: Name, parameter: Parameter) -> bool:
     return parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
 
 
+def _gives_way(value: _Value, parameter: Parameter, given: Collection[str]) -> bool:
+    """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
+    is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
+    return value.kind == "response" or (is_setting and str(value.value) in given)
+
+
 def _which(needed: Sequence[Parameter], bound: Mapping[str, Found], template: names.Template) -> Parameter | None:
     """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
     given = [p for p in needed if bound[p.name][1] not in ("prompt", "default")]
     keys = [p for p in given if _is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())]
     return (keys or given)[-1] if given else None
-
-
-def _guess(parameter: Parameter) -> Found | None:
-    """What a required parameter takes when nobody says: JSON of several formats, the default, the only literal."""
-    if parameter.enum and parameter.name.lower().endswith("format"):
-        found = next((literal for literal in parameter.enum if str(literal).lower() == "json"), None)
-        if found is not None:
-            return found, "default", -1
-    if parameter.default is not None:
-        return parameter.default, "default", -1
-    if len(parameter.enum) == 1:
-        return parameter.enum[0], "default", -1
-    return None
 
 
 def bind(

@@ -19,16 +19,17 @@ _PLURAL_VERBS = frozenset(
 
 
 def mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
+    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1, #W2 and #W3"."""
     mentions: dict[str, list[str]] = {}
     previous = ""
+    last: tuple[str, tuple[str, ...]] = "", ()
     for span in found:
         if span.kind not in ("id", "number", "uuid", "slug", "code"):
             continue
         if span.kind == "number" and len(span.value) < LONG_NUMBER and _is_counted(span):
             continue
         cues = [word for word in span.before if word not in CUE_NOISE]
-        joined = bool(previous) and span.before[:1] in (("and",), ("or",))
+        joined = bool(previous) and (span.before[:1] in (("and",), ("or",)) or (span.kind, span.before[:1]) == last)
         if span.before[:1] in (("am",), ("are",)):
             cues = ["user"]  # "I am mei_davis_8935"
         if span.kind != "number" and is_self(span):
@@ -37,6 +38,7 @@ def mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
         if entity:
             mentions.setdefault(entity, []).append(span.value)
         previous = entity
+        last = (span.kind, tuple(spans.words(span.value))[-1:])
     return mentions
 
 

@@ -12,7 +12,7 @@ import datetime
 import itertools
 import re
 
-from pipeline.candidates.vocabulary import IMPERATIVES, NAME_IMPERATIVES, SENTENCE_STARTERS
+from pipeline.candidates.vocabulary import IMPERATIVES, ISO_CURRENCIES, NAME_IMPERATIVES, SENTENCE_STARTERS
 
 _MONTHS = {
     name: number
@@ -65,6 +65,7 @@ _ORDINALS = {
     "tenth": 10,
 }
 
+_ISO = "|".join(sorted(ISO_CURRENCIES))
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
@@ -99,8 +100,10 @@ _SPAN = re.compile(
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
     | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{2,40}}\b)
     | (?P<money>[$€£]\ ?\d[\d,]{{0,15}}(?:\.\d{{1,9}})?|(?<![\w.,])\d[\d,]{{0,15}}(?:\.\d{{1,9}})?
-        \ (?i:dollars|euros|pounds|usd|eur|gbp)\b)
-    | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}}){{1,5}}|\d{{1,40}})(?:\.\d{{1,20}})?(?![\w]|[.,]\d))
+        \ (?:(?i:(?:US\ )?dollars|euros?|pounds|usd|eur|gbp)|{_ISO})\b
+        | (?<![\w.,])(?:{_ISO})\ \d[\d,]{{0,15}}(?:\.\d{{1,9}})?(?![\w.]))
+    | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}}){{1,5}}|\d{{1,40}})(?:\.\d{{1,20}})?
+          (?=(?i:[gmt]b|k[mg])\b|(?!\w|[.,]\d)))
     """,
     re.VERBOSE,
 )

@@ -137,7 +137,7 @@ BOUND_WORDS = {"max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
 UNITS = {
     "min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory",
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
-    "monthly": "month", "weekly": "week", "daily": "day",
+    "bag": "baggage", "luggage": "baggage", "suitcase": "baggage", "monthly": "month", "weekly": "week", "daily": "day",
 }  # fmt: skip
 NUMBERED = frozenset(("season", "episode", "page", "chapter", "volume", "week", "quarter", "round", "stage", "level"))
 SCALES = frozenset(("percent", "percentage", "pct", "level", "value"))  # how what is before them is measured
@@ -146,6 +146,13 @@ CURRENCIES = {
     "euro": "€", "euros": "€", "eur": "€", "dollar": "$", "dollars": "$", "usd": "$", "pound": "£", "pounds": "£",
     "gbp": "£",
 }  # fmt: skip
+ISO_CURRENCIES = frozenset(
+    re.findall(
+        r"\w+",
+        "AED AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS INR JPY KRW MXN NOK NZD PLN RON SEK SGD THB TRY USD ZAR",
+    )
+)
+QUANTITIES = frozenset(("amount", "quantity", "qty", "total", "count", "number", "num"))  # say only that it counts
 TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 # Words that are capitalised because a sentence begins with them, never because they name something.
 SENTENCE_STARTERS = frozenset(

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import beside, names, parameters, spans
+from pipeline.candidates import beside, codes, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -32,6 +32,7 @@ from pipeline.candidates.vocabulary import (
     NUMBERED,
     PERSON,
     PLAIN_ENUMS,
+    QUANTITIES,
     SCALES,
     SERVED,
     TEXT,
@@ -49,6 +50,8 @@ _PREPOSITIONS = frozenset(
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
 _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
+_WAY_BACK = frozenset(("back", "return", "returning"))
+_RANGE = (("from",), ("to",), ("between",))
 _CONTACTS = ("email", "zip", "phone")
 
 
@@ -60,6 +63,7 @@ class Wish:
         said = spans.words(prompt)
         self.words = frozenset(said)
         self._lower = prompt.lower()
+        self._codes = codes.Codes(prompt, self.words)
         self._today = today.isoformat() if today else ""
         pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
         self._ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
@@ -108,8 +112,10 @@ class Wish:
         left, _, right = pairs[0].value.partition("/")
         return left, right
 
-    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
-        """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
+    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | list[str] | None:
+        """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
+        if (code := self._codes.take(name, parameter, given)) is not None:
+            return code
         if not self._by_kind:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
@@ -129,6 +135,8 @@ class Wish:
             return None
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
+        if parameter.type == "array" and name.is_plural:
+            return list(dict.fromkeys(value for value in values if value)) or None
         return next((value for value in values if value not in given), values[-1]) or None
 
     def typed(
@@ -141,17 +149,19 @@ class Wish:
         if not self.words:
             return None
         if parameter.enum:
-            return self._literal(parameter)
+            return self._literal(parameter, given=given)
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)
         ):
-            return self._date(words, parameter)
+            return self._date(words, parameter, given=given)
+        if UNITS.keys() & words and (count := self._counted(name)) is not None:
+            return count  # `gb_amount` is no money
         for kind, takers in TYPED.items():
-            if words & takers or parameter.format == kind:
+            if (words & takers and (kind != "money" or not name.is_plural)) or parameter.format == kind:
                 found = self._by_kind.get(kind)
                 if kind == "money" and found:
-                    return parameters.as_money(found[0].value, parameter)
+                    return _next_money(found, parameter, given)
                 return _first_new(self._old_first(found), given) if found else None
         if "phone" in self._by_kind and parameters.takes_phone(name, parameter):
             return _first_new(self._old_first(self._by_kind["phone"]), given)
@@ -197,6 +207,8 @@ class Wish:
         """
         if parameter.enum:
             return self._literal(parameter, operation)
+        if (code := self._codes.take(name, parameter)) is not None:
+            return code
         if not self.spans:
             return None
         words = frozenset(name.words)
@@ -245,7 +257,8 @@ class Wish:
         What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
         Of what is numbered "the fourth season" is one too.
         """
-        noun = names.singular(name.words[-1])
+        words = [word for word in name.words if word not in QUANTITIES] or list(name.words)
+        noun = names.singular(words[-1])
         if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
             found = {place for place, what in self._ordinals if what == name.entity}
             if len(found) == 1:
@@ -253,7 +266,7 @@ class Wish:
         if noun in NUMBERED and not name.is_plural:
             return None  # of "two pages" neither is page 2
         noun = UNITS.get(noun, noun)
-        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
+        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in words[:-1]):
             return None
         for span in self._by_kind.get("number", ()):
             after = names.singular(span.after[0]) if span.after else ""
@@ -280,25 +293,40 @@ class Wish:
         said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
         return found.pop() if said == {sign} else None
 
-    def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
-        """The enum literal that the prompt names as a word of its own; None where it names none or two.
+    def _literal(self, parameter: Parameter, operation: Operation | None = None, given: Collection[str] = ()) -> Any:
+        """The enum literal that the prompt names as words of their own; None where it names none or several.
 
-        A word of `operation`'s own path or summary names the operation, not the literal.
+        A word of `operation`'s own path or summary names the operation, not the literal. Of several it is the one that
+        others are part of, what something is changed to ("from business to economy"), or the one not `given` yet.
         """
-        found = []
+        found = {}
         for literal in parameter.enum:
             text = str(literal).lower()
             words = names.split(str(literal)) or (text,)
             if len(text) < 3 or text in PLAIN_ENUMS or not self.words.issuperset(words):
                 continue
             if " ".join(words) in _spaced(self._lower):
-                found.append((literal, words))
+                found[literal] = words
         if found and operation is not None:
             taken = set(spans.words(f"{operation.path} {operation.summary}"))
-            found = [f for f in found if not any(w in taken or names.singular(w) in taken for w in f[1])]
-        return found[0][0] if len(found) == 1 else None
+            found = {
+                literal: words
+                for literal, words in found.items()
+                if not any(w in taken or names.singular(w) in taken for w in words)
+            }
+        if len(found) > 1:
+            said = _spaced(self._lower)
+            for words in sorted(found.values(), key=len, reverse=True):
+                said = said.replace(" ".join(words), "_".join(words)) if len(words) > 1 else said
+            alone = [literal for literal, words in found.items() if re.search(rf"\b{'_'.join(words)}\b", said)]
+            aims = [literal for literal in alone if re.search(rf"\b(?:in)?to {'_'.join(found[literal])}\b", said)]
+            left = [literal for literal in alone if str(literal) not in given] if given else []
+            return next((some[0] for some in (alone, aims, left) if len(some) == 1), None)
+        return next(iter(found), None)
 
-    def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
+    def _date(
+        self, words: Collection[str], parameter: Parameter, is_needed: bool = True, given: Collection[str] = ()
+    ) -> str | None:
         found = self._by_kind.get("date", ())
         if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
             return self._birth(found, parameter)
@@ -310,6 +338,10 @@ class Wish:
             cue = span.before[:1]
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
                 return parameters.as_date(span.value, parameter)
+        is_range = any(span.before[:1] in _RANGE for span in found)
+        if len(found) > 1 and is_needed and not (first or last or is_range):
+            left = [span for span in found if parameters.as_date(span.value, parameter) not in given]
+            found = left if given else [span for span in found if not _WAY_BACK.intersection(span.before[:2])]
         other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
         if not is_needed or len(found) != 1 or other_end.intersection(found[0].before[:1]):
             return None
@@ -373,6 +405,13 @@ def read(prompt: str, today: datetime.date | None) -> Wish:
 
 def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
     return next((span.value for span in found if span.value not in given), found[-1].value)
+
+
+def _next_money(found: Sequence[spans.Span], parameter: Parameter, given: Collection[str]) -> Any:
+    """The first amount that is not `given` yet, else the last."""
+    amounts = [parameters.as_money(span.value, parameter) for span in found]
+    sent = {text.removesuffix(".0") for text in given}
+    return next((amount for amount in amounts if f"{float(amount):.10g}" not in sent), amounts[-1])
 
 
 @functools.lru_cache(maxsize=64)

@@ -241,3 +241,73 @@ def test_no_numbers_in_a_prompt_are_too_odd_to_be_read(said: list[tuple[str, int
 def test_what_is_no_day_fills_nothing(day: str) -> None:
     assert bound(f"the rota of {day}", query("week", description="Monday of the week, YYYY-MM-DD")) is None
     assert bound(f"the rota of {day}", query("date", format="date")) is None
+
+
+def test_a_list_takes_all_ids_and_a_single_one_the_next() -> None:
+    prompt = "Withdraw claims CLM-55030, CLM-55031 and CLM-55032."
+    withdraw = operation("POST", "/withdraw_claim", body("claim_id"))
+    made = [(withdraw, Call("POST", "/withdraw_claim", params={"claim_id": f"CLM-5503{n}"})) for n in range(2)]
+    assert [after(*made[:n], prompt=prompt).bind(withdraw).params["claim_id"][-2:] for n in range(3)] == [
+        "30",
+        "31",
+        "32",
+    ]
+    listed = bound(prompt, body("claim_ids", "array", items="string"), method="POST")
+    assert listed == ["CLM-55030", "CLM-55031", "CLM-55032"]
+    assert bound("the june-july 2026 invoices", query("invoice_id")) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("in basic economy please", "basic_economy"),
+        ("from business to economy", "economy"),
+        ("is business better than economy?", None),
+        ("basic economy, or else economy", None),
+    ],
+)
+def test_of_several_literals_the_whole_one_or_what_it_is_changed_to(prompt: str, expected: str | None) -> None:
+    assert bound(prompt, query("cabin", enum=("basic_economy", "economy", "business"))) == expected
+
+
+def test_of_several_literals_the_one_not_given_yet() -> None:
+    period = body("period", enum=("daily", "monthly"))
+    limit = operation("POST", "/set_limit", body("card_id"), period)
+    made = limit, Call("POST", "/set_limit", params={"card_id": "card_5f21ab", "period": "monthly"})
+    session = after(made, prompt="raise the monthly limit of card_5f21ab, and the daily one")
+    assert session.bind(limit).params == {"card_id": "card_5f21ab", "period": "daily"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("add 2 GB for $10", body("gb_amount", "number"), 2),
+        ("add 1.5gb", body("gb_amount", "number"), 1.5),
+        ("five gigabytes more", body("gb_amount", "number"), 5),
+        ("with 2 bags for $90", body("total_baggages", "integer"), 2),
+        ("it costs $90", body("total_baggages", "integer"), None),
+    ],
+)
+def test_a_count_in_a_unit_is_no_money(prompt: str, parameter: Parameter, expected: float | None) -> None:
+    assert bound(prompt, parameter, method="POST") == expected
+
+
+def test_a_write_takes_what_the_prompt_says_instead_of_what_is_so_far() -> None:
+    read = operation("GET", "/get_booking", query("booking_id"))
+    move = operation("POST", "/move_booking", body("booking_id"), body("cabin", enum=("economy", "business")))
+    pay = operation("POST", "/credit_bill", body("booking_id"), body("amount", "number"))
+    answer = {"booking_id": "K7QX2M", "cabin": "economy", "amount": 60.0}
+    made = read, Call("GET", "/get_booking", params={"booking_id": "K7QX2M"}, body=answer)
+    prompt = "Upgrade K7QX2M to business class, and credit me $12.50."
+    assert after(made, prompt=prompt).bind(move).params == {"booking_id": "K7QX2M", "cabin": "business"}
+    assert after(made, prompt=prompt).bind(pay).params == {"booking_id": "K7QX2M", "amount": 12.5}
+    assert after(made, prompt="the same again").bind(pay).params == {"booking_id": "K7QX2M", "amount": 60.0}
+
+
+def test_the_next_of_several_amounts_goes_to_the_next_call() -> None:
+    send = operation(
+        "POST", "/send_voucher", body("user_id", description="such as 'sara_doe_496'"), body("amount", "integer")
+    )
+    made = send, Call("POST", "/send_voucher", params={"user_id": "james_patel_9828", "amount": 50})
+    prompt = "Send a $50 voucher to james_patel_9828, then one for $150 to lucas_silva_2020."
+    assert after(made, prompt=prompt).bind(send).params == {"user_id": "lucas_silva_2020", "amount": 150}

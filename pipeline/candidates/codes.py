@@ -1,0 +1,74 @@
+"""Codes of three capitals in the prompt: airports ("from JFK to SEA"), currencies ("250 CHF", "80 euros").
+
+A parameter takes one where its example is of that form ('JFK'), or its name or description says so (IATA, ISO 4217).
+Of two ends it takes the one that its name means. Pure; `wish` asks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection
+
+from pipeline.candidates.names import Name
+from pipeline.candidates.vocabulary import ISO_CURRENCIES
+from pipeline.types import Parameter
+
+_FORM = re.compile(r"['\"`][A-Z]{3}['\"`]|\bIATA\b|\b4217\b|(?i:\bthree[- ]letter\b)")
+_CODE = re.compile(r"(?<![\w.-])[A-Z]{3}(?![\w-]|\.\w)")
+_BETWEEN = re.compile(r"[\s,)]*(?:to|and|[-–—>→]+)\s(?:[^.;!?\n]{0,30})|\s?(?:[-–—]>?|→|/)\s?")
+_STARTS = frozenset(("origin", "from", "source", "departure", "base", "start", "sell"))
+_AIMS = frozenset(("destination", "to", "target", "arrival", "quote", "end", "dest", "buy"))
+_BACK = frozenset(("back", "return", "returning", "round", "roundtrip"))
+_ACRONYMS = frozenset(
+    re.findall(
+        r"\w+",
+        "API ATM CEO CSV DNS DOB ETA FAQ FYI GPS PDF PIN PLZ POS SIM SMS SQL SSN TBD URL USA USB VAT VIP",
+    )
+)
+_SAID = re.compile(
+    rf"(?<![A-Za-z])({'|'.join(sorted(ISO_CURRENCIES))})(?![A-Za-z])"
+    r"|(€|(?i:\beuros?\b))|(£)|((?i:\bUS ?\$|\bUS dollars?\b))"
+)
+
+
+class Codes:
+    """The codes of one prompt."""
+
+    def __init__(self, prompt: str, words: Collection[str]) -> None:
+        found = list(_CODE.finditer(prompt)) if any(c.islower() for c in prompt) else []
+        found = [match for match in found if match.group() not in _ACRONYMS]
+        self._all = tuple(dict.fromkeys(match.group() for match in found))
+        self._ends = next(
+            (
+                (a.group(), b.group())
+                for a, b in itertools.pairwise(found)
+                if a.group() != b.group() and _BETWEEN.fullmatch(prompt[a.end() : b.start()])
+            ),
+            None,
+        )
+        self._goes_back = not _BACK.isdisjoint(words)
+        said = (
+            "EUR" if euro else "GBP" if pound else "USD" if dollar else code
+            for code, euro, pound, dollar in _SAID.findall(prompt)
+        )
+        self.currencies = tuple(dict.fromkeys(said))
+
+    def take(self, name: Name, parameter: Parameter, given: Collection[str] = ()) -> str | None:
+        """The code for a parameter of that form; the way back goes from where the way there, `given` before, went."""
+        if not (self._all or self.currencies) or parameter.type not in ("string", "any") or parameter.enum:
+            return None
+        words = set(name.words)
+        is_money = "currency" in words or "4217" in parameter.description or "currency" in parameter.description.lower()
+        if not is_money and _FORM.search(f"{parameter.description} '{parameter.example}'") is None:
+            return None
+        start, aim = not _STARTS.isdisjoint(words), not _AIMS.isdisjoint(words)
+        if start is not aim:
+            if self._ends is None or is_money is not ISO_CURRENCIES.issuperset(self._ends):
+                return None
+            there, back = self._ends if start else self._ends[::-1]
+            return back if self._goes_back and set(given) == {there} else there
+        if not is_money or name.words[-1] not in ("currency", "code"):
+            return None
+        code = self.currencies[0] if len(self.currencies) == 1 else None
+        return code.lower() if code and "lowercase" in parameter.description.lower() else code

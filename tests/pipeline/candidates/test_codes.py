@@ -1,0 +1,59 @@
+"""Codes of three capitals in a prompt: which parameter takes them, which of two ends, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.types import Call, Parameter
+from tests.pipeline.candidates.test_arguments import after, body, operation, query
+from tests.pipeline.candidates.test_wish import bound
+
+ORIGIN = query("origin", description="The origin airport in three letters, such as 'JFK'.")
+DESTINATION = query("destination", description="IATA code of the destination.")
+CURRENCY = body("currency", description="ISO 4217 code, e.g. 'EUR'.")
+FLIGHTS = operation("GET", "/search_flights", ORIGIN, DESTINATION, query("date"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ends"),
+    [
+        ("a flight from JFK to SEA", ("JFK", "SEA")),
+        ("round trip ORD - MIA, business", ("ORD", "MIA")),
+        ("Boston BOS to Denver DEN please", ("BOS", "DEN")),
+        ("san francisco (SFO) to charlotte (CLT)", ("SFO", "CLT")),
+        ("flying PHX→SEA", ("PHX", "SEA")),
+        ("the PDF of my flight to SEA", (None, None)),
+        ("send 20 USD to EUR accounts", (None, None)),
+        ("FROM JFK TO SEA", (None, None)),
+    ],
+)
+def test_two_codes_are_the_ends_of_a_way(prompt: str, ends: tuple[str | None, str | None]) -> None:
+    assert (bound(prompt, ORIGIN), bound(prompt, DESTINATION)) == ends
+
+
+def test_the_way_back_begins_where_the_way_there_ended() -> None:
+    there = Call("GET", "/search_flights", params={"origin": "EWR", "destination": "MCO", "date": "2024-05-29"})
+    prompt = "one stop from EWR to MCO, leaving 2024-05-29, returning 2024-06-02"
+    assert after(prompt=prompt).bind(FLIGHTS).params == there.params
+    back = after((FLIGHTS, there), prompt=prompt).bind(FLIGHTS)
+    assert back.params == {"origin": "MCO", "destination": "EWR", "date": "2024-06-02"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("send 250 EUR to Jo", CURRENCY, "EUR"),
+        ("send 80 euros to Jo", CURRENCY, "EUR"),
+        ("send £80 to Jo", CURRENCY, "GBP"),
+        ("send CHF 80 to Jo", CURRENCY, "CHF"),
+        ("send $80 to Jo", CURRENCY, None),  # whose dollars?
+        ("from 80 EUR to 90 GBP", CURRENCY, None),
+        ("send 80 EUR", body("currency", description="Three-letter ISO code, in lowercase."), "eur"),
+        ("send 80 EUR", body("currency", enum=("usd", "eur")), "eur"),
+        ("USD to JPY", query("quote", description="ISO 4217 code."), "JPY"),
+        ("120 NOK, please", body("amount", "number"), 120),
+        ("send EUR 1,250.50", body("amount", "number"), 1250.5),
+    ],
+)
+def test_a_currency_is_that_of_the_amounts(prompt: str, parameter: Parameter, expected: object) -> None:
+    assert bound(prompt, parameter, method="POST") == expected

@@ -147,9 +147,7 @@ class Session:
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
-                    found = self._again(parameter, operation) if done else None
-                    if found is None and (value := guess(parameter)) is not None:
-                        found = value, "default", -1
+                    found = (self._again(parameter, operation) if done else None) or guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
@@ -307,7 +305,9 @@ class Session:
         may_change = not (is_read or is_key)
         seen = next(self._values(name, scope), None) if is_key or not name.is_generic else None
         if seen is not None and not (may_change and _gives_way(seen, parameter, given)):
-            return seen.value, seen.kind, seen.call
+            is_old = is_key and not is_read and str(seen.value) in given
+            said = self._wish.typed(name, parameter, given, self._others(name)) if is_old else None
+            return (seen.value, seen.kind, seen.call) if said is None or str(said) in given else (said, "prompt", -1)
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
         if seen is not None:

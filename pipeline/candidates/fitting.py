@@ -68,15 +68,15 @@ def fit(value: Any, parameter: Parameter, was_sent: bool = False) -> Any:
     return None if None in items else items if isinstance(cast, list) else items[0]
 
 
-def guess(parameter: Parameter) -> Any:
+def guess(parameter: Parameter) -> tuple[Any, str, int] | None:
     """What a required parameter takes when nobody says: JSON of several formats, the default, the only literal."""
     if parameter.enum and parameter.name.lower().endswith("format"):
         found = next((literal for literal in parameter.enum if str(literal).lower() == "json"), None)
         if found is not None:
-            return found
+            return found, "default", -1
     if parameter.default is not None:
-        return parameter.default
-    return parameter.enum[0] if len(parameter.enum) == 1 else None
+        return parameter.default, "default", -1
+    return (parameter.enum[0], "default", -1) if len(parameter.enum) == 1 else None
 
 
 def _within(value: Any, parameter: Parameter, was_sent: bool) -> Any:

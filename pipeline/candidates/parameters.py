@@ -15,7 +15,11 @@ from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
 from pipeline.types import Parameter
 
-_EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
+_EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)'\"`]{3,40})")
+_TYPED_ID = re.compile(r"([a-z]{2,12})_(?=[A-Za-z]*\d)[A-Za-z0-9]{3,40}")
+_INITIAL = re.compile(r"['\"`]([A-Z])\d{3,12}['\"`]")
+_LITERAL = re.compile(r"(?<!\w)['\"`]([a-z][a-z _-]{2,40})['\"`](?!\w)")
+_IBAN = re.compile(r"[A-Z]{2}\d\d[A-Z0-9]{11,30}")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
 _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
 _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
@@ -122,6 +126,33 @@ def has_prefix(value: str) -> bool:
     return _PREFIX.match(value) is not None
 
 
+def prefix(value: str) -> str:
+    """`tx_*` of `tx_90af31c2`: what says whose id it is; "" where nothing does."""
+    found = _TYPED_ID.fullmatch(value)
+    return f"{found.group(1)}_*" if found else ""
+
+
+def is_anothers(value: str, name: Name, parameter: Parameter) -> bool:
+    """Whether an initial says that an id is another thing's: `L4410` of a line for 'C1001' of a customer."""
+    found = _INITIAL.search(f"{parameter.description} '{parameter.example}'")
+    if found is None or not name.entity.startswith(found.group(1).lower()):
+        return False
+    return value[1:].isdigit() and value[0].isalpha() and value[0] != found.group(1)
+
+
+def is_iban(value: str) -> bool:
+    """Whether it is written as an IBAN (ISO 13616), without blanks."""
+    return _IBAN.fullmatch(value) is not None
+
+
+def literals(parameter: Parameter) -> tuple[str, ...]:
+    """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'"."""
+    if parameter.enum or parameter.type != "string" or "'" not in parameter.description:
+        return ()
+    found = _LITERAL.findall(parameter.description)
+    return tuple(found) if len(found) > 1 else ()
+
+
 def shapes(parameter: Parameter) -> frozenset[str]:
     """Shapes of the examples that a parameter gives, in its description too."""
     example = parameter.example if isinstance(parameter.example, str) else ""
@@ -130,9 +161,12 @@ def shapes(parameter: Parameter) -> frozenset[str]:
 
 
 def abbreviates(prefix: str, name: Name) -> bool:
-    """Whether an id's prefix is short for the entity: `ch` charge, `cus` customer, `pi` payment_intent."""
+    """Whether an id's prefix is short for the entity: `ch` charge, `clm` claim, `pi` payment_intent."""
     stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
     initials = "".join(word[0] for word in stem if word)
+    if len(prefix) > 2 and name.entity[:1] == prefix[0]:  # `clm` claim
+        letters = iter(name.entity)
+        return all(letter in letters for letter in prefix)
     return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
 
 
@@ -150,4 +184,5 @@ def _run(run: re.Match[str]) -> str:
 def _example_shapes(description: str, example: str) -> frozenset[str]:
     texts = [example] if example else []
     texts += [a or b for a, b in _EXAMPLE.findall(description)]
-    return frozenset(shape(text.rstrip(".")) for text in texts if any(c.isdigit() for c in text))
+    ids = [text.rstrip(".") for text in texts if any(c.isdigit() for c in text)]
+    return frozenset(map(shape, ids)) | frozenset(filter(None, map(prefix, ids)))

@@ -153,6 +153,10 @@ ISO_CURRENCIES = frozenset(
     )
 )
 QUANTITIES = frozenset(("amount", "quantity", "qty", "total", "count", "number", "num"))  # say only that it counts
+SIDES = {
+    "from": "from", "source": "from", "off": "from", "debit": "from",
+    "to": "to", "into": "to", "onto": "to", "target": "to", "destination": "to", "new": "to",
+}  # fmt: skip
 TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 # Words that are capitalised because a sentence begins with them, never because they name something.
 SENTENCE_STARTERS = frozenset(

@@ -14,7 +14,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import beside, codes, names, parameters, spans
+import msgspec
+
+from pipeline.candidates import beside, codes, literals, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -35,6 +37,7 @@ from pipeline.candidates.vocabulary import (
     QUANTITIES,
     SCALES,
     SERVED,
+    SIDES,
     TEXT,
     TIMES,
     TYPED,
@@ -42,6 +45,7 @@ from pipeline.candidates.vocabulary import (
 )
 from pipeline.types import Operation, Parameter
 
+_ID_PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
 _YEAR = re.compile(r"19\d\d|20\d\d")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
@@ -62,7 +66,7 @@ class Wish:
         self.spans = spans.extract(prompt, today) if prompt else ()
         said = spans.words(prompt)
         self.words = frozenset(said)
-        self._lower = prompt.lower()
+        self._prompt, self._lower = prompt, prompt.lower()
         self._codes = codes.Codes(prompt, self.words)
         self._today = today.isoformat() if today else ""
         pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
@@ -118,6 +122,8 @@ class Wish:
             return code
         if not self._by_kind:
             return None
+        if (value := self._sided(name, parameter, given)) is not None:
+            return value
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:
             values = self._mentions.get(beside.SELF)
@@ -139,6 +145,21 @@ class Wish:
             return list(dict.fromkeys(value for value in values if value)) or None
         return next((value for value in values if value not in given), values[-1]) or None
 
+    def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
+        """An IBAN, or the id that stands behind "from" or "to" where the name begins so: `from_account_id`."""
+        takes_iban, side = "iban" in name.words, SIDES.get(name.words[0]) if len(name.words) > 1 else None
+        if not takes_iban and (side is None or name.kind not in ("id", "number", "key", "code")):
+            return None
+        noun = names.singular(name.words[-1 - bool(name.kind)])
+        found = [span for span in self._by_kind.get("id", ()) if parameters.is_iban(span.value) is takes_iban]
+        for span in found if side else ():
+            before = re.split(r"[.,;!?]", self._prompt[max(0, span.start - 45) : span.start])[-1]
+            near = spans.words(before)[::-1][:4]
+            place = next((place for place, word in enumerate(near) if word in SIDES and word != "new"), 9)
+            if place < (9 if noun in near else 2) and SIDES[near[place]] == side:
+                return span.value
+        return _first_new(found, given) if takes_iban and found else None
+
     def typed(
         self, name: Name, parameter: Parameter, given: Collection[str], others: Collection[str] = frozenset()
     ) -> Any:
@@ -148,8 +169,12 @@ class Wish:
         """
         if not self.words:
             return None
+        if (answer := literals.granted(name, parameter, self.words, self._lower)) is not None:
+            return answer
         if parameter.enum:
-            return self._literal(parameter, given=given)
+            return literals.named(parameter, self.words, self._lower, given=given)
+        if said := parameters.literals(parameter):
+            return literals.named(msgspec.structs.replace(parameter, enum=said), self.words, self._lower, given=given)
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)
@@ -205,12 +230,16 @@ class Wish:
 
         What was `sent` before is not searched for again.
         """
+        if (answer := literals.granted(name, parameter, self.words, self._lower)) is not None:
+            return answer
         if parameter.enum:
-            return self._literal(parameter, operation)
+            return literals.named(parameter, self.words, self._lower, operation)
         if (code := self._codes.take(name, parameter)) is not None:
             return code
         if not self.spans:
             return None
+        if (value := self._sided(name, parameter, ())) is not None:
+            return value
         words = frozenset(name.words)
         if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter):
             return self._date(words, parameter, is_needed=False)
@@ -293,37 +322,6 @@ class Wish:
         said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
         return found.pop() if said == {sign} else None
 
-    def _literal(self, parameter: Parameter, operation: Operation | None = None, given: Collection[str] = ()) -> Any:
-        """The enum literal that the prompt names as words of their own; None where it names none or several.
-
-        A word of `operation`'s own path or summary names the operation, not the literal. Of several it is the one that
-        others are part of, what something is changed to ("from business to economy"), or the one not `given` yet.
-        """
-        found = {}
-        for literal in parameter.enum:
-            text = str(literal).lower()
-            words = names.split(str(literal)) or (text,)
-            if len(text) < 3 or text in PLAIN_ENUMS or not self.words.issuperset(words):
-                continue
-            if " ".join(words) in _spaced(self._lower):
-                found[literal] = words
-        if found and operation is not None:
-            taken = set(spans.words(f"{operation.path} {operation.summary}"))
-            found = {
-                literal: words
-                for literal, words in found.items()
-                if not any(w in taken or names.singular(w) in taken for w in words)
-            }
-        if len(found) > 1:
-            said = _spaced(self._lower)
-            for words in sorted(found.values(), key=len, reverse=True):
-                said = said.replace(" ".join(words), "_".join(words)) if len(words) > 1 else said
-            alone = [literal for literal, words in found.items() if re.search(rf"\b{'_'.join(words)}\b", said)]
-            aims = [literal for literal in alone if re.search(rf"\b(?:in)?to {'_'.join(found[literal])}\b", said)]
-            left = [literal for literal in alone if str(literal) not in given] if given else []
-            return next((some[0] for some in (alone, aims, left) if len(some) == 1), None)
-        return next(iter(found), None)
-
     def _date(
         self, words: Collection[str], parameter: Parameter, is_needed: bool = True, given: Collection[str] = ()
     ) -> str | None:
@@ -382,6 +380,11 @@ class Wish:
     ) -> str | None:
         """An id that stands alone: its prefix is short for it (`ch_1`, charge), or its shape is the example's."""
         shapes = parameters.shapes(parameter)
+        for size in (int(form[2:]) for form in shapes if form[:2] == "A0"):  # a locator may lack digits: IFOYYZ
+            words = re.findall(rf"(?<![\w-])[A-Z]{{{size}}}(?![\w-])", self._prompt)
+            plain = [word for word in words if word not in given and not self._prompt.isupper()]
+            if plain and not any(parameters.shape(span.value) in shapes for span in self._by_kind.get("id", ())):
+                return plain[0]
         for kind in ("id", "uuid"):
             for span in self._by_kind.get(kind, ()):
                 value = span.value
@@ -389,8 +392,12 @@ class Wish:
                     continue
                 if value in others and not parameters.has_prefix(value):
                     continue
-                prefix, mark, _ = value.partition("_")
-                if parameters.shape(value) in shapes or (mark and parameters.abbreviates(prefix.lower(), name)):
+                if parameters.is_anothers(value, name, parameter):
+                    continue
+                if not shapes.isdisjoint((parameters.shape(value), parameters.prefix(value))):
+                    return value
+                found = _ID_PREFIX.match(value)
+                if found and parameters.abbreviates((found.group(1) or found.group(2)).lower(), name):
                     return value
                 if parameter.format == "uuid" and kind == "uuid":
                     return value
@@ -412,8 +419,3 @@ def _next_money(found: Sequence[spans.Span], parameter: Parameter, given: Collec
     amounts = [parameters.as_money(span.value, parameter) for span in found]
     sent = {text.removesuffix(".0") for text in given}
     return next((amount for amount in amounts if f"{float(amount):.10g}" not in sent), amounts[-1])
-
-
-@functools.lru_cache(maxsize=64)
-def _spaced(lower: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", lower))

@@ -311,3 +311,47 @@ def test_the_next_of_several_amounts_goes_to_the_next_call() -> None:
     made = send, Call("POST", "/send_voucher", params={"user_id": "james_patel_9828", "amount": 50})
     prompt = "Send a $50 voucher to james_patel_9828, then one for $150 to lucas_silva_2020."
     assert after(made, prompt=prompt).bind(send).params == {"user_id": "lucas_silva_2020", "amount": 150}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("one way, no insurance", body("insurance", enum=("yes", "no")), "no"),
+        ("without any insurance please", body("insurance", enum=("yes", "no")), "no"),
+        ("business, with insurance", body("travel_insurance", "boolean"), True),
+        ("what does the insurance cost?", body("insurance", enum=("yes", "no")), None),
+        ("my vacation begins", body("reason", description="'lost_or_stolen', 'vacation' or 'other'."), "vacation"),
+        (
+            "ordered by mistake",
+            body("reason", description="'no longer needed' or 'ordered by mistake'"),
+            "ordered by mistake",
+        ),
+        ("my vacation begins", body("reason", description="What it is, such as 'vacation'."), None),
+    ],
+)
+def test_a_setting_is_what_the_prompt_says_of_it(prompt: str, parameter: Parameter, expected: object) -> None:
+    assert bound(prompt, parameter, method="POST") == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("from ACC-1042 to ACC-2093", body("from_account_id"), "ACC-1042"),
+        ("from ACC-1042 to ACC-2093", body("to_account_id", required=False), "ACC-2093"),
+        ("switch L5600 to P1011", body("new_plan_id"), "P1011"),
+        ("change the lamp in order #W9300146", body("new_item_ids", "array", items="string"), None),
+        ("pay DE89 3704 0044 0532 0130 00 from ACC-1042", body("to_iban"), "DE89370400440532013000"),
+        ("pay DE89 3704 0044 0532 0130 00 from ACC-1042", body("account_id"), "ACC-1042"),
+        ("add data to L3100 (customer C2044)", body("line_id", description="e.g. 'L1001'"), "L3100"),
+        ("my L4410 (account C2300)", body("customer_id", description="e.g. 'C1001'"), "C2300"),
+        ("my L4410, please", body("customer_id", description="e.g. 'C1001'"), None),
+        ("charged twice: tx_4411aa01", body("transaction_id", description="Such as 'tx_90af31c2'."), "tx_4411aa01"),
+        ("seat 14C in IFOYYZ, on HAT271", body("reservation_id", description="Such as '8JX2WO'."), "IFOYYZ"),
+        ("SEAT 14C IN IFOYYZ", body("reservation_id", description="Such as '8JX2WO'."), None),
+        ("the caller is Maria Gonzalez", body("full_name"), "Maria Gonzalez"),
+    ],
+)
+def test_an_id_goes_where_its_form_or_its_side_says(prompt: str, parameter: Parameter, expected: object) -> None:
+    order = operation("GET", "/orders", query("order_id"))
+    made = order, Call("GET", "/orders", params={"order_id": "7"})  # a first call takes the only id there is
+    assert bound(prompt, parameter, made, method="POST") == expected

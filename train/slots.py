@@ -98,7 +98,7 @@ def _seen(case: Case) -> str:
     for span in spans.extract(prompt, today):
         texts.append(span.value)
         if span.kind == "money":  # "29 euros" are 2900 where an API counts cents
-            texts.append(str(round(float(span.value) * 100)))
+            texts += [str(round(float(span.value) * 100)), plain(float(span.value))]
     texts += codes.Codes(prompt, ()).currencies  # "80 euros" are EUR
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
     for event in case.events:

@@ -5,9 +5,11 @@ Pure functions of spans; which parameter takes which span is `wish`'s business, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 from pipeline.candidates import names, spans
+from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import BIRTH, CUE_NOISE, NAMED
 
 SELF = "#self"  # key of the ids by which the caller is introduced
@@ -81,3 +83,10 @@ def _is_counted(span: spans.Span) -> bool:
     """Whether a number counts what follows it: 40 of "order 40 bags" is no order."""
     after = span.after[0] if span.after else ""
     return len(after) > 3 and after != names.singular(after) and after not in _PLURAL_VERBS
+
+
+def called(phrases: Sequence[spans.Span], name: Name, given: Collection[str] = ()) -> str | None:
+    """The capitalised phrase right behind the noun, one not `given` yet: `guest_name` of "guests Li Wen and Jo Paz"."""
+    behind = [span.value for span in phrases if span.before and names.singular(span.before[0]) == name.entity]
+    texts = [text for phrase in behind for text in re.split(r",? and |, ", phrase)] if len(name.words) > 1 else []
+    return next((text for text in texts if text not in given), None)

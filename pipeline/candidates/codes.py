@@ -39,14 +39,11 @@ class Codes:
         found = list(_CODE.finditer(prompt)) if any(c.islower() for c in prompt) else []
         found = [match for match in found if match.group() not in _ACRONYMS]
         self._all = tuple(dict.fromkeys(match.group() for match in found))
-        self._ends = next(
-            (
-                (a.group(), b.group())
-                for a, b in itertools.pairwise(found)
-                if a.group() != b.group() and _BETWEEN.fullmatch(prompt[a.end() : b.start()])
-            ),
-            None,
-        )
+        self._ends = [
+            (a.group(), b.group())
+            for a, b in itertools.pairwise(found)
+            if a.group() != b.group() and _BETWEEN.fullmatch(prompt[a.end() : b.start()])
+        ]
         self._goes_back = not _BACK.isdisjoint(words)
         said = (
             "EUR" if euro else "GBP" if pound else "USD" if dollar else code
@@ -64,10 +61,10 @@ class Codes:
             return None
         start, aim = not _STARTS.isdisjoint(words), not _AIMS.isdisjoint(words)
         if start is not aim:
-            if self._ends is None or is_money is not ISO_CURRENCIES.issuperset(self._ends):
-                return None
-            there, back = self._ends if start else self._ends[::-1]
-            return back if self._goes_back and set(given) == {there} else there
+            ends = [pair if start else pair[::-1] for pair in self._ends if is_money is ISO_CURRENCIES.issuperset(pair)]
+            if self._goes_back and len(ends) == 1 and set(given) == {ends[0][0]}:
+                return ends[0][1]
+            return next((there for there, _ in ends if there not in given), ends[-1][0] if ends else None)
         if not is_money or name.words[-1] not in ("currency", "code"):
             return None
         code = self.currencies[0] if len(self.currencies) == 1 else None

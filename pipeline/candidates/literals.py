@@ -32,7 +32,7 @@ def named(
     for literal in parameter.enum:
         text = str(literal).lower()
         words = names.split(str(literal)) or (text,)
-        if len(text) < 3 or text in PLAIN_ENUMS or not said.issuperset(words):
+        if len(text) < 3 or text in PLAIN_ENUMS or not said >= set(words):
             continue
         if " ".join(words) in _spaced(lower):
             found[literal] = words
@@ -60,10 +60,9 @@ def granted(name: Name, parameter: Parameter, said: Set[str], lower: str) -> Any
     literal = {str(literal).lower(): literal for literal in parameter.enum} or {"yes": True, "no": False}
     if noun not in said or literal.keys() != {"yes", "no"} or (not parameter.enum and parameter.type != "boolean"):
         return None
-    found = re.search(
-        rf"\b(?:(no|without)|with|add|adding|include|including)(?: (?:an|a|the|any))? {noun}\b", _spaced(lower)
-    )
-    return None if found is None else literal["no" if found.group(1) else "yes"]
+    of_it = rf"\b(?:(no|without)|with|add|adding|include|including)(?: (?:an|a|the|any))? {noun}\b"
+    answers = {"no" if found.group(1) else "yes" for found in re.finditer(of_it, _spaced(lower))}
+    return literal[answers.pop()] if len(answers) == 1 and "no" not in name.words else None
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, G
 from pipeline.types import Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)'\"`]{3,40})")
-_TYPED_ID = re.compile(r"([a-z]{2,12})_(?=[A-Za-z]*\d)[A-Za-z0-9]{3,40}")
+_TYPED_ID = re.compile(r"((?:[a-z]{2,12}_){0,2}[a-z]{2,12})_(?=[A-Za-z]*\d)[A-Za-z0-9]{3,40}")
 _INITIAL = re.compile(r"['\"`]([A-Z])\d{3,12}['\"`]")
 _LITERAL = re.compile(r"(?<!\w)['\"`]([a-z][a-z _-]{2,40})['\"`](?!\w)")
 _IBAN = re.compile(r"[A-Z]{2}\d\d[A-Z0-9]{11,30}")
@@ -26,7 +26,7 @@ _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
-_CURRENCY = re.compile(rf"(?i)\bin ({'|'.join(CURRENCIES)})\b")
+_CURRENCY = re.compile(rf"(?i)\bin (?:US )?({'|'.join(CURRENCIES)})\b")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
 _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"

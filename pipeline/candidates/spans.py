@@ -94,7 +94,8 @@ _SPAN = re.compile(
         | \b(?=[A-Za-z]{{0,64}}\d)(?=[A-Z0-9]{{0,64}}[a-z])(?=[a-z0-9]{{0,64}}[A-Z])[A-Za-z0-9]{{12,64}}\b
         | \b(?!{_NO_ID})[A-Z]{{2,10}}-\d{{1,9}}\b(?!-\w)
         | (?<![\w.@-])[a-z]{{1,10}}-\d{{3,20}}(?![\w-]) | (?<![\w.@-])\d{{3,12}}-[A-Z]{{1,3}}(?![\w-])
-        | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-]))
+        | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-])
+        | (?:(?<=eservation\ )|(?<=ooking\ )|(?<=ocator\ )|(?<=PNR\ ))[A-Z]{{5,8}}\b(?![\w-]))
     | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
@@ -108,7 +109,7 @@ _SPAN = re.compile(
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"\d")
-_SPARK = re.compile(r"[\"“'`@/_-]|today|yesterday|tomorrow", re.IGNORECASE)  # no span without one of these or a digit
+_SPARK = re.compile(r"[\"“'`@/_-]|[A-Z]{5}|(?i:today|yesterday|tomorrow)")  # no span without one of these or a digit
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))

@@ -133,7 +133,7 @@ PLAIN_ENUMS = frozenset(
 BOUNDS = frozenset(("max", "min", "maximum", "minimum", "budget"))
 MOST = ("max", "maximum", "under", "below", "most", "within", "less", "cheaper", "than")
 LEAST = ("min", "minimum", "over", "above", "least", "more")
-BOUND_WORDS = {"max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
+BOUND_WORDS = {"data": ("data", "gb", "mb", "tb"), "max": MOST, "maximum": MOST, "min": LEAST, "minimum": LEAST}
 UNITS = {
     "min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory",
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
@@ -155,7 +155,7 @@ ISO_CURRENCIES = frozenset(
 QUANTITIES = frozenset(("amount", "quantity", "qty", "total", "count", "number", "num"))  # say only that it counts
 SIDES = {
     "from": "from", "source": "from", "off": "from", "debit": "from",
-    "to": "to", "into": "to", "onto": "to", "target": "to", "destination": "to", "new": "to",
+    "out": "from", "to": "to", "into": "to", "onto": "to", "target": "to", "destination": "to", "new": "to",
 }  # fmt: skip
 TIMES = frozenset(re.findall(r"\w+", "day days week weeks month months year years hour hours minute minutes min mins"))
 # Words that are capitalised because a sentence begins with them, never because they name something.

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline.candidates import beside, codes, literals, names, parameters, spans
+from pipeline.candidates.fitting import fit
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -56,6 +57,9 @@ _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
 _WAY_BACK = frozenset(("back", "return", "returning"))
 _RANGE = (("from",), ("to",), ("between",))
+_NOT_ON = (("before",), ("of",), ("until",), ("than",))
+_SIDED_DAY = FIRST_DAY | LAST_DAY | {"first", "last"}
+_CONTACT_NOUNS = {"email": {"address"}, "phone": {"number"}, "zip": {"code"}}
 _CONTACTS = ("email", "zip", "phone")
 
 
@@ -139,6 +143,8 @@ class Wish:
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":
             return None
+        if parameter.enum:
+            values = [value for value in values if fit(value, parameter) is not None] or [""]
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
         if parameter.type == "array" and name.is_plural:
@@ -152,7 +158,7 @@ class Wish:
             return None
         noun = names.singular(name.words[-1 - bool(name.kind)])
         found = [span for span in self._by_kind.get("id", ()) if parameters.is_iban(span.value) is takes_iban]
-        for span in found if side else ():
+        for span in found if side and not takes_iban else ():
             before = re.split(r"[.,;!?]", self._prompt[max(0, span.start - 45) : span.start])[-1]
             near = spans.words(before)[::-1][:4]
             place = next((place for place, word in enumerate(near) if word in SIDES and word != "new"), 9)
@@ -190,6 +196,12 @@ class Wish:
                 return _first_new(self._old_first(found), given) if found else None
         if "phone" in self._by_kind and parameters.takes_phone(name, parameter):
             return _first_new(self._old_first(self._by_kind["phone"]), given)
+        if (
+            name.kind == "name"
+            and name.full not in PERSON
+            and (who := beside.called(self._by_kind.get("entity", ()), name, given)) is not None
+        ):
+            return who
         if (part := parameters.person(name, parameter)) is not None:
             found = self._by_kind.get(part)
             return found[0].value if found else None
@@ -241,18 +253,31 @@ class Wish:
         if (value := self._sided(name, parameter, ())) is not None:
             return value
         words = frozenset(name.words)
-        if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter):
-            return self._date(words, parameter, is_needed=False)
+        is_write = operation.method in ("POST", "PUT", "PATCH")
+        if "date" in self._by_kind and parameters.is_date(parameter):
+            if (words & _SIDED_DAY) and (day := self._date(words, parameter, is_needed=False)) is not None:
+                return day
+            days = [p for p in operation.parameters if parameters.takes_day(names.name(p.name, ""), p)]
+            said = self._by_kind["date"][0]
+            if is_write and days == [parameter] and parameter.format != "date-time" and said.value not in sent:
+                return self._date(words, parameter) if said.before[:1] not in _NOT_ON else None
         for kind in (*_CONTACTS, "latitude", "longitude"):
-            if kind in self._by_kind and words & TYPED[kind] and len(name.words) == 1:
+            if (
+                kind in self._by_kind
+                and words & TYPED[kind]
+                and not words - TYPED[kind] - _CONTACT_NOUNS.get(kind, set())
+            ):
                 if operation.method in ("GET", "HEAD") or kind not in _CONTACTS:
                     return self._old_first(self._by_kind[kind])[0].value
                 new = self.renewed(name, parameter, sent)
-                return new if operation.method == "PATCH" else new or self._by_kind[kind][0].value
+                first = self._by_kind[kind][0].value
+                return new if operation.method == "PATCH" or first in sent else new or first
         if (year := self._year(name, parameter)) is not None:
             return year
-        if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
-            return parameters.as_money(self._by_kind["money"][0].value, parameter)
+        if "money" in self._by_kind and words & TYPED["money"]:
+            amounts = self._by_kind["money"]
+            if name.words[-1] in self.words or words & BOUNDS or (is_write and len(amounts) == len(name.words) == 1):
+                return parameters.as_money(amounts[0].value, parameter)
         if parameter.type in ("integer", "number"):
             cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
@@ -269,6 +294,8 @@ class Wish:
             found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
             if found is not None:
                 return found
+        if name.kind == "name" and (who := beside.called(self._by_kind.get("entity", ()), name)) is not None:
+            return who
         last = names.singular(name.words[-1])
         quoted = self._by_kind.get("quoted", ())
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
@@ -317,7 +344,8 @@ class Wish:
     def _amount(self, name: Name, parameter: Parameter) -> str | None:
         """The only amount of the currency that the description says, where the prompt says the parameter's noun."""
         sign, found = parameters.currency(parameter), {span.value for span in self._by_kind.get("money", ())}
-        if not sign or len(found) != 1 or name.words[-1] not in self.words:
+        noun = next((word for word in reversed(name.words) if word not in CURRENCIES), "")  # `cap` of `cap_usd`
+        if not sign or len(found) != 1 or noun not in self.words:
             return None
         said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
         return found.pop() if said == {sign} else None
@@ -331,7 +359,8 @@ class Wish:
         found = [span for span in found if not beside.is_birth(span)]
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
-        first, last = bool(FIRST_DAY.intersection(words)), parameters.takes_last_day(words, parameter)
+        first = bool(FIRST_DAY.intersection(words)) or "first" in words
+        last = parameters.takes_last_day(words, parameter) or "last" in words
         for span in found:
             cue = span.before[:1]
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
@@ -341,9 +370,8 @@ class Wish:
             left = [span for span in found if parameters.as_date(span.value, parameter) not in given]
             found = left if given else [span for span in found if not _WAY_BACK.intersection(span.before[:2])]
         other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
-        if not is_needed or len(found) != 1 or other_end.intersection(found[0].before[:1]):
-            return None
-        return parameters.as_date(found[0].value, parameter)
+        found = [span for span in found if not other_end.intersection(span.before[:1])]
+        return parameters.as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
 
     def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
@@ -380,6 +408,7 @@ class Wish:
     ) -> str | None:
         """An id that stands alone: its prefix is short for it (`ch_1`, charge), or its shape is the example's."""
         shapes = parameters.shapes(parameter)
+        is_listed = sum(form.endswith("_*") for form in shapes) > 1  # 'gift_card_1' or 'certificate_2', no user's id
         for size in (int(form[2:]) for form in shapes if form[:2] == "A0"):  # a locator may lack digits: IFOYYZ
             words = re.findall(rf"(?<![\w-])[A-Z]{{{size}}}(?![\w-])", self._prompt)
             plain = [word for word in words if word not in given and not self._prompt.isupper()]
@@ -394,7 +423,7 @@ class Wish:
                     continue
                 if parameters.is_anothers(value, name, parameter):
                     continue
-                if not shapes.isdisjoint((parameters.shape(value), parameters.prefix(value))):
+                if parameters.prefix(value) in shapes or (not is_listed and parameters.shape(value) in shapes):
                     return value
                 found = _ID_PREFIX.match(value)
                 if found and parameters.abbreviates((found.group(1) or found.group(2)).lower(), name):

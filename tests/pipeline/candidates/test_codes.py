@@ -39,6 +39,12 @@ def test_the_way_back_begins_where_the_way_there_ended() -> None:
     assert back.params == {"origin": "MCO", "destination": "EWR", "date": "2024-06-02"}
 
 
+def test_the_next_pair_goes_to_the_next_call() -> None:
+    rate = operation("GET", "/get_rate", query("base", description="ISO 4217"), query("quote", description="ISO 4217"))
+    made = rate, Call("GET", "/get_rate", params={"base": "EUR", "quote": "SEK"})
+    assert after(made, prompt="EUR to SEK rate, and EUR to NOK").bind(rate).params == {"base": "EUR", "quote": "NOK"}
+
+
 @pytest.mark.parametrize(
     ("prompt", "parameter", "expected"),
     [

@@ -346,6 +346,8 @@ def test_a_setting_is_what_the_prompt_says_of_it(prompt: str, parameter: Paramet
         ("my L4410 (account C2300)", body("customer_id", description="e.g. 'C1001'"), "C2300"),
         ("my L4410, please", body("customer_id", description="e.g. 'C1001'"), None),
         ("charged twice: tx_4411aa01", body("transaction_id", description="Such as 'tx_90af31c2'."), "tx_4411aa01"),
+        ("reservation HXDUBJ, then reservation GV1N64", body("reservation_id"), "HXDUBJ"),
+        ("IBAN AT611904300234573201 and 5 EUR to ES9121000418450200051332", body("to_iban"), "AT611904300234573201"),
         ("seat 14C in IFOYYZ, on HAT271", body("reservation_id", description="Such as '8JX2WO'."), "IFOYYZ"),
         ("SEAT 14C IN IFOYYZ", body("reservation_id", description="Such as '8JX2WO'."), None),
         ("the caller is Maria Gonzalez", body("full_name"), "Maria Gonzalez"),
@@ -355,3 +357,45 @@ def test_an_id_goes_where_its_form_or_its_side_says(prompt: str, parameter: Para
     order = operation("GET", "/orders", query("order_id"))
     made = order, Call("GET", "/orders", params={"order_id": "7"})  # a first call takes the only id there is
     assert bound(prompt, parameter, made, method="POST") == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("on 2025-10-01, please", body("execution_date", required=False, format="date"), "2025-10-01"),
+        ("before 2025-10-01, please", body("execution_date", required=False, format="date"), None),
+        ("on 2025-10-01 at noon", body("ends_at", required=False, format="date-time"), None),
+        ("first on 2025-10-05 until 2026-10-05", body("first_date", format="date"), "2025-10-05"),
+        ("first on 2025-10-05 until 2026-10-05", body("last_date", required=False, format="date"), "2026-10-05"),
+        ("recipient Jonas Weber", body("recipient_name", required=False), "Jonas Weber"),
+        ("guests Li Wen and Jo Paz", body("guestName"), "Li Wen"),
+        ("water damage, about 1800 euros", body("amount", "number", required=False), 1800),
+        ("900 euros for one, 80 euros for two", body("amount", "number", required=False), None),
+        ("a cap of 50 dollars", body("cap_usd", "integer", description="Cap in US dollars."), 50),
+        ("economy, no insurance, 1 bag", body("insurance", enum=("yes", "no")), "no"),
+        ("what does it cost with insurance and without insurance?", body("insurance", "boolean"), None),
+        ("my new number is 555-818-3030", body("phone_number", required=False), "555-818-3030"),
+        ("send it to 43026", body("postal_address", required=False), None),
+        (
+            "with gift_card_6276644, I'm ada_kim_8776",
+            body("payment_id", description="'credit_card_7', 'gift_card_7815826'"),
+            "gift_card_6276644",
+        ),
+        (
+            "I'm not sure, ada_kim_8776 or not",
+            body("payment_id", description="'credit_card_7815826', 'gift_card_7815826'"),
+            None,
+        ),
+    ],
+)
+def test_a_write_takes_what_is_said_once(prompt: str, parameter: Parameter, expected: object) -> None:
+    order = operation("GET", "/orders", query("order_id"))
+    made = order, Call("GET", "/orders", params={"order_id": "7"})
+    assert bound(prompt, parameter, made, method="POST") == expected
+
+
+def test_of_two_days_that_something_takes_neither_is_the_day() -> None:
+    book = operation(
+        "POST", "/book", body("arrives", required=False, format="date"), body("day", required=False, format="date")
+    )
+    assert after(prompt="on 2025-10-01").bind(book).params == {}

@@ -36,6 +36,7 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     description: str = ""  # at most 200 characters
+    fields: tuple[str, ...] = ()  # of an object, or of the objects of an array
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):

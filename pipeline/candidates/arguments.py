@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from typing import Any
 
 from pipeline.candidates import names, parameters, wish
-from pipeline.candidates.fitting import coerce as coerce
 from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
+from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
 # What is read of answers: bounded, as a client may send a hundred of any size.
@@ -31,21 +31,6 @@ _BODY_NODES = 1000  # lists, what is in them, and objects of one answer
 _BODY_DEPTH = 4
 _BODY_ITEMS = 20  # of one list
 _BODY_FIELDS = 60  # of one object
-# Fields that only wrap what an answer is about.
-_WRAPPERS = frozenset(
-    ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
-)
-# Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
-_KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
-    "id": (("id",), ("", "sha")),
-    "sha": (("sha",), ("id", "")),
-    "number": (("number",), ("",)),
-    "key": (("key",), ("", "id")),
-    "slug": (("slug",), ("", "name")),
-    "code": (("code",), ("",)),
-    "name": (("name",), ("", "slug")),
-}
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _SEARCHES = frozenset(("q", "query", "search", "page", "cursor", "offset", "summary", "subject"))
@@ -105,6 +90,7 @@ class Session:
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
         self._context: dict[str, Found] = {}  # what a session is about: optional parameters that stay as they were
+        self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
         if today is None and calls and calls[-1].ts is not None:
@@ -145,7 +131,10 @@ class Session:
             if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
-                found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
+                if parameter.fields:
+                    found = self._wholes.find(parameter, operation, bound.values(), {i for i, _ in done}, self._told)
+                else:
+                    found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
                     found = (self._again(parameter, operation) if done else None) or guess(parameter)
                 if found is not None and location == "path":
@@ -201,6 +190,7 @@ class Session:
         if call.method not in _READS:
             self._last_write = index
         for raw, value in call.params.items():
+            self._wholes.see(raw, value, call.params, index, "params")
             if isinstance(value, str):
                 self._texts.add(value)
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
@@ -249,8 +239,9 @@ class Session:
                 like = self._like(node)
                 for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
                     if isinstance(value, (dict, list)):
+                        self._wholes.see(raw, value, node, index, "response")
                         if depth < _BODY_DEPTH:
-                            inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
+                            inner = entity if raw.lower() in names.WRAPPERS else names.resource_of(raw[:60]) or entity
                             stack.append((value, inner, depth + 1))
                     elif is_value(value) and not isinstance(value, bool):
                         name = names.name(raw[:60], entity)
@@ -324,6 +315,11 @@ class Session:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
 
+    def _told(self, raw: str, call: int) -> set[str]:
+        """Values by that name in the answers after a call."""
+        values = self._by_name.get(names.name(raw, "").full, ())
+        return {str(value.value) for value in values if value.kind == "response" and value.call > call}
+
     def _sent(self, raw: str, parameter: Parameter) -> Found | None:
         """What the latest call that had the argument was given."""
         for seen in reversed(self._by_name.get(names.name(raw, "").full, ())):
@@ -371,8 +367,8 @@ class Session:
         """
         needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
         keys = [p.name for p in needed]
-        template = names.template(operation.path)
-        parameter = _which(needed, bound, template)
+        template, is_read = names.template(operation.path), operation.method in _READS
+        parameter = _which(needed, bound, template) or (_which(needed, bound, template, ()) if is_read else None)
         if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
             return ""
         raw = parameter.name
@@ -401,7 +397,7 @@ class Session:
             if (not name.is_generic or value.name.resource == name.resource) and self._in_scope(value, scope):
                 yield value
         values = self._by_entity.get(name.entity, ())
-        for kinds in _KINDS[name.kind] if values else ():
+        for kinds in names.KEYS[name.kind] if values else ():
             for value in reversed(values):
                 if value.name.kind in kinds and self._in_scope(value, scope) and not self._measures(value, name):
                     yield value
@@ -430,11 +426,16 @@ def _gives_way(value: _Value, parameter: Parameter, given: Collection[str]) -> b
     return value.kind == "response" or (is_setting and str(value.value) in given)
 
 
-def _which(needed: Sequence[Parameter], bound: Mapping[str, Found], template: names.Template) -> Parameter | None:
+def _which(
+    needed: Sequence[Parameter],
+    bound: Mapping[str, Found],
+    template: names.Template,
+    but: Collection[str] = ("prompt",),
+) -> Parameter | None:
     """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
-    given = [p for p in needed if bound[p.name][1] not in ("prompt", "default")]
+    given = [p for p in needed if bound[p.name][1] not in (*but, "default")]
     keys = [p for p in given if _is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())]
-    return (keys or given)[-1] if given else None
+    return next(reversed(keys or (given if but else [])), None)
 
 
 def bind(

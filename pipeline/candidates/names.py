@@ -38,6 +38,21 @@ _VERB_WORDS = (
     "cancel return exchange send post put by all details detail info information"
 )
 _VERBS = frozenset(_VERB_WORDS.split())
+# Fields that only wrap what an answer is about.
+WRAPPERS = frozenset(
+    ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
+)
+# Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
+KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
+    "id": (("id",), ("", "sha")),
+    "sha": (("sha",), ("id", "")),
+    "number": (("number",), ("",)),
+    "key": (("key",), ("", "id")),
+    "slug": (("slug",), ("", "name")),
+    "code": (("code",), ("",)),
+    "name": (("name",), ("", "slug")),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names
-from pipeline.candidates.arguments import coerce
+from pipeline.candidates.fitting import coerce
 from pipeline.candidates.overview import Overview, describe, name
 from pipeline.candidates.quoting import clean, estimate_tokens
 from pipeline.types import Call, Candidate, Parameter, Query

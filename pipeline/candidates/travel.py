@@ -102,7 +102,12 @@ def _offered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
     chosen = sorted(parameters, key=lambda p: not p.required)[:_PARAMETERS_MAX]
     return tuple(
         msgspec.structs.replace(
-            p, description=p.description[:_DESCRIPTION_MAX], enum=p.enum[:_ENUM_MAX], default=None, example=None
+            p,
+            description=p.description[:_DESCRIPTION_MAX],
+            enum=p.enum[:_ENUM_MAX],
+            default=None,
+            example=None,
+            fields=(),
         )
         for p in chosen
     )

@@ -22,6 +22,7 @@ _LOCATIONS = {"path", "query", "header", "cookie"}
 _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _PARAMETERS_MAX = 256  # of one operation
 _ENUM_MAX = 256
+_FIELDS_MAX = 24  # of the objects of an argument; more of them are no form to be filled
 _VALUE_NODES = 64  # of a default or example
 _SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credential|private[-_]?key", re.I)
 
@@ -143,6 +144,7 @@ class Parameters:
             minimum=_number(detail.get("minimum"), detail.get("exclusiveMinimum")),
             maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
             description=self._text(description, 200),
+            fields=_fields(detail, items_detail, location),
         )
 
     def _kind(self, schema: dict[str, Any], pointer: str) -> tuple[str, dict[str, Any]]:
@@ -239,6 +241,14 @@ def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any])
         if type(several) is list and several:
             return _value(several[0])
     return None
+
+
+def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tuple[str, ...]:
+    """Names of the properties of an object, or of an array's objects, in a body."""
+    properties = items.get("properties") or detail.get("properties")
+    if location != "body" or type(properties) is not dict or len(properties) > _FIELDS_MAX:
+        return ()
+    return tuple(name for name in properties if _is_name(name))
 
 
 def _number(bound: Any, exclusive: Any) -> float | None:

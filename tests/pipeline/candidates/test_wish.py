@@ -399,3 +399,13 @@ def test_of_two_days_that_something_takes_neither_is_the_day() -> None:
         "POST", "/book", body("arrives", required=False, format="date"), body("day", required=False, format="date")
     )
     assert after(prompt="on 2025-10-01").bind(book).params == {}
+
+
+def test_what_was_read_already_is_not_read_again_where_an_answer_names_another() -> None:
+    user, read = operation("GET", "/get_user", query("user_id")), operation("GET", "/get_trip", query("reservation_id"))
+    listed = user, Call("GET", "/get_user", params={"user_id": "u1"}, body={"reservations": ["MDC1VA", "K1NW8N"]})
+    made = read, Call("GET", "/get_trip", params={"reservation_id": "MDC1VA"})
+    prompt = "Upgrade reservation MDC1VA, and tell me of the other one."
+    assert after(listed, prompt=prompt).bind(read).params == {"reservation_id": "MDC1VA"}
+    assert after(listed, made, prompt=prompt).bind(read).params == {"reservation_id": "K1NW8N"}
+    assert after(made, prompt=prompt).bind(read).params.get("reservation_id") in (None, "MDC1VA")

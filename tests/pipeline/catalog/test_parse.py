@@ -264,6 +264,23 @@ class TestBodies:
         (found,) = only(spec({"/a": post(schema, required=True)})).parameters
         assert (found.name, found.location, found.required, found.type) == ("body", "body", True, kind)
 
+    def test_objects_of_a_body_say_their_fields(self):
+        item = {"type": "object", "properties": {"flight": {"type": "string"}, "date": {"type": "string"}}}
+        wide = {"type": "object", "properties": {f"f{n}": {} for n in range(25)}}
+        properties = {
+            "flights": {"type": "array", "items": item},
+            "first": item,
+            "wide": wide,
+            "seat": {"type": "string"},
+        }
+        read = parameters(only(spec({"/book": post({"type": "object", "properties": properties})})))
+        assert {name: p.fields for name, p in read.items()} == {
+            "flights": ("flight", "date"),
+            "first": ("flight", "date"),
+            "wide": (),
+            "seat": (),
+        }
+
     def test_empty_body_has_no_parameter(self):
         schema = {"type": "object", "properties": {}, "additionalProperties": False}
         assert only(spec({"/a": post(schema)})).parameters == ()

@@ -149,8 +149,7 @@ def literals(parameter: Parameter) -> tuple[str, ...]:
     """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'"."""
     if parameter.enum or parameter.type != "string" or "'" not in parameter.description:
         return ()
-    found = _LITERAL.findall(parameter.description)
-    return tuple(found) if len(found) > 1 else ()
+    return _quoted(parameter.description)
 
 
 def shapes(parameter: Parameter) -> frozenset[str]:
@@ -178,6 +177,12 @@ def _plain(name: str) -> str:
 def _run(run: re.Match[str]) -> str:
     text = run.group()
     return "a" if not text[0].isdigit() else "0" if len(text) < _LONG else "00"
+
+
+@functools.lru_cache(maxsize=16384)
+def _quoted(description: str) -> tuple[str, ...]:
+    found = _LITERAL.findall(description)
+    return tuple(found) if len(found) > 1 else ()
 
 
 @functools.lru_cache(maxsize=16384)

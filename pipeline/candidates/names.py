@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _KINDS = {
     "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "gid": "id", "sid": "id", "pk": "id",
-    "number": "number", "num": "number", "no": "number", "index": "number",
+    "number": "number", "num": "number", "no": "number", "index": "number", "iid": "number",
     "key": "key", "slug": "slug", "code": "code", "sha": "sha", "hash": "sha", "name": "name", "login": "name",
 }  # fmt: skip
 _GLUED = {
@@ -25,7 +25,7 @@ _GLUED = {
     "accountid": ("account", "id"),
 }
 _GENERIC_WORDS = (
-    "id name key number slug code sha type kind value values title body description message text content label state "
+    "id iid name key number slug code sha type kind value values title body description message text content label state "
     "status sort order direction page perpage limit offset size count url date from to start end since until before "
     "after format version ref path tag note comment data action enabled active public private default color email "
     "position index password secret token scope event events filter fields include expand reason"

@@ -13,28 +13,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import names, parameters, wish
+from pipeline.candidates import answers, names, parameters, wish
+from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.fitting import coerce as coerce
 from pipeline.candidates.fitting import fit, is_value
 from pipeline.candidates.names import Name
 from pipeline.types import Call, Operation, Parameter
 
-# What is read of answers: bounded, as a client may send a hundred of any size.
-_BODIES = 6  # the latest ones
-_BODY_VALUES = 250  # of one answer
-_BODY_NODES = 1000  # lists, what is in them, and objects of one answer
-_BODY_DEPTH = 4
-_BODY_ITEMS = 20  # of one list
-_BODY_FIELDS = 60  # of one object
-# Fields that only wrap what an answer is about.
-_WRAPPERS = frozenset(
-    ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
-)
+_BODIES = 6  # answers that are read: the latest ones
 # Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
 _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
@@ -53,8 +43,6 @@ _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 
-# By an object's fields: the path of the operation that reads such a thing, and the parameter that takes its id.
-ReaderOf = Callable[[Set[str]], tuple[str, str] | None]
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
 
@@ -200,13 +188,16 @@ class Session:
                     self._take(raw, value, operation.key, index)
         if call.method not in _READS:
             self._last_write = index
+        for name, value in answers.inside(call.params, template.last):
+            self._add(_Value(name, value, index, "params"))
         for raw, value in call.params.items():
             if isinstance(value, str):
                 self._texts.add(value)
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
-            self._read_answer(index, call.body, template)
+            for name, value in answers.read(call.body, template.last, self._reader_of, self._wish.speaks_of):
+                self._add(_Value(name, value, index, "response"))
 
     def _take(self, raw: str, value: Any, operation: str, index: int) -> None:
         """Remembers what two operations were given under one name: the account, site or device a session is about."""
@@ -228,47 +219,6 @@ class Session:
             self._by_entity.setdefault(name.resource, []).append(value)  # the {ref} of /commits/{ref} is a commit
         if _SHA.fullmatch(str(value.value)):
             self._by_entity.setdefault("#sha", []).append(value)
-
-    def _read_answer(self, index: int, body: Any, template: names.Template) -> None:
-        """Values of an answer; an `id` belongs to the entity of the object it stands in, by its name and by its fields.
-
-        What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
-        """
-        read = 0
-        stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
-        for _ in range(_BODY_NODES):
-            if not stack or read >= _BODY_VALUES:
-                break
-            node, entity, depth = stack.pop()
-            if isinstance(node, list):
-                items = [(item, entity, depth + 1) for item in node[:_BODY_ITEMS]] if depth < _BODY_DEPTH else []
-                stack.extend(sorted(items, key=lambda item: not self._wish.speaks_of(item[0])) if depth < 2 else items)
-            elif isinstance(node, dict):
-                if isinstance(node.get("object"), str) and node["object"] != "list":
-                    entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
-                like = self._like(node)
-                for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
-                    if isinstance(value, (dict, list)):
-                        if depth < _BODY_DEPTH:
-                            inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
-                            stack.append((value, inner, depth + 1))
-                    elif is_value(value) and not isinstance(value, bool):
-                        name = names.name(raw[:60], entity)
-                        if like and name.kind and name.is_generic and name.entity != like:
-                            self._add(_Value(names.name(raw[:60], like), value, index, "response"))
-                        self._add(_Value(name, value, index, "response"))
-                        read += 1
-            elif is_value(node) and not isinstance(node, bool):
-                self._add(_Value(names.name("id", entity), node, index, "response"))
-                read += 1
-
-    def _like(self, node: Mapping[str, Any]) -> str:
-        """The entity whose fields an object of an answer has, "" where they tell none."""
-        reader = self._reader_of({raw.lower() for raw in itertools.islice(node, _BODY_FIELDS)})
-        if reader is None:
-            return ""
-        path, raw = reader
-        return names.name(raw, names.template(path).resources.get(raw, "")).entity
 
     # Where a value comes from
 
@@ -302,8 +252,10 @@ class Session:
         if near is not None:
             return near
         is_key = _is_key(name, parameter)
-        if (is_key or not name.is_generic) and (seen := next(self._values(name, scope), None)) is not None:
-            return seen.value, seen.kind, seen.call
+        if is_key or not name.is_generic:
+            for found in self._values(name, scope):
+                if fit(found.value, parameter, was_sent=True) is not None:
+                    return found.value, found.kind, found.call
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
         if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):

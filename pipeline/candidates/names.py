@@ -25,10 +25,10 @@ _GLUED = {
     "accountid": ("account", "id"),
 }
 _GENERIC_WORDS = (
-    "id iid name key number slug code sha type kind value values title body description message text content label state "
-    "status sort order direction page perpage limit offset size count url date from to start end since until before "
-    "after format version ref path tag note comment data action enabled active public private default color email "
-    "position index password secret token scope event events filter fields include expand reason"
+    "id iid name key number slug code sha type kind value values title body description message text content label "
+    "state status sort order direction page perpage limit offset size count url date from to start end since until "
+    "before after format version ref path tag note comment data action enabled active public private default color "
+    "email position index password secret token scope event events filter fields include expand reason"
 )
 _GENERIC = frozenset(_GENERIC_WORDS.split())
 # Who does something goes by many names; one stands in for another where nothing better is known.

@@ -147,6 +147,22 @@ def test_an_id_belongs_to_what_the_fields_beside_it_tell():
     assert after((crew, called)).bind(person).missing == ("person_id",)
 
 
+def test_what_stands_inside_of_an_argument_is_known_by_its_own_name() -> None:
+    subscribe = operation("POST", "/subscriptions", body("items", "array", items="object"))
+    price = operation("GET", "/prices/{price}")
+    for sent in ({"items": [{"price": "price_9", "quantity": 1}]}, {"items[0][price]": "price_9"}):
+        binding = after((subscribe, Call("POST", "/subscriptions", sent))).bind(price)
+        assert binding == Binding({"price": "price_9"}, (), (), {"price": ("params", 0)})
+
+
+def test_an_item_of_a_list_that_was_sent_is_taken_where_one_is_needed() -> None:
+    shifts = operation("GET", "/shifts", query("schedule_ids", "array", items="string"))
+    made = (shifts, Call("GET", "/shifts", {"schedule_ids": ["PI7", "PI8"]}))
+    assert after(made).bind(operation("GET", "/schedules/{schedule_id}")).params == {"schedule_id": "PI7"}
+    swaps = operation("GET", "/swaps", query("schedule_ids", "array", items="string"))
+    assert after(made).bind(swaps).params == {"schedule_ids": ["PI7", "PI8"]}
+
+
 def test_object_field_says_what_an_id_is() -> None:
     customer = operation("GET", "/customers/{customer}")
     answer = {"id": "cus_9", "object": "customer", "name": "Jo"}

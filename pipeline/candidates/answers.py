@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from pipeline.candidates import names
@@ -23,6 +23,7 @@ _FIELDS = 60  # of one object
 _WRAPPERS = frozenset(
     ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
 )
+_BESIDES = frozenset(("links", "meta", "metadata", "pagination", "paging", "errors", "warnings"))  # of no thing
 _FORM = re.compile(r"\[([A-Za-z_]\w*)\](?:\[\d*\])?$")  # the last name of `items[0][price]`
 
 # By an object's fields: the path of the operation that reads such a thing, and the parameter that takes its id.
@@ -33,11 +34,12 @@ def read(
     body: Any, about: str, reader_of: ReaderOf, speaks_of: Callable[[Any], bool] = lambda _: False
 ) -> Iterator[tuple[Name, Any]]:
     """Values of an answer `about` an entity; an `id` belongs to the entity of the object it stands in, by its name and
-    by its fields.
+    by its fields. The only thing in an answer is also what the answer is about: the policy of `POST /alerts`.
 
     What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
     """
     read = 0
+    only = _only(body)
     stack: list[tuple[Any, str, int]] = [(body, about, 0)]
     for _ in range(_NODES):
         if not stack or read >= _VALUES:
@@ -49,7 +51,7 @@ def read(
         elif isinstance(node, dict):
             if isinstance(node.get("object"), str) and node["object"] != "list":
                 entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
-            like = _like(node, reader_of)
+            like = about if any(node is thing for thing in only) else _like(node, reader_of)
             for raw, value in itertools.islice(node.items(), _FIELDS):
                 if isinstance(value, (dict, list)):
                     if depth < _DEPTH:
@@ -64,6 +66,15 @@ def read(
         elif is_value(node) and not isinstance(node, bool):
             yield names.name("id", entity), node
             read += 1
+
+
+def _only(body: Any) -> Sequence[Any]:
+    """The objects that are all there is in an answer, under whatever name; none where it is one itself, or several."""
+    if not isinstance(body, dict):
+        return ()
+    inner = [value for raw, value in body.items() if isinstance(value, (dict, list)) and raw not in _BESIDES]
+    is_bare = len(inner) == 1 and not any(names.name(raw[:60], "").kind for raw in itertools.islice(body, _FIELDS))
+    return () if not is_bare else inner[0][:_ITEMS] if isinstance(inner[0], list) else inner
 
 
 def inside(params: Mapping[str, Any], about: str) -> Iterator[tuple[Name, Any]]:

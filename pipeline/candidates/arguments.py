@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from pipeline.candidates import answers, names, parameters, wish
@@ -135,7 +135,8 @@ class Session:
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
-                    found = (self._again(parameter, operation) if done else None) or _guess(parameter)
+                    found = self._again(parameter, operation) if done else None
+                    found = found or self._akin(name, parameter, scope, bound) or _guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
@@ -253,9 +254,9 @@ class Session:
             return near
         is_key = _is_key(name, parameter)
         if is_key or not name.is_generic:
-            for found in self._values(name, scope):
-                if fit(found.value, parameter, was_sent=True) is not None:
-                    return found.value, found.kind, found.call
+            found = self._fitting(self._values(name, scope), parameter)
+            if found is not None:
+                return found
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
         if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):
@@ -268,6 +269,34 @@ class Session:
                 return seen.value, seen.kind, seen.call
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
+        return None
+
+    def _akin(
+        self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Mapping[str, Found]
+    ) -> Found | None:
+        """What goes by a kindred name, where nothing goes by the argument's own.
+
+        An id by what it stands after in the path (`/subscriptions/{subscription_exposed_id}`), one that says more
+        (`latest_charge` for `charge`), and for what is another one of its kind (`to_project_id`) an id not used yet.
+        """
+        rest = names.directed(name)
+        if rest is not None and (name.kind or parameter.location == "body"):
+            used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
+            return self._fitting((value for value in self._values(rest, {}) if str(value.value) not in used), parameter)
+        if not _is_key(name, parameter):
+            return None
+        kindred = [name.resource] if name.entity.startswith(name.resource) else []
+        kindred += [entity for entity in reversed(self._by_entity) if names.is_kind_of(entity, name.entity)]
+        for entity in kindred:
+            values = self._values(names.name(name.kind or "id", entity), scope)
+            if (found := self._fitting((v for v in values if names.directed(v.name) is None), parameter)) is not None:
+                return found
+        return None
+
+    def _fitting(self, values: Iterable[_Value], parameter: Parameter) -> Found | None:
+        for seen in values:
+            if fit(seen.value, parameter, was_sent=True) is not None:
+                return seen.value, seen.kind, seen.call
         return None
 
     def _sent(self, raw: str, parameter: Parameter) -> Found | None:

@@ -30,9 +30,11 @@ _GENERIC_WORDS = (
     "before after format version ref path tag note comment data action enabled active public private default color "
     "email position index password secret token scope event events filter fields include expand reason"
 )
-_GENERIC = frozenset(_GENERIC_WORDS.split())
+_GENERIC = frozenset((*_GENERIC_WORDS.split(), "uuid", "guid", "identifier"))
 # Who does something goes by many names; one stands in for another where nothing better is known.
 PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
+_DIRECTIONS = frozenset(("to", "from", "target", "source", "destination", "dest", "src", "parent", "other"))
+_KIN = 5  # letters of a noun that another may end in; "port" is no kind of "report"
 _VERB_WORDS = (
     "get list find search fetch read show create add new make insert update modify edit change set delete remove "
     "cancel return exchange send post put by all details detail info information"
@@ -105,6 +107,20 @@ def name(raw: str, resource: str) -> Name:
     entity = "".join(singular(word) for word in (words[:-1] if kind else words)) or resource
     full = "".join((*words[:-1], last))
     return Name(full, entity, kind, resource, words, full in _GENERIC, is_plural)
+
+
+@functools.lru_cache(maxsize=65536)
+def directed(taken: Name) -> Name | None:
+    """What another one of its kind is: `project_id` of `to_project_id`; None for what names no other one."""
+    if len(taken.words) < 2 or taken.words[0] not in _DIRECTIONS:
+        return None
+    rest = name("_".join(taken.words[1:]), taken.resource)
+    return None if rest.is_generic else rest
+
+
+def is_kind_of(entity: str, other: str) -> bool:
+    """Whether an entity is one of another, by the noun that it ends in: `latestcharge`, `kubernetescluster`."""
+    return entity.endswith(other) and len(other) >= _KIN and len(entity) > len(other) + 2
 
 
 @functools.lru_cache(maxsize=65536)

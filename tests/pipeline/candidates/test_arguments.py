@@ -163,6 +163,34 @@ def test_an_item_of_a_list_that_was_sent_is_taken_where_one_is_needed() -> None:
     assert after(made).bind(swaps).params == {"schedule_ids": ["PI7", "PI8"]}
 
 
+@pytest.mark.parametrize(
+    ("answer", "target", "expected"),
+    [
+        ({"latest_charge": "ch_2"}, CHARGE, {"charge": "ch_2"}),
+        ({"charge_report": "x_2"}, operation("GET", "/ports/{port}"), {}),
+        ({"target_branch": "main"}, operation("DELETE", "/branches/{branch}"), {}),
+        ({"managed_clusters": [{"id": "k8"}]}, operation("GET", "/clusters/{cluster_id}"), {"cluster_id": "k8"}),
+        ({"id": "sub_1", "object": "subscription"}, operation("GET", "/subscriptions/{subscription_exposed_id}"), None),
+        ({"id": "pi_1", "object": "payment_intent"}, operation("GET", "/payment_intents/{intent}"), {"intent": "pi_1"}),
+        ({"policy": {"uuid": "u-1"}}, operation("DELETE", "/alerts/{alert_uuid}"), {"alert_uuid": "u-1"}),
+        ({"uuid": "u-1", "policy": {"uuid": "u-2"}}, operation("DELETE", "/alerts/{uuid}"), {"uuid": "u-1"}),
+    ],
+)
+def test_an_id_is_found_under_a_kindred_name(answer: Any, target: Operation, expected: Any) -> None:
+    session = after((operation("POST", "/alerts"), Call("POST", "/alerts", body=answer)))
+    expected = {"subscription_exposed_id": "sub_1"} if expected is None else expected
+    assert session.bind(target).params == expected
+
+
+def test_another_one_of_a_kind_is_not_the_one_at_hand() -> None:
+    projects, project = operation("GET", "/projects"), operation("GET", "/projects/{id}")
+    found = (projects, Call("GET", "/projects", body=[{"id": 278}, {"id": 512}]))
+    move = operation("POST", "/projects/{id}/move", body("to_project_id", "integer"))
+    read = (project, Call("GET", "/projects/278"))
+    assert after(found, read).bind(move).params == {"id": "278", "to_project_id": 512}
+    assert after(read).bind(move).missing == ("to_project_id",)
+
+
 def test_object_field_says_what_an_id_is() -> None:
     customer = operation("GET", "/customers/{customer}")
     answer = {"id": "cus_9", "object": "customer", "name": "Jo"}

@@ -68,6 +68,17 @@ def read(
             read += 1
 
 
+def identity(body: Any) -> Any:
+    """The id of the one thing that an answer is about, in whatever it is wrapped; None where it is about several."""
+    for _ in range(_DEPTH):
+        if isinstance(body, dict) and not is_value(body.get("id")):
+            inner = _only(body)
+            body = inner[0] if len(inner) == 1 else None
+        elif isinstance(body, list):
+            body = body[0] if len(body) == 1 else None
+    return body.get("id") if isinstance(body, dict) else None
+
+
 def _only(body: Any) -> Sequence[Any]:
     """The objects that are all there is in an answer, under whatever name; none where it is one itself, or several."""
     if not isinstance(body, dict):

@@ -102,6 +102,7 @@ class Session:
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
         self._last = len(calls) - 1
+        self._answered = answers.identity(calls[-1].body) if calls else None
         self._wrote = self._last >= 0 and calls[-1].method not in _READS
         for raw, value in calls[-1].params.items() if calls else ():
             name = names.name(raw, "")
@@ -314,11 +315,12 @@ class Session:
         return self._others_of[name.entity]
 
     def _referred(self, name: Name, parameter: Parameter) -> Found | None:
-        """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
+        """What the last call was about, or made, where a new thing may refer to it: `charge` of a refund."""
         if name.kind not in ("", "id") or name.is_plural or name.is_generic:
             return None
         for value in reversed(self._by_entity.get(name.entity, ())):
-            if value.call == self._last and value.kind == "path" and parameter.type in ("string", "integer", "any"):
+            is_it = value.kind == "path" or (value.name.kind == "id" and value.value == self._answered)
+            if value.call == self._last and is_it and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
 

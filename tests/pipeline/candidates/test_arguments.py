@@ -439,6 +439,28 @@ def test_what_is_new_may_refer_to_what_was_just_read() -> None:
     assert binding.origins == {"charge": ("path", 0)}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "ch_1", "object": "charge", "customer": {"id": "cus_2"}},
+        {"charge": {"id": "ch_1"}},
+        {"object": "list", "data": [{"id": "ch_1", "object": "charge"}]},
+        [{"id": "ch_1", "object": "charge"}],
+    ],
+)
+def test_what_is_new_may_refer_to_the_only_thing_that_was_answered_with(answer: Any) -> None:
+    charges = operation("GET", "/charges")
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(REFUND).params == {"charge": "ch_1"}
+    bill = operation("POST", "/bills", body("customer", required=False))
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(bill).params == {}
+
+
+def test_what_is_new_refers_to_none_of_several() -> None:
+    charges = operation("GET", "/charges")
+    answer = {"data": [{"id": "ch_1", "object": "charge"}, {"id": "ch_2", "object": "charge"}]}
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(REFUND).params == {}
+
+
 def test_headers_and_cookies_are_never_filled() -> None:
     secrets = (Parameter("user_id", "header", required=True), Parameter("session", "cookie", required=True))
     session = after((USER, Call("GET", "/get_user_details", {"user_id": "u_1", "session": "s"})))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import names, parameters, spans
+from pipeline.candidates import mentions, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -27,9 +27,9 @@ from pipeline.candidates.vocabulary import (
     CURRENCIES,
     FIRST_DAY,
     FREE_TEXT,
+    IMPERATIVES,
     LAST_DAY,
     LIMITS,
-    NAMED,
     NUMBERED,
     PERSON,
     PLAIN_ENUMS,
@@ -47,16 +47,11 @@ _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
 )
-_PLURAL_VERBS = frozenset(
-    ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
-)
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
 _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
 _CONTACTS = ("email", "zip", "phone")
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
-_SELF = "#self"  # key of the ids by which the caller is introduced
-_LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 
 
 class Wish:
@@ -76,8 +71,8 @@ class Wish:
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
-        self._mentions = _mentions(self.spans)
-        self._quoted = _named(self._by_kind.get("quoted", ()))
+        self._mentions = mentions.ids_beside(self.spans)
+        self._quoted = mentions.quotes_beside(self._by_kind.get("quoted", ()))
         self._lone = self._standing_alone()
 
     def _standing_alone(self) -> dict[str, str]:
@@ -85,10 +80,11 @@ class Wish:
         others = {span.value for kind in ("zip", "phone") for span in self._by_kind.get(kind, ())}
         found: dict[str, str] = {}
         for span in self.spans:
-            long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
+            long = span.kind == "number" and len(span.value) >= mentions.LONG_NUMBER and span.value.isdigit()
             if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
                 cue = next((word for word in span.before if word not in CUE_NOISE), "")
-                found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
+                is_noun = cue not in _PREPOSITIONS and cue not in IMPERATIVES
+                found.setdefault(span.value, names.singular(cue) if is_noun else "")
         return found
 
     def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
@@ -115,13 +111,16 @@ class Wish:
         left, _, right = pairs[0].value.partition("/")
         return left, right
 
-    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
-        """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last."""
+    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
+        """An id the prompt names beside the entity ("issue 42"): the first not `given` yet, else the last.
+
+        A list takes all of them: "droplets 3164494 and 3164495".
+        """
         if not self._by_kind:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:
-            values = self._mentions.get(_SELF)
+            values = self._mentions.get(mentions.SELF)
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
@@ -136,6 +135,8 @@ class Wish:
             return None
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
+        if parameter.type == "array":
+            return [value for value in dict.fromkeys(values) if value] or None
         return next((value for value in values if value not in given), values[-1]) or None
 
     def typed(
@@ -175,6 +176,8 @@ class Wish:
             return self._search_text(name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
             return self._loose_id(name, parameter, given, others)
+        if not name.kind and not name.is_generic and (prefixed := self._prefixed(name, given)) is not None:
+            return prefixed
         if parameter.type in ("string", "any") and name.full in TEXT and len(self._by_kind.get("quoted", ())) == 1:
             return self._by_kind["quoted"][0].value
         return None
@@ -219,25 +222,41 @@ class Wish:
             return year
         if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
             return parameters.as_money(self._by_kind["money"][0].value, parameter)
+        if (found := self._identified(name, parameter)) is not None:
+            return found
         if parameter.type in ("integer", "number"):
             cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
-            return found if found is not None else self._counted(name)
+            return found or self._counted(name) or self._cued(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
         if words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, sent)
         if parameter.type == "array":
             return None
-        if name.kind in ("", "id") and not name.is_generic:
-            ids = {span.value for span in (*self._by_kind.get("id", ()), *self._by_kind.get("uuid", ()))}
-            found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
-            if found is not None:
-                return found
         last = names.singular(name.words[-1])
         quoted = self._by_kind.get("quoted", ())
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
+
+    def _identified(self, name: Name, parameter: Parameter) -> Any:
+        """Ids that the prompt names beside the entity, or that say by their prefix whose they are; all for a list."""
+        if name.kind not in ("", "id") or name.is_generic or parameter.type == "boolean":
+            return None
+        ids = {span.value for kind in ("id", "uuid") for span in self._by_kind.get(kind, ())}
+        said = self._mentions.get(name.entity, ())
+        found = [value for value in said if value in ids or (name.kind and value.isdigit() and value in self._lone)]
+        if parameter.type == "array":
+            return list(dict.fromkeys(found)) or None
+        return found[0] if found else self._prefixed(name, ())
+
+    def _prefixed(self, name: Name, given: Collection[str]) -> str | None:
+        """An id whose prefix is short for the entity: `ch_1` of a charge."""
+        for span in self._by_kind.get("id", ()):
+            prefix, mark, _ = span.value.partition("_")
+            if mark and span.value not in given and parameters.abbreviates(prefix.lower(), name):
+                return span.value
+        return None
 
     def _year(self, name: Name, parameter: Parameter) -> str | None:
         """The only year the prompt names, for what is called a year or a season."""
@@ -341,12 +360,14 @@ class Wish:
                 for span in phrases
                 if span.value.lower() not in sought
                 and span.value.lower() != name.resource
-                and (kind == "quoted" or not (spans.is_time(span.value) or _is_self(span)))
+                and (kind == "quoted" or not (spans.is_time(span.value) or mentions.is_self(span)))
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
             beside = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
-            callers = [span.start for span in phrases if _is_self(span)] if kind != "quoted" and not beside else []
-            if callers:
+            callers = (
+                [span.start for span in phrases if mentions.is_self(span)] if kind != "quoted" and not beside else []
+            )
+            if callers and not beside:
                 found = [span for span in found if span.start < callers[0] or _is_title(span)]
             if found:
                 return (beside or found)[0].value
@@ -395,56 +416,7 @@ def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
 
 
-def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
-    mentions: dict[str, list[str]] = {}
-    previous = ""
-    for span in found:
-        if span.kind not in ("id", "number", "uuid", "slug", "code"):
-            continue
-        if span.kind == "number" and len(span.value) < _LONG_NUMBER and _is_counted(span):
-            continue
-        cues = [word for word in span.before if word not in CUE_NOISE]
-        joined = bool(previous) and span.before[:1] in (("and",), ("or",))
-        if span.before[:1] in (("am",), ("are",)):
-            cues = ["user"]  # "I am mei_davis_8935"
-        if span.kind != "number" and _is_self(span):
-            mentions.setdefault(_SELF, []).append(span.value)
-        entity = previous if joined else names.singular(cues[0]) if cues else ""
-        if entity:
-            mentions.setdefault(entity, []).append(span.value)
-        previous = entity
-    return mentions
-
-
-def _is_self(span: spans.Span) -> bool:
-    """Whether the caller is introduced by it: "you are", "I'm", "my name is"."""
-    near = span.before[:1]
-    return span.before[:2] in (("are", "you"), ("am", "i"), ("is", "name")) or near in (
-        ("i'm",),
-        ("you're",),
-        ("i’m",),
-        ("you’re",),
-    )
-
-
 def _is_title(span: spans.Span) -> bool:
     """Whether a phrase names something by itself: several words, no street behind its number."""
     first, *more = span.value.split()
     return bool(more) and len(first) > 1 and not (span.before and span.before[0].isdigit())
-
-
-def _is_counted(span: spans.Span) -> bool:
-    """Whether a number counts what follows it: 40 of "order 40 bags" is no order."""
-    after = span.after[0] if span.after else ""
-    return len(after) > 3 and after != names.singular(after) and after not in _PLURAL_VERBS
-
-
-def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> quoted words beside it: `label "bug"`, `the "bug" label`, `a repository named "x"`."""
-    quoted: dict[str, list[str]] = {}
-    for span in found:
-        cues = [word for word in span.before if word not in NAMED and word not in CUE_NOISE]
-        for cue in (*cues[:1], *span.after[:1]):
-            quoted.setdefault(names.singular(cue), []).append(span.value)
-    return quoted

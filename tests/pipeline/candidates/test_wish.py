@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
@@ -69,6 +70,38 @@ def test_an_id_that_a_call_carries_under_another_name_is_not_taken() -> None:
     assert bound("client reference CL60230", account, made) is None
     assert bound("client reference CL60230 and DE75", account, made) is None
     assert bound("of DE512108001245126199", query("iban", example="DE02120300000000202051"), made) is not None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        (
+            "put droplets 3164494 and 3164495 behind it",
+            body("droplet_ids", "array", items="integer"),
+            [3164494, 3164495],
+        ),
+        ("for services PIJ90N7, PF9KMXH and PAB12CD", body("service_ids", "array"), ["PIJ90N7", "PF9KMXH", "PAB12CD"]),
+        ("refund ch_123", body("charge"), "ch_123"),
+        ("refund ch_123", body("customer"), None),
+        ("refund ch_123", body("merchant"), None),
+        ("attach it to droplet 3164494", body("droplet_id", "integer"), 3164494),
+    ],
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_ids_go_where_their_noun_or_their_prefix_says(
+    prompt: str, parameter: Parameter, expected: Any, required: bool
+) -> None:
+    parameter = msgspec.structs.replace(parameter, required=required)
+    assert bound(prompt, parameter, method="POST") == expected
+
+
+def test_a_verb_before_the_only_id_names_no_other_thing() -> None:
+    assert after(prompt="resolve PT4KHLK").bind(operation("PUT", "/incidents/{id}")).params == {"id": "PT4KHLK"}
+
+
+@pytest.mark.parametrize("prompt", ["with a TTL of 300", "set the ttl to 300", "ttl 300"])
+def test_an_optional_number_is_read_behind_its_noun(prompt: str) -> None:
+    assert bound(prompt, query("ttl", "integer", required=False)) == 300
 
 
 DOB = query("dob", description="Date of birth, YYYY-MM-DD.")

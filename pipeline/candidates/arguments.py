@@ -123,7 +123,8 @@ class Session:
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            if not (needed or says or raw in context or (words and parameter.enum)):
+            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
                 continue
@@ -143,7 +144,7 @@ class Session:
             else:
                 found = None
                 name = names.name(raw, template.last)
-                if speaks or (words and parameter.enum):
+                if speaks or is_said:
                     value = self._wish.optional(name, parameter, operation, self._texts)
                     found = None if value is None else (value, "prompt", -1)
                 if found is None and refers:

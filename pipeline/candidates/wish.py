@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import mentions, names, parameters, spans
+from pipeline.candidates import flags, mentions, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -150,6 +150,8 @@ class Wish:
             return None
         if parameter.enum:
             return self._literal(parameter)
+        if parameter.type == "boolean":
+            return flags.said(self._lower, name.words, ())
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)
@@ -207,6 +209,9 @@ class Wish:
         """
         if parameter.enum:
             return self._literal(parameter, operation)
+        if parameter.type == "boolean":
+            taken = frozenset(spans.words(f"{operation.path} {operation.summary}"))
+            return flags.said(self._lower, name.words, taken)
         if not self.spans:
             return None
         words = frozenset(name.words)

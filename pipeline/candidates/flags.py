@@ -1,0 +1,47 @@
+"""Booleans that a prompt says by their own words: "squash", "without ssl verification", "don't prorate".
+
+Pure functions of a prompt and a parameter's words; called by `wish`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection
+
+from pipeline.candidates.vocabulary import PLAIN_ENUMS
+
+_HELPERS = frozenset(("enable", "is", "has", "allow", "should", "use", "with", "include"))  # what a name begins with
+_SWITCH = frozenset(("enabled", "enable"))  # that say nothing of what is on or off
+_ON = re.compile(r"\b(?:enable|activate|(?:turn|switch)(?: \w+){0,3} on|(?:turn|switch) on)\b")
+_OFF = re.compile(r"\b(?:disable|deactivate|(?:turn|switch)(?: [\w-]+){0,5} off|(?:turn|switch) off)\b")
+_DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip)|n['’]t)(?: \w+){0,2}[ -]$")
+_GRANTED = re.compile(r"\b(?:with|plus|and|include|including|enable|add|also)(?: \w+){0,2} $")
+
+
+def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | None:
+    """What a prompt in lower case says of a flag; None where it says nothing, or only what `taken` words say anyway.
+
+    All words of the name have to stand in it in their order; of one that is a plural or `taken` it is said with or
+    without what.
+    """
+    if len(words) == 1 and words[0] in _SWITCH:
+        on, off = _ON.search(lower) is not None, _OFF.search(lower) is not None
+        return on if on != off else None
+    stem = words[1:] if len(words) > 1 and words[0] in _HELPERS else words
+    is_word = len(stem) > 1 or stem[0] not in PLAIN_ENUMS
+    found = _pattern(stem).search(lower) if is_word and stem[-1] in lower else None
+    if found is None:
+        return None
+    before = lower[max(0, found.start() - 40) : found.start()]
+    if _DENIED.search(before):
+        return False
+    is_plain = len(stem) > 1 or not (stem[0] in taken or (stem[0].endswith("s") and not stem[0].endswith("ss")))
+    return True if is_plain or _GRANTED.search(before) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _pattern(stem: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(
+        r"(?<![\w-])" + r"(?:[ _-]?|(?: (?:a|an|the|its|their|of|at|for)){1,2} )".join(stem) + r"(?![\w-])"
+    )

@@ -11,8 +11,19 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from pipeline.candidates import names
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
+from pipeline.candidates.vocabulary import (
+    BIRTH,
+    COUNTING,
+    CURRENCIES,
+    DATE_WORDS,
+    DAY,
+    GIVERS,
+    LAST_DAY,
+    PERSON,
+    UNIT_WORDS,
+)
 from pipeline.types import Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
@@ -23,6 +34,8 @@ _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
 _CURRENCY = re.compile(rf"(?i)\bin ({'|'.join(CURRENCIES)})\b")
+_MONEY_UNIT = re.compile(r"(?i)\b(?:cents?|smallest|minor|whole|dollars?|euros?|pounds?|usd|eur|gbp)\b")
+_ID = re.compile(r"\bIDs?\b|\bidentifier")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
 _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
@@ -76,6 +89,21 @@ def as_money(value: str, parameter: Parameter) -> Any:
     if parameter.type == "integer" and ("cents" in description or "smallest" in description or "minor" in description):
         return round(float(value) * 100)
     return value
+
+
+def counted(name: Name) -> tuple[str, tuple[str, ...]]:
+    """What a number counts, in the singular, and what else its name says: `max_nodes`, `duration_in_months`."""
+    words = tuple(word for word in name.words if word not in COUNTING or name.kind) or name.words
+    units = [i for i, word in enumerate(words) if word in UNIT_WORDS]
+    at = units[-1] if units else len(words) - 1
+    return names.singular(words[at]), words[:at] + words[at + 1 :]
+
+
+def tells_unit(parameter: Parameter) -> bool:
+    """Whether an amount can be written as it was said: whole numbers may count cents where nobody tells."""
+    if parameter.type not in ("integer", "number") and _ID.search(parameter.description):
+        return False  # the ID of a price
+    return parameter.type != "integer" or _MONEY_UNIT.search(parameter.description) is not None
 
 
 def currency(parameter: Parameter) -> str:

@@ -139,6 +139,12 @@ UNITS = {
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
     "monthly": "month", "weekly": "week", "daily": "day",
 }  # fmt: skip
+UNIT_WORDS = frozenset(
+    re.findall(r"\w+", "seconds minutes hours days weeks months years gigabytes megabytes terabytes gb mb tb")
+)
+# That a number is one, in its name: `num_nodes`, `duration_in_months`, `approvals_required`.
+COUNTING = frozenset(re.findall(r"\w+", "num number count period duration size required in of until total"))
+ALL_BOUNDS = frozenset((*MOST, *LEAST))
 NUMBERED = frozenset(("season", "episode", "page", "chapter", "volume", "week", "quarter", "round", "stage", "level"))
 SCALES = frozenset(("percent", "percentage", "pct", "level", "value"))  # how what is before them is measured
 CUED = frozenset(("to", "at", "is", "of", "down", "up", "the", "a", "set", "be"))  # between a noun and its number

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import flags, mentions, names, parameters, spans
+from pipeline.candidates import flags, measures, mentions, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -61,7 +61,7 @@ class Wish:
         self.spans = spans.extract(prompt, today) if prompt else ()
         said = spans.words(prompt)
         self.words = frozenset(said)
-        self._lower = prompt.lower()
+        self._prompt, self._lower = prompt, prompt.lower()
         self._today = today.isoformat() if today else ""
         pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
         self._ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
@@ -170,6 +170,8 @@ class Wish:
             return found[0].value if found else None
         if (year := self._year(name, parameter)) is not None:
             return year
+        if (measured := self._measured(name, parameter)) is not None:
+            return measured
         if parameter.type in ("integer", "number"):
             count = self._counted(name) or self._cued(name) or self._amount(name, parameter)
             if count is not None:
@@ -225,8 +227,12 @@ class Wish:
                 return new if operation.method == "PATCH" else new or self._by_kind[kind][0].value
         if (year := self._year(name, parameter)) is not None:
             return year
-        if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
-            return parameters.as_money(self._by_kind["money"][0].value, parameter)
+        if "money" in self._by_kind and words & TYPED["money"] and parameters.tells_unit(parameter):
+            if name.words[-1] in self.words or words & BOUNDS or len(name.words) == 1:
+                return parameters.as_money(self._by_kind["money"][0].value, parameter)
+            return None
+        if (measured := self._measured(name, parameter)) is not None:
+            return measured
         if (found := self._identified(name, parameter)) is not None:
             return found
         if parameter.type in ("integer", "number"):
@@ -243,6 +249,13 @@ class Wish:
         last = names.singular(name.words[-1])
         quoted = self._by_kind.get("quoted", ())
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
+
+    def _measured(self, name: Name, parameter: Parameter) -> Any:
+        """A percentage, a time span or a currency, in what the parameter counts in."""
+        if parameter.type in ("integer", "number"):
+            found: Any = measures.percent(self._lower, name, self.words)
+            return found or measures.duration(self._lower, name, parameter, self.words)
+        return measures.currency(self._prompt, name, parameter)
 
     def _identified(self, name: Name, parameter: Parameter) -> Any:
         """Ids that the prompt names beside the entity, or that say by their prefix whose they are; all for a list."""
@@ -276,7 +289,7 @@ class Wish:
         What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
         Of what is numbered "the fourth season" is one too.
         """
-        noun = names.singular(name.words[-1])
+        noun, others = parameters.counted(name)
         if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
             found = {place for place, what in self._ordinals if what == name.entity}
             if len(found) == 1:
@@ -284,9 +297,12 @@ class Wish:
         if noun in NUMBERED and not name.is_plural:
             return None  # of "two pages" neither is page 2
         noun = UNITS.get(noun, noun)
-        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in name.words[:-1]):
+        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in others):
             return None
-        for span in self._by_kind.get("number", ()):
+        own, numbers = measures.bounded(self._by_kind.get("number", ()), others)
+        if own and noun in map(names.singular, self.words):
+            return own[0].value
+        for span in numbers:
             after = names.singular(span.after[0]) if span.after else ""
             if after and UNITS.get(after, after) == noun:
                 return span.value

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import measures, spans
+from pipeline.candidates import literals, measures, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -86,8 +86,8 @@ def _texts(value: Any) -> Any:
 def _is_literal(value: str, parameter: Parameter | None) -> bool:
     if parameter is None:
         return False
-    literals = (*parameter.enum, parameter.default, parameter.example)
-    return parameter.type == "boolean" or value in {plain(literal) for literal in literals if literal is not None}
+    known = (*parameter.enum, parameter.default, parameter.example, *literals.labels(parameter.description))
+    return parameter.type == "boolean" or value in {plain(literal) for literal in known if literal is not None}
 
 
 def _seen(case: Case) -> str:

@@ -254,6 +254,8 @@ class Session:
             return value, "prompt", -1
         if near is not None:
             return near
+        if parameter.enum and (value := self._wish.typed(name, parameter, given)) is not None:
+            return value, "prompt", -1
         is_key = _is_key(name, parameter)
         if is_key or not name.is_generic:
             found = self._fitting(self._values(name, scope), parameter)

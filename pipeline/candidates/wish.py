@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import flags, measures, mentions, names, parameters, spans
+from pipeline.candidates import flags, literals, measures, mentions, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -149,7 +149,7 @@ class Wish:
         if not self.words:
             return None
         if parameter.enum:
-            return self._literal(parameter)
+            return literals.named(parameter, name, self._prompt, self.words)
         if parameter.type == "boolean":
             return flags.said(self._lower, name.words, ())
         words = frozenset(name.words)
@@ -210,7 +210,7 @@ class Wish:
         What was `sent` before is not searched for again.
         """
         if parameter.enum:
-            return self._literal(parameter, operation)
+            return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             taken = frozenset(spans.words(f"{operation.path} {operation.summary}"))
             return flags.said(self._lower, name.words, taken)
@@ -251,10 +251,11 @@ class Wish:
         return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
 
     def _measured(self, name: Name, parameter: Parameter) -> Any:
-        """A percentage, a time span or a currency, in what the parameter counts in."""
+        """A percentage, a time span or a currency, in what the parameter counts in; what stands for a word."""
         if parameter.type in ("integer", "number"):
             found: Any = measures.percent(self._lower, name, self.words)
-            return found or measures.duration(self._lower, name, parameter, self.words)
+            found = found or measures.duration(self._lower, name, parameter, self.words)
+            return found or literals.labelled(parameter, self._prompt, self.words)
         return measures.currency(self._prompt, name, parameter)
 
     def _identified(self, name: Name, parameter: Parameter) -> Any:
@@ -326,24 +327,6 @@ class Wish:
             return None
         said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
         return found.pop() if said == {sign} else None
-
-    def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
-        """The enum literal that the prompt names as a word of its own; None where it names none or two.
-
-        A word of `operation`'s own path or summary names the operation, not the literal.
-        """
-        found = []
-        for literal in parameter.enum:
-            text = str(literal).lower()
-            words = names.split(str(literal)) or (text,)
-            if len(text) < 3 or text in PLAIN_ENUMS or not self.words.issuperset(words):
-                continue
-            if " ".join(words) in _spaced(self._lower):
-                found.append((literal, words))
-        if found and operation is not None:
-            taken = set(spans.words(f"{operation.path} {operation.summary}"))
-            found = [f for f in found if not any(w in taken or names.singular(w) in taken for w in f[1])]
-        return found[0][0] if len(found) == 1 else None
 
     def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
         found = self._by_kind.get("date", ())
@@ -430,11 +413,6 @@ def _is_birth(span: spans.Span) -> bool:
         return True
     near = [word for word in span.before if word not in ("is", "was", "on")]
     return near[:1] == ["birthday"]
-
-
-@functools.lru_cache(maxsize=64)
-def _spaced(lower: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", lower))
 
 
 def _is_title(span: spans.Span) -> bool:

@@ -268,9 +268,10 @@ class Session:
             if (seen := next(sent, None)) is not None:
                 return seen.value, seen.kind, seen.call
         if is_key and name.entity in names.PEOPLE:
-            people = (value for entity in names.PEOPLE for value in self._by_entity.get(entity, ()))
-            if (seen := max(people, key=lambda value: value.call, default=None)) is not None:
-                return seen.value, seen.kind, seen.call
+            people = [value for entity in names.PEOPLE for value in self._by_entity.get(entity, ())]
+            people.sort(key=lambda value: (value.call, value.name.kind == name.kind), reverse=True)
+            if (found := self._fitting(people, parameter)) is not None:
+                return found
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None

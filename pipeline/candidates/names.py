@@ -144,8 +144,8 @@ def template(path: str) -> Template:
         previous = found[-1] if found else ""
         if found:
             prefixes.append((built, len(names)))
-        else:
-            literal = resource_of(segment)
+        elif not literal or not _VERBS.issuperset(split(segment)):
+            literal = resource_of(segment)  # /members/all are members
     scopes = {}
     for raw in names:
         taken = name(raw, resources[raw])

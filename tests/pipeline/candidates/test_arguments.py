@@ -191,6 +191,13 @@ def test_another_one_of_a_kind_is_not_the_one_at_hand() -> None:
     assert after(read).bind(move).missing == ("to_project_id",)
 
 
+def test_what_a_list_of_all_has_is_of_the_segment_before_and_a_person_is_taken_by_the_id() -> None:
+    members = operation("GET", "/members/all")
+    made = (members, Call("GET", "/members/all", body=[{"id": 18, "name": "Ada", "access_level": 10}]))
+    change = Operation("PUT", "/members/{user_id}", parameters=(Parameter("user_id", "path", True, "integer"),))
+    assert after(made).bind(change).params == {"user_id": 18}
+
+
 def test_object_field_says_what_an_id_is() -> None:
     customer = operation("GET", "/customers/{customer}")
     answer = {"id": "cus_9", "object": "customer", "name": "Jo"}

@@ -36,6 +36,10 @@ _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|or
 _CURRENCY = re.compile(rf"(?i)\bin ({'|'.join(CURRENCIES)})\b")
 _MONEY_UNIT = re.compile(r"(?i)\b(?:cents?|smallest|minor|whole|dollars?|euros?|pounds?|usd|eur|gbp)\b")
 _ID = re.compile(r"\bIDs?\b|\bidentifier")
+_IP_WORDS = frozenset(("ip", "ips", "ipv4", "cidr", "cidrs"))
+_IP = re.compile(r"\bIP(?:v4)? address|\bCIDR")
+_HOST_WORDS = frozenset(("domain", "domains", "host", "hostname", "fqdn"))
+_HOST = re.compile(r"(?i)\bdomain name\b|\bname of the domain\b|\bhostname\b")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
 _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
@@ -110,6 +114,15 @@ def currency(parameter: Parameter) -> str:
     """The sign of the currency its description says it counts in ("Daily limit in euros."), "" where it says none."""
     found = _CURRENCY.search(parameter.description) if parameter.type in ("integer", "number") else None
     return CURRENCIES[found.group(1).lower()] if found else ""
+
+
+def network(name: Name, parameter: Parameter) -> str:
+    """Whether it takes an `address` (of IP, or a CIDR) or the name of a `host`; "" where neither."""
+    if "string" not in (parameter.type, parameter.items) or parameter.enum or name.kind == "id":
+        return ""
+    if _IP_WORDS.intersection(name.words) or _IP.search(parameter.description):
+        return "address"
+    return "host" if _HOST_WORDS.intersection(name.words) or _HOST.search(parameter.description) else ""
 
 
 def takes_phone(name: Name, parameter: Parameter) -> bool:

@@ -66,12 +66,15 @@ _ORDINALS = {
 }
 
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
+_FILE = r"(?:py|rb|js|ts|go|rs|sh|java|json|md|yaml|yml|txt|html|css|png|jpg|pdf|csv|xml|toml|conf|cfg|zip|log)\b"
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
     rf"""
       (?P<quoted>"[^"\n]{{1,200}}"|“[^”\n]{{1,200}}”|(?<![\w'])'[^'\n]{{2,200}}'(?![\w'])|`[^`\n]{{1,200}}`)
     | (?P<url>(?i:https?)://[^\s<>"']{{1,500}})
     | (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,5}})
+    | (?P<address>(?<![\w.])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?:/\d{{1,2}})?(?!\w|[./]\d))
+    | (?P<host>(?<![\w.@/-])(?:[a-z0-9][a-z0-9-]{{0,61}}\.){{1,5}}(?!{_FILE})[a-z]{{2,24}}(?![\w@/-]|\.\w))
     | (?P<uuid>(?i:\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b))
     | (?P<range>\b\d{{1,2}}(?:st|nd|rd|th)?\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}}(?:st|nd|rd|th)?
           \ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
@@ -105,7 +108,9 @@ _SPAN = re.compile(
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"\d")
-_SPARK = re.compile(r"[\"“'`@/_-]|today|yesterday|tomorrow", re.IGNORECASE)  # no span without one of these or a digit
+_SPARK = re.compile(
+    r"[\"“'`@/_-]|\w\.\w|today|yesterday|tomorrow", re.IGNORECASE
+)  # no span without one of these or a digit
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))
@@ -130,7 +135,7 @@ _PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
 class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
-    # quoted url email uuid date pair id slug code handle money number latitude longitude
+    # quoted url email address host uuid date pair id slug code handle money number latitude longitude
     # entity opening first_name last_name full_name zip phone
     kind: str
     value: str

@@ -69,6 +69,11 @@ LAST_DAY = frozenset(
         "checkout",
         "out",
         "dropoff",
+        "due",
+        "deadline",
+        "expire",
+        "expires",
+        "expiry",
     )
 )
 DAY = frozenset(
@@ -103,6 +108,13 @@ SERVED = frozenset(
 LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
 COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
 DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
+DOMAIN_CUES = frozenset(("in", "of", "for", "domain", "zone", "on"))  # before the domain that something is in
+# What an optional text is given with: `a coupon called "Welcome"`.
+NAMING = {
+    "name": frozenset(("named", "called", "call", "name")),
+    "title": frozenset(("titled", "called", "title", "entitled")),
+    "description": frozenset(("described", "description", "describe")),
+}
 PERSON = {
     "fullname": "full_name",
     "firstname": "first_name",

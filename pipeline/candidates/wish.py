@@ -25,11 +25,13 @@ from pipeline.candidates.vocabulary import (
     CUE_NOISE,
     CUED,
     CURRENCIES,
+    DOMAIN_CUES,
     FIRST_DAY,
     FREE_TEXT,
     IMPERATIVES,
     LAST_DAY,
     LIMITS,
+    NAMING,
     NUMBERED,
     PERSON,
     PLAIN_ENUMS,
@@ -170,7 +172,7 @@ class Wish:
             return found[0].value if found else None
         if (year := self._year(name, parameter)) is not None:
             return year
-        if (measured := self._measured(name, parameter)) is not None:
+        if (measured := self._measured(name, parameter) or self._networked(name, parameter)) is not None:
             return measured
         if parameter.type in ("integer", "number"):
             count = self._counted(name) or self._cued(name) or self._amount(name, parameter)
@@ -231,7 +233,7 @@ class Wish:
             if name.words[-1] in self.words or words & BOUNDS or len(name.words) == 1:
                 return parameters.as_money(self._by_kind["money"][0].value, parameter)
             return None
-        if (measured := self._measured(name, parameter)) is not None:
+        if (measured := self._measured(name, parameter) or self._networked(name, parameter)) is not None:
             return measured
         if (found := self._identified(name, parameter)) is not None:
             return found
@@ -247,8 +249,9 @@ class Wish:
         if parameter.type == "array":
             return None
         last = names.singular(name.words[-1])
+        cues = NAMING.get(name.full, frozenset((last,))) if operation.method == "POST" else frozenset((last,))
         quoted = self._by_kind.get("quoted", ())
-        return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
+        return next((span.value for span in quoted if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
 
     def _measured(self, name: Name, parameter: Parameter) -> Any:
         """A percentage, a time span or a currency, in what the parameter counts in; what stands for a word."""
@@ -257,6 +260,17 @@ class Wish:
             found = found or measures.duration(self._lower, name, parameter, self.words)
             return found or literals.labelled(parameter, self._prompt, self.words)
         return measures.currency(self._prompt, name, parameter)
+
+    def _networked(self, name: Name, parameter: Parameter) -> Any:
+        """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""
+        kind = parameters.network(name, parameter)
+        found = list(dict.fromkeys(span.value for span in self._by_kind.get(kind, ())))
+        if parameter.type == "array":
+            return found or None
+        if len(found) > 1 and kind == "host":
+            cues = (*DOMAIN_CUES, *name.words)
+            found = [span.value for span in self._by_kind[kind] if not {*span.before[:1]}.isdisjoint(cues)]
+        return found[0] if len(found) == 1 else None
 
     def _identified(self, name: Name, parameter: Parameter) -> Any:
         """Ids that the prompt names beside the entity, or that say by their prefix whose they are; all for a list."""

@@ -581,6 +581,10 @@ def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
         "zip A1A " * 500,
         "A-1" * 1400,
         "AA/1/" * 800,
+        "a1." * 1300,
+        "1." * 2048,
+        "turn " * 800,
+        "no a " * 800,
     ],
 )
 def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:

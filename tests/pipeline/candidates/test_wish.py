@@ -172,6 +172,34 @@ def test_the_only_address_a_change_was_looked_up_by_is_not_what_it_sets() -> Non
     }
 
 
+IP = "such as the IPv4 address"
+BLOCKS = body("source_addresses", "array", items="string", description="An array of IPs and CIDRs")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("point www at 203.0.113.9.", body("data", description=f"{IP} of an A record"), "203.0.113.9"),
+        ("from 10.0.0.0/8 and 192.168.100.100", BLOCKS, ["10.0.0.0/8", "192.168.100.100"]),
+        ("version 1.2.3 of 10.2.2024", body("ip_address"), None),
+        ("10.0.0.1 or 10.0.0.2", body("ip_address"), None),
+        ("drop example.org.", query("domain_name"), "example.org"),
+        ("point it to a.example.net in shop.example.org", query("domain"), "shop.example.org"),
+        ("mail ada@example.org about setup.py, e.g. now", query("domain"), None),
+        ("it is due 2026-04-15", body("due_date", required=False, description="A date"), "2026-04-15"),
+        ("until 2026-04-15", body("expires_at", required=False, description="A date"), "2026-04-15"),
+        ("since 2026-04-15", body("expires_at", required=False, description="A date"), None),
+        ('a coupon called "Welcome"', body("name", required=False), "Welcome"),
+        ('for "Welcome"', body("name", required=False), None),
+        ('described as "All of it"', body("description", required=False), "All of it"),
+    ],
+)
+def test_addresses_hosts_ends_and_names_are_taken_by_who_is_after_them(
+    prompt: str, parameter: Parameter, expected: Any
+) -> None:
+    assert bound(prompt, parameter, method="POST") == expected
+
+
 FIND = query("q")
 
 

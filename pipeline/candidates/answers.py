@@ -31,15 +31,21 @@ ReaderOf = Callable[[Set[str]], tuple[str, str] | None]
 
 
 def read(
-    body: Any, about: str, reader_of: ReaderOf, speaks_of: Callable[[Any], bool] = lambda _: False
+    body: Any,
+    about: str,
+    reader_of: ReaderOf,
+    speaks_of: Callable[[Any], int] = lambda _: 0,
+    spoken: set[tuple[str, Any]] | None = None,
 ) -> Iterator[tuple[Name, Any]]:
     """Values of an answer `about` an entity; an `id` belongs to the entity of the object it stands in, by its name and
     by its fields. The only thing in an answer is also what the answer is about: the policy of `POST /alerts`.
 
-    What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
+    What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of, whose keys
+    are added to `spoken`.
     """
     read = 0
     only = _only(body)
+    heard: set[int] = set()  # items that the prompt speaks of
     stack: list[tuple[Any, str, int]] = [(body, about, 0)]
     for _ in range(_NODES):
         if not stack or read >= _VALUES:
@@ -47,7 +53,11 @@ def read(
         node, entity, depth = stack.pop()
         if isinstance(node, list):
             items = [(item, entity, depth + 1) for item in node[:_ITEMS]] if depth < _DEPTH else []
-            stack.extend(sorted(items, key=lambda item: not speaks_of(item[0])) if depth < 2 else items)
+            said = {id(item[0]): speaks_of(item[0]) for item in items} if depth < 2 else {}
+            most = max(said.values(), default=0)
+            meant = {key for key, much in said.items() if most and much == most}
+            stack.extend(sorted(items, key=lambda item: id(item[0]) not in meant))
+            heard |= meant
         elif isinstance(node, dict):
             if isinstance(node.get("object"), str) and node["object"] != "list":
                 entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
@@ -63,6 +73,8 @@ def read(
                         yield names.name(raw[:60], like), value
                     yield name, value
                     read += 1
+                    if spoken is not None and id(node) in heard and name.kind:
+                        spoken.add((name.entity, value))
         elif is_value(node) and not isinstance(node, bool):
             yield names.name("id", entity), node
             read += 1

@@ -89,6 +89,7 @@ class Session:
         self._texts: set[str] = set()  # that calls were given
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
+        self._spoken: set[tuple[str, Any]] = set()  # entity and key of what answers had and the prompt speaks of
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
@@ -199,7 +200,8 @@ class Session:
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
-            for name, value in answers.read(call.body, template.last, self._reader_of, self._wish.speaks_of):
+            speaks_of = self._wish.speaks_of
+            for name, value in answers.read(call.body, template.last, self._reader_of, speaks_of, self._spoken):
                 self._add(_Value(name, value, index, "response"))
 
     def _take(self, raw: str, value: Any, operation: str, index: int) -> None:
@@ -259,6 +261,9 @@ class Session:
         is_key = _is_key(name, parameter)
         if is_key or not name.is_generic:
             found = self._fitting(self._values(name, scope), parameter)
+            if found is not None and found[1] == "response" and self._spoken:
+                meant = (v for v in self._values(name, scope) if (v.name.entity, v.value) in self._spoken)
+                found = self._fitting(meant, parameter) or found
             if found is not None:
                 return found
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:

@@ -97,12 +97,15 @@ class Wish:
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
 
-    def speaks_of(self, item: Any) -> bool:
-        """Whether the prompt names an item of a list by one of its texts."""
+    def speaks_of(self, item: Any) -> int:
+        """How surely the prompt names an item of a list: 2 by one of its texts, 1 by the name that one begins with."""
         if not self.words or not isinstance(item, dict):
-            return False
-        texts = (value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str))
-        return any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts)
+            return 0
+        texts = [value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str)]
+        if any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts):
+            return 2
+        first = tuple(f"{span.value.lower()} " for span in self._by_kind.get("entity", ()) if len(span.value) > 2)
+        return int(any(text.startswith(first) for text in texts))
 
     @property
     def pair(self) -> tuple[str, str] | None:

@@ -122,6 +122,21 @@ def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None
     assert after((pets, Call("GET", "/pets", body=found)), prompt="feed Bella").bind(PET).params == {"petId": "2"}
 
 
+def test_who_the_prompt_speaks_of_goes_before_who_was_answered_later() -> None:
+    users, shifts = operation("GET", "/users"), operation("GET", "/shifts")
+    found = [{"id": "U1", "name": "Bob Dole"}, {"id": "U2", "name": "Ada Brook"}, {"id": "U3", "name": "Ada"}]
+    made = (
+        (users, Call("GET", "/users", body={"users": found})),
+        (shifts, Call("GET", "/shifts", body=[{"user": {"id": "U4"}}])),
+    )
+    cover = operation("POST", "/covers", body("user_id"))
+    assert after(*made, prompt="let Bob cover it").bind(cover).params == {"user_id": "U1"}
+    assert after(*made, prompt="let Ada cover it").bind(cover).params == {"user_id": "U3"}
+    assert after(*made, prompt="who covers it?").bind(cover).params == {"user_id": "U4"}
+    asked = (operation("GET", "/users/{user_id}"), Call("GET", "/users/U4"))
+    assert after(*made, asked, prompt="let Bob cover it").bind(cover).params == {"user_id": "U4"}
+
+
 def test_an_answer_of_empty_objects_is_not_read_through():
     looked: list[object] = []
     answer: object = {"id": {}}

@@ -189,6 +189,8 @@ BLOCKS = body("source_addresses", "array", items="string", description="An array
         ("it is due 2026-04-15", body("due_date", required=False, description="A date"), "2026-04-15"),
         ("until 2026-04-15", body("expires_at", required=False, description="A date"), "2026-04-15"),
         ("since 2026-04-15", body("expires_at", required=False, description="A date"), None),
+        ("tag v3.0.1 from there", query("tag_name"), "v3.0.1"),
+        ("restart server web-02.", query("server"), "web-02"),
         ('a coupon called "Welcome"', body("name", required=False), "Welcome"),
         ('for "Welcome"', body("name", required=False), None),
         ('described as "All of it"', body("description", required=False), "All of it"),

@@ -274,6 +274,7 @@ class Session:
                 return seen.value, seen.kind, seen.call
         if is_key and name.entity in names.PEOPLE:
             people = [value for entity in names.PEOPLE for value in self._by_entity.get(entity, ())]
+            people = [v for v in people if name.kind != "id" or v.name.kind != "name" or " " not in str(v.value)]
             people.sort(key=lambda value: (value.call, value.name.kind == name.kind), reverse=True)
             if (found := self._fitting(people, parameter)) is not None:
                 return found
@@ -287,12 +288,13 @@ class Session:
         """What goes by a kindred name, where nothing goes by the argument's own.
 
         An id by what it stands after in the path (`/subscriptions/{subscription_exposed_id}`), one that says more
-        (`latest_charge` for `charge`), and for what is another one of its kind (`to_project_id`) an id not used yet.
+        (`latest_charge` for `charge`), and for another one of its kind (`to_project_id`) the only id not used yet.
         """
         rest = names.directed(name)
         if rest is not None and (name.kind or parameter.location == "body"):
             used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
-            return self._fitting((value for value in self._values(rest, {}) if str(value.value) not in used), parameter)
+            others = [value for value in self._values(rest, {}) if str(value.value) not in used]
+            return self._fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
         if not _is_key(name, parameter):
             return None
         kindred = [name.resource] if name.entity.startswith(name.resource) else []

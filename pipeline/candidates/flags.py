@@ -16,6 +16,7 @@ _SWITCH = frozenset(("enabled", "enable"))  # that say nothing of what is on or 
 _ON = re.compile(r"\b(?:enable|activate|(?:turn|switch)(?: \w+){0,3} on|(?:turn|switch) on)\b")
 _OFF = re.compile(r"\b(?:disable|deactivate|(?:turn|switch)(?: [\w-]+){0,5} off|(?:turn|switch) off)\b")
 _DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip)|n['’]t)(?: \w+){0,2}[ -]$")
+_BOTH = re.compile(r"\bwith (?:and|or) without(?: \w+){0,2} $")
 _GRANTED = re.compile(r"\b(?:with|plus|and|include|including|enable|add|also)(?: \w+){0,2} $")
 
 
@@ -34,6 +35,8 @@ def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | N
     if found is None:
         return None
     before = lower[max(0, found.start() - 40) : found.start()]
+    if _BOTH.search(before):
+        return None
     if _DENIED.search(before):
         return False
     is_plain = len(stem) > 1 or not (stem[0] in taken or (stem[0].endswith("s") and not stem[0].endswith("ss")))

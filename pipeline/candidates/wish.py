@@ -156,7 +156,7 @@ class Wish:
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words)
         if parameter.type == "boolean":
-            return flags.said(self._lower, name.words, ())
+            return flags.said(self._lower, name.words, (name.resource,))
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)

@@ -204,6 +204,8 @@ def test_another_one_of_a_kind_is_not_the_one_at_hand() -> None:
     read = (project, Call("GET", "/projects/278"))
     assert after(found, read).bind(move).params == {"id": "278", "to_project_id": 512}
     assert after(read).bind(move).missing == ("to_project_id",)
+    several = (projects, Call("GET", "/projects", body=[{"id": 278}, {"id": 512}, {"id": 513}]))
+    assert after(several, read).bind(move).missing == ("to_project_id",)
 
 
 def test_what_a_list_of_all_has_is_of_the_segment_before_and_a_person_is_taken_by_the_id() -> None:
@@ -211,6 +213,9 @@ def test_what_a_list_of_all_has_is_of_the_segment_before_and_a_person_is_taken_b
     made = (members, Call("GET", "/members/all", body=[{"id": 18, "name": "Ada", "access_level": 10}]))
     change = Operation("PUT", "/members/{user_id}", parameters=(Parameter("user_id", "path", True, "integer"),))
     assert after(made).bind(change).params == {"user_id": 18}
+    search = operation("GET", "/creators/search", query("name"))
+    sought = (search, Call("GET", "/creators/search", {"name": "Ada Brook"}))
+    assert after(sought).bind(operation("GET", "/creators/{creatorId}")).missing == ("creatorId",)
 
 
 def test_object_field_says_what_an_id_is() -> None:

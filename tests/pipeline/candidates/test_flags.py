@@ -25,6 +25,7 @@ TAKEN = frozenset(("update", "a", "label", "squash"))
         ("where are my backups", "backups", None),
         ("with backups, no ipv6", "backups", True),
         ("with backups, no ipv6", "ipv6", False),
+        ("ask the total with and without the waiver", "waiver", None),
         ("autoscale it", "auto_scale", True),
         ("turn the policy 78b3-1 off", "enabled", False),
         ("enable it", "enabled", True),

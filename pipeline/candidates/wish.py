@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import flags, literals, measures, mentions, names, parameters, spans
+from pipeline.candidates import branches, flags, literals, measures, mentions, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -257,12 +257,12 @@ class Wish:
         return next((span.value for span in quoted if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
 
     def _measured(self, name: Name, parameter: Parameter) -> Any:
-        """A percentage, a time span or a currency, in what the parameter counts in; what stands for a word."""
+        """A percentage, time span or currency, in what the parameter counts in; a number for a word; a branch."""
         if parameter.type in ("integer", "number"):
             found: Any = measures.percent(self._lower, name, self.words)
             found = found or measures.duration(self._lower, name, parameter, self.words)
             return found or literals.labelled(parameter, self._prompt, self.words)
-        return measures.currency(self._prompt, name, parameter)
+        return measures.currency(self._prompt, name, parameter) or branches.named(self._prompt, name, parameter)
 
     def _networked(self, name: Name, parameter: Parameter) -> Any:
         """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""

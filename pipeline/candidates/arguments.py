@@ -295,7 +295,7 @@ class Session:
             used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
             others = [value for value in self._values(rest, {}) if str(value.value) not in used]
             return self._fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
-        if not _is_key(name, parameter):
+        if not self._by_entity or not _is_key(name, parameter):
             return None
         kindred = [name.resource] if name.entity.startswith(name.resource) else []
         kindred += [entity for entity in reversed(self._by_entity) if names.is_kind_of(entity, name.entity)]

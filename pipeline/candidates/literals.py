@@ -72,6 +72,8 @@ def _gives_way(words: Sequence[str], lower: str) -> bool:
 def _beside(parameter: Parameter, name: Name, prompt: str) -> list[Any]:
     """Literals of one or two capitals, beside the noun that they are of: "an A record", "type MX"."""
     short = [v for v in parameter.enum if isinstance(v, str) and len(v) < 3 and v.isupper()]
+    if not short:
+        return []
     nouns = rf"(?i:{re.escape(name.resource or name.words[-1])}s?|{re.escape(name.words[-1])})"
     return [v for v in short if re.search(rf"(?<![\w.]){v}[ -]{nouns}\b|\b{nouns} {v}(?![\w.])", prompt)]
 

@@ -266,6 +266,8 @@ class Wish:
 
     def _networked(self, name: Name, parameter: Parameter) -> Any:
         """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""
+        if "address" not in self._by_kind and "host" not in self._by_kind:
+            return None
         kind = parameters.network(name, parameter)
         found = list(dict.fromkeys(span.value for span in self._by_kind.get(kind, ())))
         if parameter.type == "array":

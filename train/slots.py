@@ -1,8 +1,8 @@
 """How right the arguments are, given the right operation: slots, whole paths, values from nowhere.
 
 A slot is a named argument with its value; both count as text, so 5 and "5" are the same. A value is
-hallucinated when it stands, as a whole word, neither in the prompt (dates, money and numbers in words read as
-such) nor in the history (paths, arguments, answers) and is none of the operation's literals: enum, default,
+hallucinated when it stands, as a whole word, neither in the prompt (dates, money, time spans and numbers in words
+read as such) nor in the history (paths, arguments, answers) and is none of the operation's literals: enum, default,
 example. Sums are kept per case, so that whoever adds them up can resample them. Called by `train/evaluate.py`
 where a case says its `next_params`.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import codes, spans
+from pipeline.candidates import codes, literals, measures, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -86,8 +86,8 @@ def _texts(value: Any) -> Any:
 def _is_literal(value: str, parameter: Parameter | None) -> bool:
     if parameter is None:
         return False
-    literals = (*parameter.enum, parameter.default, parameter.example)
-    return parameter.type == "boolean" or value in {plain(literal) for literal in literals if literal is not None}
+    known = (*parameter.enum, parameter.default, parameter.example, *literals.labels(parameter.description))
+    return parameter.type == "boolean" or value in {plain(literal) for literal in known if literal is not None}
 
 
 def _seen(case: Case) -> str:
@@ -99,7 +99,9 @@ def _seen(case: Case) -> str:
         texts.append(span.value)
         if span.kind == "money":  # "29 euros" are 2900 where an API counts cents
             texts += [str(round(float(span.value) * 100)), plain(float(span.value))]
-    texts += codes.Codes(prompt, ()).currencies  # "80 euros" are EUR
+    said = codes.Codes(prompt, ())
+    texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR
+    texts += [str(span) for span in measures.times(prompt.lower())]
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
     for event in case.events:
         texts.append(urllib.parse.unquote(event.endpoint.partition(" ")[2]))

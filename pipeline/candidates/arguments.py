@@ -13,24 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
+import functools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import names, parameters, wish
+from pipeline.candidates import answers, names, parameters, wish
+from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
-# What is read of answers: bounded, as a client may send a hundred of any size.
-_BODIES = 6  # the latest ones
-_BODY_VALUES = 250  # of one answer
-_BODY_NODES = 1000  # lists, what is in them, and objects of one answer
-_BODY_DEPTH = 4
-_BODY_ITEMS = 20  # of one list
-_BODY_FIELDS = 60  # of one object
+_BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _SEARCHES = frozenset(("q", "query", "search", "page", "cursor", "offset", "summary", "subject"))
@@ -38,8 +33,6 @@ _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 
-# By an object's fields: the path of the operation that reads such a thing, and the parameter that takes its id.
-ReaderOf = Callable[[Set[str]], tuple[str, str] | None]
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
 
@@ -86,6 +79,8 @@ class Session:
         self._texts: set[str] = set()  # that calls were given
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
+        self._kindred: dict[str, list[str]] = {}  # entity -> those that are one of it, made when asked for
+        self._spoken: set[tuple[str, Any]] = set()  # entity and key of what answers had and the prompt speaks of
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
@@ -100,6 +95,7 @@ class Session:
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
         self._last = len(calls) - 1
+        self._answered = answers.identity(calls[-1].body) if calls else None
         self._wrote = self._last >= 0 and calls[-1].method not in _READS
         for raw, value in calls[-1].params.items() if calls else ():
             name = names.name(raw, "")
@@ -120,12 +116,13 @@ class Session:
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            if not (needed or says or raw in context or (words and parameter.enum)):
+            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
                 continue
             if parameters.is_credential(parameter, operation.path):
-                if (sent := self._sent(raw, parameter)) is not None:
+                if (sent := self._sent(parameter)) is not None:
                     bound[raw] = sent
                 continue
             if needed:
@@ -136,15 +133,14 @@ class Session:
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
-                    found = (self._again(parameter, operation) if done else None) or guess(parameter)
+                    found = self._again(parameter, operation) if done else None
+                    found = found or self._akin(name, parameter, scope, bound) or guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
-                found = None
                 name = names.name(raw, template.last)
-                if speaks or (words and parameter.enum):
-                    value = self._wish.optional(name, parameter, operation, self._texts)
-                    found = None if value is None else (value, "prompt", -1)
+                value = self._wish.optional(name, parameter, operation, self._texts) if speaks or is_said else None
+                found = None if value is None else (value, "prompt", -1)
                 if found is None and refers:
                     found = self._referred(name, parameter)
                 if found is None and done:
@@ -189,6 +185,8 @@ class Session:
                     self._take(raw, value, operation.key, index)
         if call.method not in _READS:
             self._last_write = index
+        for name, value in answers.inside(call.params, template.last):
+            self._add(_Value(name, value, index, "params"))
         for raw, value in call.params.items():
             self._wholes.see(raw, value, call.params, index, "params")
             if isinstance(value, str):
@@ -196,7 +194,10 @@ class Session:
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
-            self._read_answer(index, call.body, template)
+            speaks_of = self._wish.speaks_of
+            see = functools.partial(self._wholes.see, call=index, kind="response")
+            for name, value in answers.read(call.body, template.last, self._reader_of, speaks_of, self._spoken, see):
+                self._add(_Value(name, value, index, "response"))
 
     def _take(self, raw: str, value: Any, operation: str, index: int) -> None:
         """Remembers what two operations were given under one name: the account, site or device a session is about."""
@@ -218,48 +219,6 @@ class Session:
             self._by_entity.setdefault(name.resource, []).append(value)  # the {ref} of /commits/{ref} is a commit
         if _SHA.fullmatch(str(value.value)):
             self._by_entity.setdefault("#sha", []).append(value)
-
-    def _read_answer(self, index: int, body: Any, template: names.Template) -> None:
-        """Values of an answer; an `id` belongs to the entity of the object it stands in, by its name and by its fields.
-
-        What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
-        """
-        read = 0
-        stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
-        for _ in range(_BODY_NODES):
-            if not stack or read >= _BODY_VALUES:
-                break
-            node, entity, depth = stack.pop()
-            if isinstance(node, list):
-                items = [(item, entity, depth + 1) for item in node[:_BODY_ITEMS]] if depth < _BODY_DEPTH else []
-                stack.extend(sorted(items, key=lambda item: not self._wish.speaks_of(item[0])) if depth < 2 else items)
-            elif isinstance(node, dict):
-                if isinstance(node.get("object"), str) and node["object"] != "list":
-                    entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
-                like = self._like(node)
-                for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
-                    if isinstance(value, (dict, list)):
-                        self._wholes.see(raw, value, node, index, "response")
-                        if depth < _BODY_DEPTH:
-                            inner = entity if raw.lower() in names.WRAPPERS else names.resource_of(raw[:60]) or entity
-                            stack.append((value, inner, depth + 1))
-                    elif is_value(value) and not isinstance(value, bool):
-                        name = names.name(raw[:60], entity)
-                        if like and name.kind and name.is_generic and name.entity != like:
-                            self._add(_Value(names.name(raw[:60], like), value, index, "response"))
-                        self._add(_Value(name, value, index, "response"))
-                        read += 1
-            elif is_value(node) and not isinstance(node, bool):
-                self._add(_Value(names.name("id", entity), node, index, "response"))
-                read += 1
-
-    def _like(self, node: Mapping[str, Any]) -> str:
-        """The entity whose fields an object of an answer has, "" where they tell none."""
-        reader = self._reader_of({raw.lower() for raw in itertools.islice(node, _BODY_FIELDS)})
-        if reader is None:
-            return ""
-        path, raw = reader
-        return names.name(raw, names.template(path).resources.get(raw, "")).entity
 
     # Where a value comes from
 
@@ -292,40 +251,72 @@ class Session:
             return value, "prompt", -1
         if near is not None:
             return near
-        is_key = _is_key(name, parameter)
+        if parameter.enum and (value := self._wish.typed(name, parameter, given)) is not None:
+            return value, "prompt", -1
+        is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
-        seen = next(self._values(name, scope), None) if is_key or not name.is_generic else None
+        seen = self._newest(name, parameter, scope) if is_key or not name.is_generic else None
         if seen is not None and not (may_change and _gives_way(seen, parameter, given)):
-            is_old = is_key and not is_read and str(seen.value) in given
+            is_old = is_key and not is_read and str(seen[0]) in given
             said = self._wish.typed(name, parameter, given, self._others(name)) if is_old else None
-            return (seen.value, seen.kind, seen.call) if said is None or str(said) in given else (said, "prompt", -1)
+            return seen if said is None or str(said) in given else (said, "prompt", -1)
         if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
             return value, "prompt", -1
-        if seen is not None:
-            return seen.value, seen.kind, seen.call
-        if name.is_generic and not is_key and (is_read or name.full not in _TEXTS):
-            sent = (value for value in reversed(self._by_name.get(name.full, ())) if value.kind == "params")
-            if (seen := next(sent, None)) is not None:
-                return seen.value, seen.kind, seen.call
+        is_kept = name.is_generic and not is_key and (is_read or name.full not in _TEXTS)
+        if (found := seen or (self._sent(parameter) if is_kept else None)) is not None:
+            return found
         if is_key and name.entity in names.PEOPLE:
-            people = (value for entity in names.PEOPLE for value in self._by_entity.get(entity, ()))
-            if (seen := max(people, key=lambda value: value.call, default=None)) is not None:
-                return seen.value, seen.kind, seen.call
+            people = [value for entity in names.PEOPLE for value in self._by_entity.get(entity, ())]
+            people = [v for v in people if name.kind != "id" or v.name.kind != "name" or " " not in str(v.value)]
+            people.sort(key=lambda value: (value.call, value.name.kind == name.kind), reverse=True)
+            if (found := _fitting(people, parameter)) is not None:
+                return found
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
+
+    def _newest(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
+        """What went by the name last, and fits; of what answers had the one that the prompt speaks of."""
+        found = _fitting(self._values(name, scope), parameter)
+        if found is not None and found[1] == "response" and self._spoken:
+            meant = (v for v in self._values(name, scope) if (v.name.entity, v.value) in self._spoken)
+            return _fitting(meant, parameter) or found
+        return found
 
     def _told(self, raw: str, call: int) -> set[str]:
         """Values by that name in the answers after a call."""
         values = self._by_name.get(names.name(raw, "").full, ())
         return {str(value.value) for value in values if value.kind == "response" and value.call > call}
 
-    def _sent(self, raw: str, parameter: Parameter) -> Found | None:
-        """What the latest call that had the argument was given."""
-        for seen in reversed(self._by_name.get(names.name(raw, "").full, ())):
-            if seen.kind == "params" and (value := fit(seen.value, parameter, was_sent=True)) is not None:
-                return value, seen.kind, seen.call
+    def _akin(
+        self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Mapping[str, Found]
+    ) -> Found | None:
+        """What goes by a kindred name, where nothing goes by the argument's own.
+
+        An id by what it stands after in the path (`/subscriptions/{subscription_exposed_id}`), one that says more
+        (`latest_charge` for `charge`), and for another one of its kind (`to_project_id`) the only id not used yet.
+        """
+        rest = names.directed(name)
+        if rest is not None and (name.kind or parameter.location == "body"):
+            used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
+            others = [value for value in self._values(rest, {}) if str(value.value) not in used]
+            return _fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
+        if not self._by_entity or not parameters.is_key(name, parameter):
+            return None
+        kindred = [name.resource] if name.entity.startswith(name.resource) else []
+        if name.entity not in self._kindred:
+            self._kindred[name.entity] = [e for e in reversed(self._by_entity) if names.is_kind_of(e, name.entity)]
+        kindred += self._kindred[name.entity]
+        for entity in kindred:
+            values = self._values(names.name(name.kind or "id", entity), scope)
+            if (found := _fitting((v for v in values if names.directed(v.name) is None), parameter)) is not None:
+                return found
         return None
+
+    def _sent(self, parameter: Parameter) -> Found | None:
+        """What the latest call that had the argument was given."""
+        values = reversed(self._by_name.get(names.name(parameter.name, "").full, ()))
+        return _fitting((value for value in values if value.kind == "params"), parameter)
 
     def _others(self, name: Name) -> Set[str]:
         """Values that calls were given under names of other entities only."""
@@ -335,11 +326,12 @@ class Session:
         return self._others_of[name.entity]
 
     def _referred(self, name: Name, parameter: Parameter) -> Found | None:
-        """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
+        """What the last call was about, or made, where a new thing may refer to it: `charge` of a refund."""
         if name.kind not in ("", "id") or name.is_plural or name.is_generic:
             return None
         for value in reversed(self._by_entity.get(name.entity, ())):
-            if value.call == self._last and value.kind == "path" and parameter.type in ("string", "integer", "any"):
+            is_it = value.kind == "path" or (value.name.kind == "id" and value.value == self._answered)
+            if value.call == self._last and is_it and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
 
@@ -382,10 +374,10 @@ class Session:
             if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
                 bound[raw] = (cast, "prompt", -1)
                 return ""
-        for value in self._values(name, {}):
-            if str(value.value) not in used and (cast := fit(value.value, parameter, True)) is not None:
-                bound[raw] = (cast, value.kind, value.call)
-                return ""
+        left = (value for value in self._values(name, {}) if str(value.value) not in used)
+        if (found := _fitting(left, parameter)) is not None:
+            bound[raw] = found
+            return ""
         if parameter.location == "path":
             return ""
         del bound[raw]
@@ -415,15 +407,18 @@ class Session:
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
 
 
-def _is_key(name: Name, parameter: Parameter) -> bool:
-    """Whether the parameter says which thing is meant."""
-    return parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
+def _fitting(values: Iterable[_Value], parameter: Parameter) -> Found | None:
+    """The first of the values that the parameter can take."""
+    for seen in values:
+        if (value := fit(seen.value, parameter, was_sent=True)) is not None:
+            return value, seen.kind, seen.call
+    return None
 
 
-def _gives_way(value: _Value, parameter: Parameter, given: Collection[str]) -> bool:
+def _gives_way(found: Found, parameter: Parameter, given: Collection[str]) -> bool:
     """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
     is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
-    return value.kind == "response" or (is_setting and str(value.value) in given)
+    return found[1] == "response" or (is_setting and str(found[0]) in given)
 
 
 def _which(
@@ -434,7 +429,11 @@ def _which(
 ) -> Parameter | None:
     """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
     given = [p for p in needed if bound[p.name][1] not in (*but, "default")]
-    keys = [p for p in given if _is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())]
+    keys = [
+        p
+        for p in given
+        if parameters.is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())
+    ]
     return next(reversed(keys or (given if but else [])), None)
 
 

@@ -10,11 +10,14 @@ from collections.abc import Collection, Sequence
 
 from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import BIRTH, CUE_NOISE, NAMED
+from pipeline.candidates.vocabulary import BIRTH, CUE_NOISE, IMPERATIVES, NAMED
 
 SELF = "#self"  # key of the ids by which the caller is introduced
 LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
+_PREPOSITIONS = frozenset(
+    ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
+)
 _PLURAL_VERBS = frozenset(
     ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
 )
@@ -42,6 +45,19 @@ def mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
         previous = entity
         last = (span.kind, tuple(spans.words(span.value))[-1:])
     return mentions
+
+
+def standing_alone(found: Sequence[spans.Span]) -> dict[str, str]:
+    """Values that can only be ids, each with the noun before it: long numbers, UUIDs, codes."""
+    others = {span.value for span in found if span.kind in ("zip", "phone")}
+    alone: dict[str, str] = {}
+    for span in found:
+        long = span.kind == "number" and len(span.value) >= LONG_NUMBER and span.value.isdigit()
+        if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
+            cue = next((word for word in span.before if word not in CUE_NOISE), "")
+            is_noun = cue not in _PREPOSITIONS and cue not in IMPERATIVES
+            alone.setdefault(span.value, names.singular(cue) if is_noun else "")
+    return alone
 
 
 def named(found: Sequence[spans.Span]) -> dict[str, list[str]]:

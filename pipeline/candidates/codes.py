@@ -26,6 +26,8 @@ _ACRONYMS = frozenset(
         "API ATM CEO CSV DNS DOB ETA FAQ FYI GPS PDF PIN PLZ POS SIM SMS SQL SSN TBD URL USA USB VAT VIP",
     )
 )
+_DOLLARS = re.compile(r"(?i)\$ ?\d|\d dollars?\b")
+_CURRENCY = re.compile(rf"\b(?!USD)(?:{'|'.join(sorted(ISO_CURRENCIES))})\b")  # "$" may stand for other dollars
 _SAID = re.compile(
     rf"(?<![A-Za-z])({'|'.join(sorted(ISO_CURRENCIES))})(?![A-Za-z])"
     r"|(€|(?i:\beuros?\b))|(£)|((?i:\bUS ?\$|\bUS dollars?\b))"
@@ -50,10 +52,15 @@ class Codes:
             for code, euro, pound, dollar in _SAID.findall(prompt)
         )
         self.currencies = tuple(dict.fromkeys(said))
+        self.dollars = ("USD",) if not self.currencies and _DOLLARS.search(prompt) else ()
 
     def take(self, name: Name, parameter: Parameter, given: Collection[str] = ()) -> str | None:
         """The code for a parameter of that form; the way back goes from where the way there, `given` before, went."""
-        if not (self._all or self.currencies) or parameter.type not in ("string", "any") or parameter.enum:
+        if (
+            not (self._all or self.currencies or self.dollars)
+            or parameter.type not in ("string", "any")
+            or parameter.enum
+        ):
             return None
         words = set(name.words)
         is_money = "currency" in words or "4217" in parameter.description or "currency" in parameter.description.lower()
@@ -67,5 +74,12 @@ class Codes:
             return next((there for there, _ in ends if there not in given), ends[-1][0] if ends else None)
         if not is_money or name.words[-1] not in ("currency", "code"):
             return None
-        code = self.currencies[0] if len(self.currencies) == 1 else None
-        return code.lower() if code and "lowercase" in parameter.description.lower() else code
+        is_plain = parameter.required and _CURRENCY.search(parameter.description) is None
+        found = self.currencies or (self.dollars if is_plain else ())
+        code = found[0] if len(found) == 1 else None
+        return code.lower() if code and _is_lower(parameter) else code
+
+
+def _is_lower(parameter: Parameter) -> bool:
+    literals = (parameter.example, parameter.default)
+    return "lowercase" in parameter.description.lower() or any(isinstance(v, str) and v.islower() for v in literals)

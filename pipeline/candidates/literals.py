@@ -1,13 +1,13 @@
-"""The literal of an enum that a prompt names: as a whole word, of several the one that is meant.
+"""Which literal of a parameter a prompt names: by its word, by its verb, by what the description says it stands for.
 
-Pure; `wish` asks, with the prompt's words and its text in lower case.
+Of several the one that is meant. Pure functions of a prompt and a parameter; called by `wish`.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Set
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pipeline.candidates import names, spans
@@ -15,56 +15,126 @@ from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import PLAIN_ENUMS
 from pipeline.types import Operation, Parameter
 
+Named = tuple[Any, Sequence[str]]  # a literal and the words it is said by
+
+_LABEL = re.compile(r"(?<![\w.])(-?\d{1,4}) ?(?:\(|=|:|- |– |is )\s?`?([A-Za-z]{3,20})")
+_GIVES_WAY = re.compile(r"\b(?:instead of|rather than|not|no longer)(?: an?| the)? (?=[a-z])|\bfrom (?=\w+ to )")
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
+
 
 def named(
     parameter: Parameter,
-    said: Set[str],
-    lower: str,
+    name: Name,
+    prompt: str,
+    said: frozenset[str],
     operation: Operation | None = None,
     given: Collection[str] = (),
 ) -> Any:
-    """The enum literal that the prompt names as words of their own; None where it names none or several.
+    """The literal that the prompt names, of a list all of them; None where it names none, or two and one is wanted.
 
-    A word of `operation`'s own path or summary names the operation, not the literal. Of several it is the one that
-    others are part of, what something is changed to ("from business to economy"), or the one not `given` yet.
+    A word of `operation`'s own path or summary names the operation, not the literal. What is to give way ("instead
+    of guest") is not meant. Of several it is the one that others are part of, what something is changed to ("from
+    business to economy"), or the one not `given` yet.
     """
-    found = {}
-    for literal in parameter.enum:
-        text = str(literal).lower()
-        words = names.split(str(literal)) or (text,)
-        if len(text) < 3 or text in PLAIN_ENUMS or not said >= set(words):
-            continue
-        if " ".join(words) in _spaced(lower):
-            found[literal] = words
-    if found and operation is not None:
-        taken = set(spans.words(f"{operation.path} {operation.summary}"))
-        found = {
-            literal: words
-            for literal, words in found.items()
-            if not any(w in taken or names.singular(w) in taken for w in words)
-        }
-    if len(found) > 1:
-        text = _spaced(lower)
-        for words in sorted(found.values(), key=len, reverse=True):
-            text = text.replace(" ".join(words), "_".join(words))
-        alone = [literal for literal, words in found.items() if re.search(rf"\b{'_'.join(words)}\b", text)]
-        aims = [literal for literal in alone if re.search(rf"\b(?:in)?to {'_'.join(found[literal])}\b", text)]
-        left = [literal for literal in alone if str(literal) not in given] if given else []
-        return next((some[0] for some in (alone, aims, left) if len(some) == 1), None)
-    return next(iter(found), None)
-
-
-def granted(name: Name, parameter: Parameter, said: Set[str], lower: str) -> Any:
-    """What a yes or no takes: "no insurance" and "without insurance", or "with insurance", for `insurance`."""
-    noun = name.words[-1]
-    literal = {str(literal).lower(): literal for literal in parameter.enum} or {"yes": True, "no": False}
-    if noun not in said or literal.keys() != {"yes", "no"} or (not parameter.enum and parameter.type != "boolean"):
+    if said.isdisjoint(_any_word(tuple(map(str, parameter.enum)), parameter.description)):
         return None
-    of_it = rf"\b(?:(no|without)|with|add|adding|include|including)(?: (?:an|a|the|any))? {noun}\b"
-    answers = {"no" if found.group(1) else "yes" for found in re.finditer(of_it, _spaced(lower))}
-    return literal[answers.pop()] if len(answers) == 1 and "no" not in name.words else None
+    lower = prompt.lower()
+    found = [f for f in _by_word(parameter, said, lower) if not _gives_way(f[1], lower)]
+    if found and operation is not None:
+        taken = own_words(f"{operation.path} {operation.summary}")
+        found = [f for f in found if taken.isdisjoint(f[1]) and taken.isdisjoint(map(names.singular, f[1]))]
+    if len(found) > 1 and parameter.type != "array":
+        return _meant(found, spaced(lower), given)
+    literals = [literal for literal, _ in found]
+    if not literals and (operation is None or operation.method not in _READS):
+        literals = [v for v in parameter.enum if isinstance(v, str) and said & _verbs(v.lower())]
+    literals = literals or _beside(parameter, name, prompt)
+    if parameter.type == "array":
+        return literals or None
+    return literals[0] if len(literals) == 1 else None
+
+
+def labelled(parameter: Parameter, prompt: str, said: frozenset[str]) -> str | None:
+    """The number that a description explains by a word which the prompt says: 1 of "1 = Urgent, 2 = High"."""
+    of = labels(parameter.description) if parameter.type == "integer" else {}
+    if len(of) < 2:
+        return None
+    found = [n for n, label in of.items() if label in said and not _gives_way((label,), prompt.lower())]
+    return found[0] if len(found) == 1 else None
 
 
 @functools.lru_cache(maxsize=64)
-def _spaced(lower: str) -> str:
+def spaced(lower: str) -> str:
+    """The words of a text in lower case, a space between each."""
     return " ".join(re.findall(r"[a-z0-9]+", lower))
+
+
+@functools.lru_cache(maxsize=4096)
+def labels(description: str) -> dict[str, str]:
+    """What numbers stand for, as a description says: "30 (Developer), 40 (Maintainer)"."""
+    return {number: label.lower() for number, label in _LABEL.findall(description)}
+
+
+@functools.lru_cache(maxsize=4096)
+def own_words(text: str) -> frozenset[str]:
+    """The words by which an operation itself is called: those of its path and summary."""
+    return frozenset(spans.words(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _any_word(texts: tuple[str, ...], description: str) -> frozenset[str]:
+    """All words of which one has to be said where a literal is."""
+    explained = labels(description).values()
+    words = {word for text in texts for word in (*names.split(text), text.lower(), *_verbs(text.lower()))}
+    return frozenset((*words, *explained, *(f"{label}s" for label in explained)))
+
+
+def _by_word(parameter: Parameter, said: frozenset[str], lower: str) -> list[Named]:
+    found: list[Named] = []
+    explained = labels(parameter.description)
+    for literal in parameter.enum:
+        text = str(literal).lower()
+        words = names.split(str(literal)) or (text,)
+        label = explained.get(text)
+        if label is not None and (label in said or f"{label}s" in said):
+            found.append((literal, (label,)))
+        elif len(text) >= 3 and text not in PLAIN_ENUMS and said >= set(words) and " ".join(words) in spaced(lower):
+            found.append((literal, words))
+    return found
+
+
+def _meant(found: Sequence[Named], text: str, given: Collection[str]) -> Any:
+    """Of several literals the one that is no part of another, is the aim of a change, or was not `given` yet."""
+    for words in sorted((words for _, words in found), key=len, reverse=True):
+        text = text.replace(" ".join(words), "_".join(words))
+    alone = [(literal, "_".join(words)) for literal, words in found if re.search(rf"\b{'_'.join(words)}\b", text)]
+    aims = [named for named in alone if re.search(rf"\b(?:in)?to {named[1]}\b", text)]
+    left = [named for named in alone if str(named[0]) not in given] if given else []
+    return next((some[0][0] for some in (alone, aims, left) if len(some) == 1), None)
+
+
+def _gives_way(words: Sequence[str], lower: str) -> bool:
+    """Whether all that is said of a literal is that another one takes its place."""
+    if _GIVES_WAY.search(lower) is None:
+        return False
+    phrase = r"[\s_-]".join(map(re.escape, words))
+    said = len(re.findall(rf"\b{phrase}", lower))
+    return 0 < said == len(re.findall(rf"(?:{_GIVES_WAY.pattern}){phrase}", lower))
+
+
+def _beside(parameter: Parameter, name: Name, prompt: str) -> list[Any]:
+    """Literals of one or two capitals, beside the noun that they are of: "an A record", "type MX"."""
+    short = [v for v in parameter.enum if isinstance(v, str) and len(v) < 3 and v.isupper()]
+    if not short:
+        return []
+    nouns = rf"(?i:{re.escape(name.resource or name.words[-1])}s?|{re.escape(name.words[-1])})"
+    return [v for v in short if re.search(rf"(?<![\w.]){v}[ -]{nouns}\b|\b{nouns} {v}(?![\w.])", prompt)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _verbs(literal: str) -> frozenset[str]:
+    """Verbs that a participle is of: "acknowledge" of "acknowledged", "stop" of "stopped"."""
+    if not literal.endswith("ed") or len(literal) < 6 or not literal.isalpha():
+        return frozenset()
+    stem = literal[:-2]
+    return frozenset((stem, f"{stem}e", stem[:-1] if stem[-1] == stem[-2] else stem))

@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _KINDS = {
     "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "gid": "id", "sid": "id", "pk": "id",
-    "number": "number", "num": "number", "no": "number", "index": "number",
+    "number": "number", "num": "number", "no": "number", "index": "number", "iid": "number",
     "key": "key", "slug": "slug", "code": "code", "sha": "sha", "hash": "sha", "name": "name", "login": "name",
 }  # fmt: skip
 _GLUED = {
@@ -25,14 +25,16 @@ _GLUED = {
     "accountid": ("account", "id"),
 }
 _GENERIC_WORDS = (
-    "id name key number slug code sha type kind value values title body description message text content label state "
-    "status sort order direction page perpage limit offset size count url date from to start end since until before "
-    "after format version ref path tag note comment data action enabled active public private default color email "
-    "position index password secret token scope event events filter fields include expand reason"
+    "id iid name key number slug code sha type kind value values title body description message text content label "
+    "state status sort order direction page perpage limit offset size count url date from to start end since until "
+    "before after format version ref path tag note comment data action enabled active public private default color "
+    "email position index password secret token scope event events filter fields include expand reason"
 )
-_GENERIC = frozenset(_GENERIC_WORDS.split())
+_GENERIC = frozenset((*_GENERIC_WORDS.split(), "uuid", "guid", "identifier"))
 # Who does something goes by many names; one stands in for another where nothing better is known.
 PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
+_DIRECTIONS = frozenset(("to", "from", "target", "source", "destination", "dest", "src", "parent", "other"))
+_KIN = 5  # letters of a noun that another may end in; "port" is no kind of "report"
 _VERB_WORDS = (
     "get list find search fetch read show create add new make insert update modify edit change set delete remove "
     "cancel return exchange send post put by all details detail info information"
@@ -122,6 +124,19 @@ def name(raw: str, resource: str) -> Name:
     return Name(full, entity, kind, resource, words, full in _GENERIC, is_plural)
 
 
+def directed(taken: Name) -> Name | None:
+    """What another one of its kind is: `project_id` of `to_project_id`; None for what names no other one."""
+    if len(taken.words) < 2 or taken.words[0] not in _DIRECTIONS:
+        return None
+    rest = name("_".join(taken.words[1:]), taken.resource)
+    return None if rest.is_generic else rest
+
+
+def is_kind_of(entity: str, other: str) -> bool:
+    """Whether an entity is one of another, by the noun that it ends in: `latestcharge`, `kubernetescluster`."""
+    return entity.endswith(other) and len(other) >= _KIN and len(entity) > len(other) + 2
+
+
 @functools.lru_cache(maxsize=65536)
 def template(path: str) -> Template:
     """A path template taken apart; a concrete path is one without parameters."""
@@ -143,8 +158,8 @@ def template(path: str) -> Template:
         previous = found[-1] if found else ""
         if found:
             prefixes.append((built, len(names)))
-        else:
-            literal = resource_of(segment)
+        elif not literal or not _VERBS.issuperset(split(segment)):
+            literal = resource_of(segment)  # /members/all are members
     scopes = {}
     for raw in names:
         taken = name(raw, resources[raw])

@@ -11,8 +11,19 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from pipeline.candidates import names
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
+from pipeline.candidates.vocabulary import (
+    BIRTH,
+    COUNTING,
+    CURRENCIES,
+    DATE_WORDS,
+    DAY,
+    GIVERS,
+    LAST_DAY,
+    PERSON,
+    UNIT_WORDS,
+)
 from pipeline.types import Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)'\"`]{3,40})")
@@ -27,6 +38,12 @@ _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
 _CURRENCY = re.compile(rf"(?i)\bin (?:US )?({'|'.join(CURRENCIES)})\b")
+_MONEY_UNIT = re.compile(r"(?i)\b(?:cents?|smallest|minor|whole|dollars?|euros?|pounds?|usd|eur|gbp)\b")
+_ID = re.compile(r"\bIDs?\b|\bidentifier")
+_IP_WORDS = frozenset(("ip", "ips", "ipv4", "cidr", "cidrs"))
+_IP = re.compile(r"\bIP(?:v4)? address|\bCIDR")
+_HOST_WORDS = frozenset(("domain", "domains", "host", "hostname", "fqdn"))
+_HOST = re.compile(r"(?i)\bdomain name\b|\bname of the domain\b|\bhostname\b")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
 _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
@@ -35,6 +52,11 @@ _FULL_NAME = re.compile(r"(?i)\bfull name\b")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
+
+
+def is_key(name: Name, parameter: Parameter) -> bool:
+    """Whether the parameter says which thing is meant."""
+    return parameter.location == "path" or name.kind in ("id", "number", "key", "slug", "sha")
 
 
 def takes_day(name: Name, parameter: Parameter) -> bool:
@@ -82,10 +104,34 @@ def as_money(value: str, parameter: Parameter) -> Any:
     return value
 
 
+def counted(name: Name) -> tuple[str, tuple[str, ...]]:
+    """What a number counts, in the singular, and what else its name says: `max_nodes`, `duration_in_months`."""
+    words = tuple(word for word in name.words if word not in COUNTING or name.kind) or name.words
+    units = [i for i, word in enumerate(words) if word in UNIT_WORDS]
+    at = units[-1] if units else len(words) - 1
+    return names.singular(words[at]), words[:at] + words[at + 1 :]
+
+
+def tells_unit(parameter: Parameter) -> bool:
+    """Whether an amount can be written as it was said: whole numbers may count cents where nobody tells."""
+    if parameter.type not in ("integer", "number") and _ID.search(parameter.description):
+        return False  # the ID of a price
+    return parameter.type != "integer" or _MONEY_UNIT.search(parameter.description) is not None
+
+
 def currency(parameter: Parameter) -> str:
     """The sign of the currency its description says it counts in ("Daily limit in euros."), "" where it says none."""
     found = _CURRENCY.search(parameter.description) if parameter.type in ("integer", "number") else None
     return CURRENCIES[found.group(1).lower()] if found else ""
+
+
+def network(name: Name, parameter: Parameter) -> str:
+    """Whether it takes an `address` (of IP, or a CIDR) or the name of a `host`; "" where neither."""
+    if "string" not in (parameter.type, parameter.items) or parameter.enum or name.kind == "id":
+        return ""
+    if _IP_WORDS.intersection(name.words) or _IP.search(parameter.description):
+        return "address"
+    return "host" if _HOST_WORDS.intersection(name.words) or _HOST.search(parameter.description) else ""
 
 
 def takes_phone(name: Name, parameter: Parameter) -> bool:

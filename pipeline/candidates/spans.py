@@ -67,12 +67,15 @@ _ORDINALS = {
 
 _ISO = "|".join(sorted(ISO_CURRENCIES))
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
+_FILE = r"(?:py|rb|js|ts|go|rs|sh|java|json|md|yaml|yml|txt|html|css|png|jpg|pdf|csv|xml|toml|conf|cfg|zip|log)\b"
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
     rf"""
       (?P<quoted>"[^"\n]{{1,200}}"|“[^”\n]{{1,200}}”|(?<![\w'])'[^'\n]{{2,200}}'(?![\w'])|`[^`\n]{{1,200}}`)
     | (?P<url>(?i:https?)://[^\s<>"']{{1,500}})
     | (?P<email>[\w.+-]{{1,64}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,5}})
+    | (?P<address>(?<![\w.])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?:/\d{{1,2}})?(?!\w|[./]\d))
+    | (?P<host>(?<![\w.@/-])(?:[a-z0-9][a-z0-9-]{{0,61}}\.){{1,5}}(?!{_FILE})[a-z]{{2,24}}(?![\w@/-]|\.\w))
     | (?P<uuid>(?i:\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b))
     | (?P<range>\b\d{{1,2}}(?:st|nd|rd|th)?\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}}(?:st|nd|rd|th)?
           \ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
@@ -96,7 +99,8 @@ _SPAN = re.compile(
         | (?<![\w.@-])[a-z]{{1,10}}-\d{{3,20}}(?![\w-]) | (?<![\w.@-])\d{{3,12}}-[A-Z]{{1,3}}(?![\w-])
         | (?<![\w.-])\d{{2,9}}(?:-\d{{4,9}}){{1,4}}(?![\w-])
         | (?:(?<=eservation\ )|(?<=ooking\ )|(?<=ocator\ )|(?<=PNR\ ))[A-Z]{{5,8}}\b(?![\w-]))
-    | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/.@-]))
+    | (?P<slug>(?<![\w/.@-])[A-Za-z][A-Za-z0-9]{{0,64}}(?:[_-][A-Za-z0-9]{{1,64}}){{1,6}}(?![\w/@-]|\.\w)
+        | (?<![\w/.@-])[A-Za-z][A-Za-z0-9_-]{{0,64}}(?:\.\d[A-Za-z0-9_-]{{0,64}}){{1,6}}(?![\w/@-]|\.\w))
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
     | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{2,40}}\b)
@@ -109,7 +113,9 @@ _SPAN = re.compile(
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"\d")
-_SPARK = re.compile(r"[\"“'`@/_-]|[A-Z]{5}|(?i:today|yesterday|tomorrow)")  # no span without one of these or a digit
+_SPARK = re.compile(  # no span without one of these or a digit
+    r"[\"“'`@/_-]|\w\.\w|[A-Z]{5}|(?i:today|yesterday|tomorrow)"
+)
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
 _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an", "&"))
@@ -134,7 +140,7 @@ _PHONE = re.compile(r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)")
 class Span:
     """A piece of the prompt with its kind and the words beside it, lower case."""
 
-    # quoted url email uuid date pair id slug code handle money number latitude longitude
+    # quoted url email address host uuid date pair id slug code handle money number latitude longitude
     # entity opening first_name last_name full_name zip phone
     kind: str
     value: str

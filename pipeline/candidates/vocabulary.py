@@ -69,6 +69,11 @@ LAST_DAY = frozenset(
         "checkout",
         "out",
         "dropoff",
+        "due",
+        "deadline",
+        "expire",
+        "expires",
+        "expiry",
     )
 )
 DAY = frozenset(
@@ -103,6 +108,13 @@ SERVED = frozenset(
 LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
 COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
 DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
+DOMAIN_CUES = frozenset(("in", "of", "for", "domain", "zone", "on"))  # before the domain that something is in
+# What an optional text is given with: `a coupon called "Welcome"`.
+NAMING = {
+    "name": frozenset(("named", "called", "call", "name")),
+    "title": frozenset(("titled", "called", "title", "entitled")),
+    "description": frozenset(("described", "description", "describe")),
+}
 PERSON = {
     "fullname": "full_name",
     "firstname": "first_name",
@@ -139,6 +151,14 @@ UNITS = {
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
     "bag": "baggage", "luggage": "baggage", "suitcase": "baggage", "monthly": "month", "weekly": "week", "daily": "day",
 }  # fmt: skip
+UNIT_WORDS = frozenset(
+    re.findall(r"\w+", "seconds minutes hours days weeks months years gigabytes megabytes terabytes gb mb tb")
+)
+# That a number is one, in its name: `num_nodes`, `duration_in_months`, `approvals_required`.
+COUNTING = frozenset(
+    re.findall(r"\w+", "num number count period duration size required in of until total amount quantity qty")
+)
+ALL_BOUNDS = frozenset((*MOST, *LEAST))
 NUMBERED = frozenset(("season", "episode", "page", "chapter", "volume", "week", "quarter", "round", "stage", "level"))
 SCALES = frozenset(("percent", "percentage", "pct", "level", "value"))  # how what is before them is measured
 CUED = frozenset(("to", "at", "is", "of", "down", "up", "the", "a", "set", "be"))  # between a noun and its number
@@ -152,7 +172,6 @@ ISO_CURRENCIES = frozenset(
         "AED AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS INR JPY KRW MXN NOK NZD PLN RON SEK SGD THB TRY USD ZAR",
     )
 )
-QUANTITIES = frozenset(("amount", "quantity", "qty", "total", "count", "number", "num"))  # say only that it counts
 SIDES = {
     "from": "from", "source": "from", "off": "from", "debit": "from",
     "out": "from", "to": "to", "into": "to", "onto": "to", "target": "to", "destination": "to", "new": "to",

@@ -16,27 +16,22 @@ from typing import Any
 
 import msgspec
 
-from pipeline.candidates import beside, codes, literals, names, parameters, spans
+from pipeline.candidates import beside, branches, codes, counts, flags, literals, measures, names, parameters, spans
 from pipeline.candidates.fitting import fit
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
-    BOUND_WORDS,
     BOUNDS,
     CHANGES,
     COUNTS,
-    CUE_NOISE,
-    CUED,
-    CURRENCIES,
+    DOMAIN_CUES,
     FIRST_DAY,
     FREE_TEXT,
     LAST_DAY,
     LIMITS,
-    NUMBERED,
+    NAMING,
     PERSON,
     PLAIN_ENUMS,
-    QUANTITIES,
-    SCALES,
     SERVED,
     SIDES,
     TEXT,
@@ -47,11 +42,7 @@ from pipeline.candidates.vocabulary import (
 from pipeline.types import Operation, Parameter
 
 _ID_PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
-_YEAR = re.compile(r"19\d\d|20\d\d")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
-_PREPOSITIONS = frozenset(
-    ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
-)
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
 _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
@@ -73,28 +64,14 @@ class Wish:
         self._prompt, self._lower = prompt, prompt.lower()
         self._codes = codes.Codes(prompt, self.words)
         self._today = today.isoformat() if today else ""
-        pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
-        self._ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
-        self._ordinals += [(n, a) for a, b in pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
-        self._numerals = [(n, what) for word, what in pairs if (n := spans.number_word(word)) is not None and n > 1]
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
+        self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
         self._mentions = beside.mentions(self.spans)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
-        self._lone = self._standing_alone()
-
-    def _standing_alone(self) -> dict[str, str]:
-        """Values that can only be ids, each with the word before it: long numbers, UUIDs, codes."""
-        others = {span.value for kind in ("zip", "phone") for span in self._by_kind.get(kind, ())}
-        found: dict[str, str] = {}
-        for span in self.spans:
-            long = span.kind == "number" and len(span.value) >= beside.LONG_NUMBER and span.value.isdigit()
-            if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
-                cue = next((word for word in span.before if word not in CUE_NOISE), "")
-                found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
-        return found
+        self._lone = beside.standing_alone(self.spans)
 
     def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
         """The only id in the prompt, unless a noun before it says that it is another thing's; None for a secret."""
@@ -104,12 +81,15 @@ class Wish:
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
 
-    def speaks_of(self, item: Any) -> bool:
-        """Whether the prompt names an item of a list by one of its texts."""
+    def speaks_of(self, item: Any) -> int:
+        """How surely the prompt names an item of a list: 2 by one of its texts, 1 by the name that one begins with."""
         if not self.words or not isinstance(item, dict):
-            return False
-        texts = (value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str))
-        return any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts)
+            return 0
+        texts = [value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str)]
+        if any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts):
+            return 2
+        first = tuple(f"{span.value.lower()} " for span in self._by_kind.get("entity", ()) if len(span.value) > 2)
+        return int(any(text.startswith(first) for text in texts))
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -120,7 +100,7 @@ class Wish:
         left, _, right = pairs[0].value.partition("/")
         return left, right
 
-    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | list[str] | None:
+    def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
         if (code := self._codes.take(name, parameter, given)) is not None:
             return code
@@ -147,8 +127,8 @@ class Wish:
             values = [value for value in values if fit(value, parameter) is not None] or [""]
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
-        if parameter.type == "array" and name.is_plural:
-            return list(dict.fromkeys(value for value in values if value)) or None
+        if parameter.type == "array":
+            return [value for value in dict.fromkeys(values) if value] or None
         return next((value for value in values if value not in given), values[-1]) or None
 
     def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
@@ -175,18 +155,21 @@ class Wish:
         """
         if not self.words:
             return None
-        if (answer := literals.granted(name, parameter, self.words, self._lower)) is not None:
+        if (answer := flags.granted(name, parameter, self.words, self._lower)) is not None:
             return answer
         if parameter.enum:
-            return literals.named(parameter, self.words, self._lower, given=given)
+            return literals.named(parameter, name, self._prompt, self.words, given=given)
         if said := parameters.literals(parameter):
-            return literals.named(msgspec.structs.replace(parameter, enum=said), self.words, self._lower, given=given)
+            spelled = msgspec.structs.replace(parameter, enum=said)
+            return literals.named(spelled, name, self._prompt, self.words, given=given)
+        if parameter.type == "boolean":
+            return flags.said(self._lower, name.words, (name.resource,))
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)
         ):
             return self._date(words, parameter, given=given)
-        if UNITS.keys() & words and (count := self._counted(name)) is not None:
+        if UNITS.keys() & words and (count := self._counts.of(name)) is not None:
             return count  # `gb_amount` is no money
         for kind, takers in TYPED.items():
             if (words & takers and (kind != "money" or not name.is_plural)) or parameter.format == kind:
@@ -205,16 +188,24 @@ class Wish:
         if (part := parameters.person(name, parameter)) is not None:
             found = self._by_kind.get(part)
             return found[0].value if found else None
-        if (year := self._year(name, parameter)) is not None:
+        if (year := self._counts.year(name, parameter)) is not None:
             return year
+        if (measured := self._measured(name, parameter) or self._networked(name, parameter)) is not None:
+            return measured
         if parameter.type in ("integer", "number"):
-            count = self._counted(name) or self._cued(name) or self._amount(name, parameter)
+            count = (
+                self._counts.of(name)
+                or self._counts.behind(name)
+                or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self._lower)
+            )
             if count is not None:
                 return count
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
             return self._loose_id(name, parameter, given, others)
+        if not name.kind and not name.is_generic and (prefixed := self._prefixed(name, given)) is not None:
+            return prefixed
         if parameter.type in ("string", "any") and name.full in TEXT and len(self._by_kind.get("quoted", ())) == 1:
             return self._by_kind["quoted"][0].value
         return None
@@ -242,12 +233,12 @@ class Wish:
 
         What was `sent` before is not searched for again.
         """
-        if (answer := literals.granted(name, parameter, self.words, self._lower)) is not None:
+        if (answer := flags.granted(name, parameter, self.words, self._lower)) is not None:
             return answer
         if parameter.enum:
-            return literals.named(parameter, self.words, self._lower, operation)
-        if (code := self._codes.take(name, parameter)) is not None:
-            return code
+            return literals.named(parameter, name, self._prompt, self.words, operation)
+        if parameter.type == "boolean":
+            return flags.said(self._lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
         if not self.spans:
             return None
         if (value := self._sided(name, parameter, ())) is not None:
@@ -272,83 +263,73 @@ class Wish:
                 new = self.renewed(name, parameter, sent)
                 first = self._by_kind[kind][0].value
                 return new if operation.method == "PATCH" or first in sent else new or first
-        if (year := self._year(name, parameter)) is not None:
+        if (year := self._counts.year(name, parameter)) is not None:
             return year
-        if "money" in self._by_kind and words & TYPED["money"]:
+        if "money" in self._by_kind and words & TYPED["money"] and parameters.tells_unit(parameter):
             amounts = self._by_kind["money"]
             if name.words[-1] in self.words or words & BOUNDS or (is_write and len(amounts) == len(name.words) == 1):
                 return parameters.as_money(amounts[0].value, parameter)
+        if (measured := self._measured(name, parameter) or self._networked(name, parameter)) is not None:
+            return measured
+        if (found := self._identified(name, parameter)) is not None:
+            return found
         if parameter.type in ("integer", "number"):
             cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
-            return found if found is not None else self._counted(name)
+            return found or self._counts.of(name) or self._counts.behind(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
         if words & FREE_TEXT and name.kind != "id":
             return self._search_text(name, sent)
         if parameter.type == "array":
             return None
-        if name.kind in ("", "id") and not name.is_generic:
-            ids = {span.value for span in (*self._by_kind.get("id", ()), *self._by_kind.get("uuid", ()))}
-            found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
-            if found is not None:
-                return found
         if name.kind == "name" and (who := beside.called(self._by_kind.get("entity", ()), name)) is not None:
             return who
         last = names.singular(name.words[-1])
+        cues = NAMING.get(name.full, frozenset((last,))) if operation.method == "POST" else frozenset((last,))
         quoted = self._by_kind.get("quoted", ())
-        return next((span.value for span in quoted if last in map(names.singular, span.before[:2])), None)
+        return next((span.value for span in quoted if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
 
-    def _year(self, name: Name, parameter: Parameter) -> str | None:
-        """The only year the prompt names, for what is called a year or a season."""
-        if "number" not in self._by_kind or name.words[-1] not in ("year", "season") or parameter.type == "boolean":
+    def _measured(self, name: Name, parameter: Parameter) -> Any:
+        """A percentage or time span, in what the parameter counts in; a number for a word; a branch."""
+        if parameter.type in ("integer", "number"):
+            found: Any = measures.percent(self._lower, name, self.words)
+            found = found or measures.duration(self._lower, name, parameter, self.words)
+            return found or literals.labelled(parameter, self._prompt, self.words)
+        return branches.named(self._prompt, name, parameter)
+
+    def _networked(self, name: Name, parameter: Parameter) -> Any:
+        """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""
+        if "address" not in self._by_kind and "host" not in self._by_kind:
             return None
-        years = {span.value for span in self._by_kind.get("number", ()) if _YEAR.fullmatch(span.value)}
-        return next(iter(years)) if len(years) == 1 else None
+        kind = parameters.network(name, parameter)
+        found = list(dict.fromkeys(span.value for span in self._by_kind.get(kind, ())))
+        if parameter.type == "array":
+            return found or None
+        if len(found) > 1 and kind == "host":
+            cues = (*DOMAIN_CUES, *name.words)
+            found = [span.value for span in self._by_kind[kind] if not {*span.before[:1]}.isdisjoint(cues)]
+        return found[0] if len(found) == 1 else None
 
-    def _counted(self, name: Name) -> str | None:
-        """The number before the parameter's noun or unit: 3 of "the last 3 days" for `days`, 45 of "45 min".
-
-        What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
-        Of what is numbered "the fourth season" is one too.
-        """
-        words = [word for word in name.words if word not in QUANTITIES] or list(name.words)
-        noun = names.singular(words[-1])
-        if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
-            found = {place for place, what in self._ordinals if what == name.entity}
-            if len(found) == 1:
-                return str(found.pop())
-        if noun in NUMBERED and not name.is_plural:
-            return None  # of "two pages" neither is page 2
-        noun = UNITS.get(noun, noun)
-        if not all(self.words.intersection(BOUND_WORDS.get(word, (word,))) for word in words[:-1]):
+    def _identified(self, name: Name, parameter: Parameter) -> Any:
+        """Ids that the prompt names beside the entity, or that say by their prefix whose they are; all for a list."""
+        if name.kind not in ("", "id") or name.is_generic or parameter.type == "boolean":
             return None
-        for span in self._by_kind.get("number", ()):
-            after = names.singular(span.after[0]) if span.after else ""
-            if after and UNITS.get(after, after) == noun:
-                return span.value
-        return next((str(count) for count, what in self._numerals if UNITS.get(what, what) == noun), None)
+        ids = {span.value for kind in ("id", "uuid") for span in self._by_kind.get(kind, ())}
+        said = self._mentions.get(name.entity, ())
+        found = [value for value in said if value in ids or (name.kind and value.isdigit() and value in self._lone)]
+        if parameter.type == "array":
+            return list(dict.fromkeys(found)) or None
+        return found[0] if found else self._prefixed(name, ())
 
-    def _cued(self, name: Name) -> str | None:
-        """The number behind the parameter's noun: 30 of "turn the volume down to 30" for `volume_percent`."""
-        stem = [word for word in name.words if word not in SCALES or len(name.words) == 1]
-        if name.kind or not stem:
-            return None
-        for span in self._by_kind.get("number", ()):
-            near = [word for word in span.before if word not in CUED]
-            if near[: len(stem)] == stem[::-1] and not TIMES.intersection(span.after[:1]):
+    def _prefixed(self, name: Name, given: Collection[str]) -> str | None:
+        """An id whose prefix is short for the entity: `ch_1` of a charge."""
+        for span in self._by_kind.get("id", ()):
+            prefix, mark, _ = span.value.partition("_")
+            if mark and span.value not in given and parameters.abbreviates(prefix.lower(), name):
                 return span.value
         return None
-
-    def _amount(self, name: Name, parameter: Parameter) -> str | None:
-        """The only amount of the currency that the description says, where the prompt says the parameter's noun."""
-        sign, found = parameters.currency(parameter), {span.value for span in self._by_kind.get("money", ())}
-        noun = next((word for word in reversed(name.words) if word not in CURRENCIES), "")  # `cap` of `cap_usd`
-        if not sign or len(found) != 1 or noun not in self.words:
-            return None
-        said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
-        return found.pop() if said == {sign} else None
 
     def _date(
         self, words: Collection[str], parameter: Parameter, is_needed: bool = True, given: Collection[str] = ()

@@ -122,6 +122,21 @@ def test_first_item_of_a_list_is_taken_unless_the_prompt_names_another() -> None
     assert after((pets, Call("GET", "/pets", body=found)), prompt="feed Bella").bind(PET).params == {"petId": "2"}
 
 
+def test_who_the_prompt_speaks_of_goes_before_who_was_answered_later() -> None:
+    users, shifts = operation("GET", "/users"), operation("GET", "/shifts")
+    found = [{"id": "U1", "name": "Bob Dole"}, {"id": "U2", "name": "Ada Brook"}, {"id": "U3", "name": "Ada"}]
+    made = (
+        (users, Call("GET", "/users", body={"users": found})),
+        (shifts, Call("GET", "/shifts", body=[{"user": {"id": "U4"}}])),
+    )
+    cover = operation("POST", "/covers", body("user_id"))
+    assert after(*made, prompt="let Bob cover it").bind(cover).params == {"user_id": "U1"}
+    assert after(*made, prompt="let Ada cover it").bind(cover).params == {"user_id": "U3"}
+    assert after(*made, prompt="who covers it?").bind(cover).params == {"user_id": "U4"}
+    asked = (operation("GET", "/users/{user_id}"), Call("GET", "/users/U4"))
+    assert after(*made, asked, prompt="let Bob cover it").bind(cover).params == {"user_id": "U4"}
+
+
 def test_an_answer_of_empty_objects_is_not_read_through():
     looked: list[object] = []
     answer: object = {"id": {}}
@@ -145,6 +160,62 @@ def test_an_id_belongs_to_what_the_fields_beside_it_tell():
     person = operation("GET", "/people/{person_id}/shows")
     assert session.bind(person).params == {"person_id": "819"}
     assert after((crew, called)).bind(person).missing == ("person_id",)
+
+
+def test_what_stands_inside_of_an_argument_is_known_by_its_own_name() -> None:
+    subscribe = operation("POST", "/subscriptions", body("items", "array", items="object"))
+    price = operation("GET", "/prices/{price}")
+    for sent in ({"items": [{"price": "price_9", "quantity": 1}]}, {"items[0][price]": "price_9"}):
+        binding = after((subscribe, Call("POST", "/subscriptions", sent))).bind(price)
+        assert binding == Binding({"price": "price_9"}, (), (), {"price": ("params", 0)})
+
+
+def test_an_item_of_a_list_that_was_sent_is_taken_where_one_is_needed() -> None:
+    shifts = operation("GET", "/shifts", query("schedule_ids", "array", items="string"))
+    made = (shifts, Call("GET", "/shifts", {"schedule_ids": ["PI7", "PI8"]}))
+    assert after(made).bind(operation("GET", "/schedules/{schedule_id}")).params == {"schedule_id": "PI7"}
+    swaps = operation("GET", "/swaps", query("schedule_ids", "array", items="string"))
+    assert after(made).bind(swaps).params == {"schedule_ids": ["PI7", "PI8"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "expected"),
+    [
+        ({"latest_charge": "ch_2"}, CHARGE, {"charge": "ch_2"}),
+        ({"charge_report": "x_2"}, operation("GET", "/ports/{port}"), {}),
+        ({"target_branch": "main"}, operation("DELETE", "/branches/{branch}"), {}),
+        ({"managed_clusters": [{"id": "k8"}]}, operation("GET", "/clusters/{cluster_id}"), {"cluster_id": "k8"}),
+        ({"id": "sub_1", "object": "subscription"}, operation("GET", "/subscriptions/{subscription_exposed_id}"), None),
+        ({"id": "pi_1", "object": "payment_intent"}, operation("GET", "/payment_intents/{intent}"), {"intent": "pi_1"}),
+        ({"policy": {"uuid": "u-1"}}, operation("DELETE", "/alerts/{alert_uuid}"), {"alert_uuid": "u-1"}),
+        ({"uuid": "u-1", "policy": {"uuid": "u-2"}}, operation("DELETE", "/alerts/{uuid}"), {"uuid": "u-1"}),
+    ],
+)
+def test_an_id_is_found_under_a_kindred_name(answer: Any, target: Operation, expected: Any) -> None:
+    session = after((operation("POST", "/alerts"), Call("POST", "/alerts", body=answer)))
+    expected = {"subscription_exposed_id": "sub_1"} if expected is None else expected
+    assert session.bind(target).params == expected
+
+
+def test_another_one_of_a_kind_is_not_the_one_at_hand() -> None:
+    projects, project = operation("GET", "/projects"), operation("GET", "/projects/{id}")
+    found = (projects, Call("GET", "/projects", body=[{"id": 278}, {"id": 512}]))
+    move = operation("POST", "/projects/{id}/move", body("to_project_id", "integer"))
+    read = (project, Call("GET", "/projects/278"))
+    assert after(found, read).bind(move).params == {"id": "278", "to_project_id": 512}
+    assert after(read).bind(move).missing == ("to_project_id",)
+    several = (projects, Call("GET", "/projects", body=[{"id": 278}, {"id": 512}, {"id": 513}]))
+    assert after(several, read).bind(move).missing == ("to_project_id",)
+
+
+def test_what_a_list_of_all_has_is_of_the_segment_before_and_a_person_is_taken_by_the_id() -> None:
+    members = operation("GET", "/members/all")
+    made = (members, Call("GET", "/members/all", body=[{"id": 18, "name": "Ada", "access_level": 10}]))
+    change = Operation("PUT", "/members/{user_id}", parameters=(Parameter("user_id", "path", True, "integer"),))
+    assert after(made).bind(change).params == {"user_id": 18}
+    search = operation("GET", "/creators/search", query("name"))
+    sought = (search, Call("GET", "/creators/search", {"name": "Ada Brook"}))
+    assert after(sought).bind(operation("GET", "/creators/{creatorId}")).missing == ("creatorId",)
 
 
 def test_object_field_says_what_an_id_is() -> None:
@@ -395,6 +466,28 @@ def test_what_is_new_may_refer_to_what_was_just_read() -> None:
     assert binding.origins == {"charge": ("path", 0)}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "ch_1", "object": "charge", "customer": {"id": "cus_2"}},
+        {"charge": {"id": "ch_1"}},
+        {"object": "list", "data": [{"id": "ch_1", "object": "charge"}]},
+        [{"id": "ch_1", "object": "charge"}],
+    ],
+)
+def test_what_is_new_may_refer_to_the_only_thing_that_was_answered_with(answer: Any) -> None:
+    charges = operation("GET", "/charges")
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(REFUND).params == {"charge": "ch_1"}
+    bill = operation("POST", "/bills", body("customer", required=False))
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(bill).params == {}
+
+
+def test_what_is_new_refers_to_none_of_several() -> None:
+    charges = operation("GET", "/charges")
+    answer = {"data": [{"id": "ch_1", "object": "charge"}, {"id": "ch_2", "object": "charge"}]}
+    assert after((charges, Call("GET", "/charges", body=answer))).bind(REFUND).params == {}
+
+
 def test_headers_and_cookies_are_never_filled() -> None:
     secrets = (Parameter("user_id", "header", required=True), Parameter("session", "cookie", required=True))
     session = after((USER, Call("GET", "/get_user_details", {"user_id": "u_1", "session": "s"})))
@@ -508,6 +601,10 @@ def test_whatever_was_sent_binds_without_an_error_and_invents_nothing(
         "zip A1A " * 500,
         "A-1" * 1400,
         "AA/1/" * 800,
+        "a1." * 1300,
+        "1." * 2048,
+        "turn " * 800,
+        "no a " * 800,
     ],
 )
 def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:

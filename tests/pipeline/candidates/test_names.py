@@ -65,3 +65,9 @@ def test_template_knows_what_comes_before_each_parameter() -> None:
 
 def test_path_of_no_operation_still_shows_its_ids() -> None:
     assert names.guess_path_values("/v9/repositories/1234/topics") == (("repository", "1234"),)
+
+
+def test_an_internal_id_is_another_key_than_the_id() -> None:
+    iid = names.name("iid", "issue")
+    assert (iid.kind, iid.entity, iid.is_generic) == ("number", "issue", True)
+    assert names.name("issue_iid", "issue").kind == "number"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
@@ -69,6 +70,38 @@ def test_an_id_that_a_call_carries_under_another_name_is_not_taken() -> None:
     assert bound("client reference CL60230", account, made) is None
     assert bound("client reference CL60230 and DE75", account, made) is None
     assert bound("of DE512108001245126199", query("iban", example="DE02120300000000202051"), made) is not None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        (
+            "put droplets 3164494 and 3164495 behind it",
+            body("droplet_ids", "array", items="integer"),
+            [3164494, 3164495],
+        ),
+        ("for services PIJ90N7, PF9KMXH and PAB12CD", body("service_ids", "array"), ["PIJ90N7", "PF9KMXH", "PAB12CD"]),
+        ("refund ch_123", body("charge"), "ch_123"),
+        ("refund ch_123", body("customer"), None),
+        ("refund ch_123", body("merchant"), None),
+        ("attach it to droplet 3164494", body("droplet_id", "integer"), 3164494),
+    ],
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_ids_go_where_their_noun_or_their_prefix_says(
+    prompt: str, parameter: Parameter, expected: Any, required: bool
+) -> None:
+    parameter = msgspec.structs.replace(parameter, required=required)
+    assert bound(prompt, parameter, method="POST") == expected
+
+
+def test_a_verb_before_the_only_id_names_no_other_thing() -> None:
+    assert after(prompt="resolve PT4KHLK").bind(operation("PUT", "/incidents/{id}")).params == {"id": "PT4KHLK"}
+
+
+@pytest.mark.parametrize("prompt", ["with a TTL of 300", "set the ttl to 300", "ttl 300"])
+def test_an_optional_number_is_read_behind_its_noun(prompt: str) -> None:
+    assert bound(prompt, query("ttl", "integer", required=False)) == 300
 
 
 DOB = query("dob", description="Date of birth, YYYY-MM-DD.")
@@ -137,6 +170,36 @@ def test_the_only_address_a_change_was_looked_up_by_is_not_what_it_sets() -> Non
     assert after(known, prompt="I have a new phone number, 020 7946 0991").bind(phone).params == {
         "phone": "020 7946 0991"
     }
+
+
+IP = "such as the IPv4 address"
+BLOCKS = body("source_addresses", "array", items="string", description="An array of IPs and CIDRs")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("point www at 203.0.113.9.", body("data", description=f"{IP} of an A record"), "203.0.113.9"),
+        ("from 10.0.0.0/8 and 192.168.100.100", BLOCKS, ["10.0.0.0/8", "192.168.100.100"]),
+        ("version 1.2.3 of 10.2.2024", body("ip_address"), None),
+        ("10.0.0.1 or 10.0.0.2", body("ip_address"), None),
+        ("drop example.org.", query("domain_name"), "example.org"),
+        ("point it to a.example.net in shop.example.org", query("domain"), "shop.example.org"),
+        ("mail ada@example.org about setup.py, e.g. now", query("domain"), None),
+        ("it is due 2026-04-15", body("due_date", required=False, description="A date"), "2026-04-15"),
+        ("until 2026-04-15", body("expires_at", required=False, description="A date"), "2026-04-15"),
+        ("since 2026-04-15", body("expires_at", required=False, description="A date"), None),
+        ("tag v3.0.1 from there", query("tag_name"), "v3.0.1"),
+        ("restart server web-02.", query("server"), "web-02"),
+        ('a coupon called "Welcome"', body("name", required=False), "Welcome"),
+        ('for "Welcome"', body("name", required=False), None),
+        ('described as "All of it"', body("description", required=False), "All of it"),
+    ],
+)
+def test_addresses_hosts_ends_and_names_are_taken_by_who_is_after_them(
+    prompt: str, parameter: Parameter, expected: Any
+) -> None:
+    assert bound(prompt, parameter, method="POST") == expected
 
 
 FIND = query("q")

@@ -1,0 +1,116 @@
+"""Which number of a prompt a parameter takes: beside its noun or unit, behind its name, a year, an amount of money.
+
+`Counts` reads the words of a prompt once, when it is first asked. Called by `wish`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Sequence, Set
+
+from pipeline.candidates import names, parameters, spans
+from pipeline.candidates.names import Name
+from pipeline.candidates.vocabulary import (
+    ALL_BOUNDS,
+    BOUND_WORDS,
+    CUED,
+    CURRENCIES,
+    NUMBERED,
+    SCALES,
+    TIMES,
+    UNITS,
+)
+from pipeline.types import Parameter
+
+_PERCENT = re.compile(r"[\d.,]+ ?%")  # counts nothing
+_YEAR = re.compile(r"19\d\d|20\d\d")
+
+
+class Counts:
+    """The numbers of one prompt, `said` being its words in their order."""
+
+    def __init__(self, said: Sequence[str], words: Set[str], numbers: Sequence[spans.Span], prompt: str) -> None:
+        self._said, self._words, self._numbers, self._prompt = said, words, numbers, prompt
+
+    @functools.cached_property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(a, names.singular(b)) for a, b in itertools.pairwise(self._said)]
+
+    @functools.cached_property
+    def _ordinals(self) -> list[tuple[int, str]]:
+        """Places and what is at them: "the fourth season", "season four"."""
+        found = [(place, what) for word, what in self._pairs if (place := spans.ordinal(word)) is not None]
+        return found + [(n, a) for a, b in self._pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
+
+    @functools.cached_property
+    def _numerals(self) -> list[tuple[int, str]]:
+        return [(n, what) for word, what in self._pairs if (n := spans.number_word(word)) is not None and n > 1]
+
+    def of(self, name: Name) -> str | None:
+        """The number before the parameter's noun or unit: 3 of "the last 3 days" for `days`, 45 of "45 min".
+
+        What else the name says has to stand in the prompt too: `maxMinutes` takes "under 45 min", `activeMinutes` not.
+        Of what is numbered "the fourth season" is one too.
+        """
+        noun, others = parameters.counted(name)
+        if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
+            found = {place for place, what in self._ordinals if what == name.entity}
+            if len(found) == 1:
+                return str(found.pop())
+        if noun in NUMBERED and not name.is_plural:
+            return None  # of "two pages" neither is page 2
+        noun = UNITS.get(noun, noun)
+        if not all(not self._words.isdisjoint(BOUND_WORDS.get(word, (word,))) for word in others):
+            return None
+        own, numbers = self._bounded(others, [s for s in self._numbers if not _PERCENT.match(self._prompt, s.start)])
+        if own and noun in map(names.singular, self._words):
+            return own[0].value
+        for span in numbers:
+            after = names.singular(span.after[0]) if span.after else ""
+            if after and UNITS.get(after, after) == noun:
+                return span.value
+        return next((str(count) for count, what in self._numerals if UNITS.get(what, what) == noun), None)
+
+    def _bounded(
+        self, said: Sequence[str], numbers: Sequence[spans.Span]
+    ) -> tuple[Sequence[spans.Span], Sequence[spans.Span]]:
+        """Numbers that stand behind the bound that a name says, and all but those behind the other one.
+
+        "a minimum of 3 and a maximum of 9 nodes".
+        """
+        bounds = {word for bound in said for word in BOUND_WORDS.get(bound, ())}
+        if not bounds:
+            return (), numbers
+        own = [span for span in numbers if not bounds.isdisjoint(span.before[:2])]
+        others = [s for s in numbers if s not in own and not ALL_BOUNDS.isdisjoint(s.before[:2])]
+        return own, [span for span in numbers if span not in others]
+
+    def behind(self, name: Name) -> str | None:
+        """The number behind the parameter's noun: 30 of "turn the volume down to 30" for `volume_percent`."""
+        stem = [word for word in name.words if word not in SCALES or len(name.words) == 1]
+        if name.kind or not stem:
+            return None
+        for span in self._numbers:
+            near = [word for word in span.before if word not in CUED]
+            if near[: len(stem)] == stem[::-1] and not TIMES.intersection(span.after[:1]):
+                return span.value
+        return None
+
+    def year(self, name: Name, parameter: Parameter) -> str | None:
+        """The only year the prompt names, for what is called a year or a season."""
+        if not self._numbers or name.words[-1] not in ("year", "season") or parameter.type == "boolean":
+            return None
+        years = {span.value for span in self._numbers if _YEAR.fullmatch(span.value)}
+        return next(iter(years)) if len(years) == 1 else None
+
+    def amount(self, name: Name, parameter: Parameter, money: Sequence[spans.Span], lower: str) -> str | None:
+        """The only amount of the currency that the description says, where the prompt says the parameter's noun."""
+        sign = parameters.currency(parameter) if money else ""
+        found = {span.value for span in money}
+        noun = next((word for word in reversed(name.words) if word not in CURRENCIES), "")  # `cap` of `cap_usd`
+        if not sign or len(found) != 1 or noun not in self._words:
+            return None
+        said = {other for word, other in CURRENCIES.items() if word in self._words or other in lower}
+        return found.pop() if said == {sign} else None

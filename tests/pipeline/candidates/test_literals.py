@@ -1,0 +1,58 @@
+"""Which literal a prompt names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.types import Call, Parameter
+from tests.pipeline.candidates.test_arguments import after, body, operation, query
+from tests.pipeline.candidates.test_wish import bound
+
+LEVEL = body(
+    "access_level",
+    "integer",
+    enum=(10, 20, 30, 40),
+    description="10 (Guest), 20 (Reporter), 30 (Developer), 40 = Admin",
+)
+KIND = body("type", enum=("A", "MX", "TXT"))
+PRIORITY = body("priority", "integer", required=False, description="0 = No priority, 1 = Urgent, 2 = High, 3 = Normal.")
+STATUS = body("status", enum=("acknowledged", "resolved", "stopped"), required=False)
+STATUSES = query("statuses", "array", items="string", enum=("open", "closed", "stale"), required=False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("add her as a developer", LEVEL, 30),
+        ("make them admins", LEVEL, 40),
+        ("a reporter instead of a guest", LEVEL, 20),
+        ("from guest to reporter", LEVEL, 20),
+        ("guest or reporter", LEVEL, None),
+        ("an urgent one, ENG-12", PRIORITY, 1),
+        ("urgent or high, ENG-12", PRIORITY, None),
+        ("an MX thing for it", KIND, "MX"),
+        ("type A, for www", KIND, "A"),
+        ("A thing like this", KIND, "A"),
+        ("A new one, with MX", KIND, None),
+        ("resolve it", STATUS, "resolved"),
+        ("Stop it", STATUS, "stopped"),
+        ("no resolution", STATUS, None),
+    ],
+)
+def test_a_literal_is_named_by_its_word_its_label_or_its_verb(prompt: str, parameter: Parameter, expected: Any) -> None:
+    assert bound(prompt, parameter, method="PUT") == expected
+
+
+@pytest.mark.parametrize(("prompt", "expected"), [("open or stale ones", ["open", "stale"]), ("close it", None)])
+def test_a_list_takes_all_literals_that_are_named_and_a_read_none_by_its_verb(prompt: str, expected: Any) -> None:
+    assert bound(prompt, STATUSES) == expected
+
+
+def test_a_literal_of_the_prompt_goes_before_what_the_session_has() -> None:
+    member = operation("GET", "/members/{id}")
+    read = (member, Call("GET", "/members/7", body={"id": 7, "access_level": 10}))
+    change = operation("PUT", "/members/{id}", LEVEL)
+    assert after(read, prompt="make her a developer").bind(change).params == {"id": "7", "access_level": 30}
+    assert after(read, prompt="change her").bind(change).params == {"id": "7", "access_level": 10}

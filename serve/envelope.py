@@ -71,6 +71,11 @@ def problem(error: OpenSesameError, request_id: str) -> Response:
     return response
 
 
+def fault(request_id: str) -> Response:
+    """What is said of a bug of ours; the log says what it was."""
+    return problem(OpenSesameError("The service failed on this request; it has been logged."), request_id)
+
+
 def problem_document(status: int, slug: str, detail: str, request_id: str, where: str = "") -> Response:
     body: dict[str, Any] = {
         "type": f"urn:opensesame:{slug}",
@@ -137,6 +142,8 @@ class Envelope:
         except Exception as error:  # the last catch: what reaches it is a bug of ours, answered bare and logged whole
             _log.exception("a fault of ours: %s", type(error).__name__)
             self._metrics.count("opensesame_errors", slug="error")
+            if status == 0:
+                await fault(request_id)(scope, receive, send_named)
         finally:
             self._ongoing -= 1
             route = getattr(scope.get("route"), "path", "none")

@@ -32,7 +32,7 @@ from pipeline.types import Impression, Source
 from serve import console, documents, logs, outcomes, schemas, tracing
 from serve.compare import Comparison
 from serve.costs import Costs, CostsResponse
-from serve.envelope import Envelope, problem, problem_document, tell
+from serve.envelope import Envelope, fault, problem, problem_document, tell
 from serve.identity import Door, Judge, Keys, tenant_of
 from serve.metrics import Metrics
 from serve.openapi import describe as _docs
@@ -320,8 +320,7 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         return Response(status_code=499)  # the client is gone: nobody reads this, the log does
 
     async def failed(request: Request, error: Exception) -> Response:
-        fault = OpenSesameError("The service failed on this request; it has been logged.")  # by the envelope
-        return problem(fault, request.state.request_id)
+        return fault(request.state.request_id)  # Starlette's own would be bare text; the envelope logs what it was
 
     app.add_exception_handler(OpenSesameError, refused)
     app.add_exception_handler(HTTPException, no_route)

@@ -96,8 +96,14 @@ def _seen(case: Case) -> str:
     today = next((datetime.date.fromisoformat(e.ts[:10]) for e in reversed(case.events) if e.ts), None)
     texts = [prompt]
     for span in spans.extract(prompt, today):
-        if span.kind == "date":
-            texts.append(span.value)
+        if span.kind == "date":  # a moment has a time and a zone
+            texts += [
+                span.value,
+                span.value[:10],
+                f"{span.value}Z",
+                f"{span.value}T00:00:00",
+                f"{span.value}T00:00:00Z",
+            ]
         elif span.kind == "money":  # "29 euros" are 2900 where an API counts cents
             texts.append(str(round(float(span.value) * 100)))
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]

@@ -11,9 +11,9 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON
-from pipeline.types import Parameter
+from pipeline.candidates.names import Name, split
+from pipeline.candidates.vocabulary import BIRTH, CURRENCIES, DATE_WORDS, DAY, GIVERS, LAST_DAY, PERSON, PLAIN_DAY
+from pipeline.types import Operation, Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)]{3,40})")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
@@ -21,6 +21,7 @@ _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
 _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
+_NO_ZONE = re.compile(r".{10}T\d\d:\d\d:\d\d")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
 _CURRENCY = re.compile(rf"(?i)\bin ({'|'.join(CURRENCIES)})\b")
 _MONDAY = re.compile(r"(?i)\bmonday of the week\b")
@@ -45,6 +46,13 @@ def takes_day(name: Name, parameter: Parameter) -> bool:
     return not BIRTH.isdisjoint(name.words) or _DAY_FORM.search(parameter.description) is not None
 
 
+def twin_day(name: Name, parameter: Parameter, operation: Operation) -> bool:
+    """Whether the operation takes the same day in the other form too: `due_date` and `due_datetime`."""
+    other = {"date": "date-time", "date-time": "date"}.get(parameter.format)
+    stem = set(name.words) - PLAIN_DAY
+    return any(p.format == other and set(split(p.name)) - PLAIN_DAY == stem for p in operation.parameters if other)
+
+
 def takes_last_day(words: Collection[str], parameter: Parameter) -> bool:
     """Whether it takes the end of a time: `until`, and `departure` from a place, not that of a flight."""
     if not LAST_DAY.isdisjoint(words):
@@ -63,11 +71,13 @@ def is_date(parameter: Parameter) -> bool:
     return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
 
 
-def as_date(value: str, parameter: Parameter) -> str:
-    """A date as the parameter's format writes it (RFC 3339)."""
-    if parameter.format == "date-time" and "T" not in value:
-        return value + "T00:00:00Z"
-    return value[:10] if parameter.format == "date" else value
+def as_date(value: str, parameter: Parameter, is_local: bool = False) -> str:
+    """A day, perhaps with a time, as the parameter's format writes it (RFC 3339); without zone where it `is_local`."""
+    if parameter.format == "date-time" and not is_local:
+        value = value if "T" in value else value + "T00:00:00"
+        return value + "Z" if _NO_ZONE.fullmatch(value) else value
+    is_day = parameter.format == "date" or _DAY_FORM.search(parameter.description) is not None
+    return value[:10] if is_day else value
 
 
 def as_money(value: str, parameter: Parameter) -> Any:

@@ -89,6 +89,12 @@ DAY = frozenset(
         "out",
     )
 )
+PLAIN_DAY = frozenset(("date", "day", "datetime", "time", "at", "on", "in", "to", "from"))
+DUE = frozenset(("due", "by", "until", "till", "deadline"))
+# What else than its making happens to a thing: days of it are meant only where it is said.
+HAPPENED = frozenset(
+    ("updated", "modified", "changed", "closed", "published", "processed", "deleted", "archived", "edited", "viewed")
+)
 BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
 CHANGES = frozenset(("change", "changed", "update", "replace", "switch", "correct", "set", "new", "moved"))
 GIVERS = frozenset(("from", "sender", "caller", "source"))  # whose phone number is another than the one called
@@ -122,6 +128,7 @@ TYPED = {
     "money": frozenset(("amount", "price", "total", "cost")),
     "latitude": frozenset(("latitude", "lat")),
     "longitude": frozenset(("longitude", "lng", "lon", "long")),
+    "zone": frozenset(("timezone", "tz", "zone")),
 }
 PLAIN_ENUMS = frozenset(
     re.findall(

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import names, parameters, spans
+from pipeline.candidates import beside, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -25,13 +25,15 @@ from pipeline.candidates.vocabulary import (
     CUE_NOISE,
     CUED,
     CURRENCIES,
+    DUE,
     FIRST_DAY,
     FREE_TEXT,
+    HAPPENED,
     LAST_DAY,
     LIMITS,
-    NAMED,
     NUMBERED,
     PERSON,
+    PLAIN_DAY,
     PLAIN_ENUMS,
     SCALES,
     SERVED,
@@ -47,16 +49,10 @@ _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
 )
-_PLURAL_VERBS = frozenset(
-    ("needs", "does", "says", "gets", "goes", "comes", "looks", "shows", "fails", "wants", "seems")
-)
 _DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
 _BEGINS = frozenset(("since", "from", "after"))
 _ENDS = frozenset(("until", "till", "and", "through"))
 _CONTACTS = ("email", "zip", "phone")
-_BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
-_SELF = "#self"  # key of the ids by which the caller is introduced
-_LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 
 
 class Wish:
@@ -76,8 +72,8 @@ class Wish:
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
-        self._mentions = _mentions(self.spans)
-        self._quoted = _named(self._by_kind.get("quoted", ()))
+        self._mentions = beside.mentions(self.spans)
+        self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = self._standing_alone()
 
     def _standing_alone(self) -> dict[str, str]:
@@ -85,7 +81,7 @@ class Wish:
         others = {span.value for kind in ("zip", "phone") for span in self._by_kind.get(kind, ())}
         found: dict[str, str] = {}
         for span in self.spans:
-            long = span.kind == "number" and len(span.value) >= _LONG_NUMBER and span.value.isdigit()
+            long = span.kind == "number" and len(span.value) >= beside.LONG_NUMBER and span.value.isdigit()
             if (long or span.kind in ("id", "uuid", "code")) and span.value not in others:
                 cue = next((word for word in span.before if word not in CUE_NOISE), "")
                 found.setdefault(span.value, "" if cue in _PREPOSITIONS else names.singular(cue))
@@ -121,7 +117,7 @@ class Wish:
             return None
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:
-            values = self._mentions.get(_SELF)
+            values = self._mentions.get(beside.SELF)
         if values is None and not name.is_generic:
             values = self._mentions.get(name.full)
         if values is None and name.kind == "name" and name.entity in names.PEOPLE:
@@ -207,8 +203,17 @@ class Wish:
         if not self.spans:
             return None
         words = frozenset(name.words)
-        if "date" in self._by_kind and words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter):
-            return self._date(words, parameter, is_needed=False)
+        sets = operation.method in ("POST", "PUT", "PATCH")
+        if "date" in self._by_kind and (
+            (words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter))
+            or (sets and parameters.takes_day(name, parameter))
+        ):
+            is_meant = HAPPENED.isdisjoint(words) or not self.words.isdisjoint(words & HAPPENED)
+            day = self._date(words, parameter, is_needed=False, sets=sets) if is_meant else None
+            twin = parameters.twin_day(name, parameter, operation)  # `due_date` beside `due_datetime`
+            return day if not twin or self._has_time(day) is (parameter.format == "date-time") else None
+        if "zone" in self._by_kind and words & TYPED["zone"]:
+            return self._by_kind["zone"][0].value
         for kind in (*_CONTACTS, "latitude", "longitude"):
             if kind in self._by_kind and words & TYPED[kind] and len(name.words) == 1:
                 if operation.method in ("GET", "HEAD") or kind not in _CONTACTS:
@@ -305,27 +310,42 @@ class Wish:
             found = [f for f in found if not any(w in taken or names.singular(w) in taken for w in f[1])]
         return found[0][0] if len(found) == 1 else None
 
-    def _date(self, words: Collection[str], parameter: Parameter, is_needed: bool = True) -> str | None:
+    def _date(
+        self, words: Collection[str], parameter: Parameter, is_needed: bool = True, sets: bool = False
+    ) -> str | None:
+        """The day (and time) for a parameter: the one cued as its end of a time, else the only one that may be meant.
+
+        One that nobody has to give is cued, or what a call `sets` and the prompt says the name of: "due 4 May 2026".
+        """
         found = self._by_kind.get("date", ())
         if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
             return self._birth(found, parameter)
-        found = [span for span in found if not _is_birth(span)]
+        found = [span for span in found if not beside.is_birth(span)]
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
+        is_local = bool(self._by_kind.get("zone"))
         first, last = bool(FIRST_DAY.intersection(words)), parameters.takes_last_day(words, parameter)
         for span in found:
             cue = span.before[:1]
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
-                return parameters.as_date(span.value, parameter)
+                return parameters.as_date(span.value, parameter, is_local)
         other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
-        if not is_needed or len(found) != 1 or other_end.intersection(found[0].before[:1]):
+        if len(found) != 1 or other_end.intersection(found[0].before[:1]):
             return None
-        return parameters.as_date(found[0].value, parameter)
+        starts = (
+            first and parameter.format != "date" and "T" in found[0].value and not DUE.intersection(found[0].before)
+        )
+        says = sets and (starts or not self.words.isdisjoint(set(words) - PLAIN_DAY))
+        return parameters.as_date(found[0].value, parameter, is_local) if is_needed or says else None
+
+    def _has_time(self, day: str | None) -> bool:
+        """Whether the prompt says a time of the day, too."""
+        return day is not None and any("T" in s.value and s.value[:10] == day[:10] for s in self._by_kind["date"])
 
     def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
         past = [s for s in found if s.before[:1] not in _DAY_CUES and (not self._today or s.value < self._today)]
-        days = {span.value for span in [s for s in found if _is_birth(s)] or past}
+        days = {span.value for span in [s for s in found if beside.is_birth(s)] or past}
         return parameters.as_date(days.pop(), parameter) if len(days) == 1 else None
 
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
@@ -341,15 +361,15 @@ class Wish:
                 for span in phrases
                 if span.value.lower() not in sought
                 and span.value.lower() != name.resource
-                and (kind == "quoted" or not (spans.is_time(span.value) or _is_self(span)))
+                and (kind == "quoted" or not (spans.is_time(span.value) or beside.is_self(span)))
             ]
             found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
-            beside = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
-            callers = [span.start for span in phrases if _is_self(span)] if kind != "quoted" and not beside else []
+            near = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
+            callers = [span.start for span in phrases if beside.is_self(span)] if kind != "quoted" and not near else []
             if callers:
-                found = [span for span in found if span.start < callers[0] or _is_title(span)]
+                found = [span for span in found if span.start < callers[0] or beside.is_title(span)]
             if found:
-                return (beside or found)[0].value
+                return (near or found)[0].value
         return None
 
     def _loose_id(
@@ -382,69 +402,6 @@ def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
     return next((span.value for span in found if span.value not in given), found[-1].value)
 
 
-def _is_birth(span: spans.Span) -> bool:
-    """Whether a date is somebody's birthday: "born on", "date of birth:", "my birthday is"."""
-    if _BORN.intersection(span.before):
-        return True
-    near = [word for word in span.before if word not in ("is", "was", "on")]
-    return near[:1] == ["birthday"]
-
-
 @functools.lru_cache(maxsize=64)
 def _spaced(lower: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", lower))
-
-
-def _mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> ids the prompt names beside it: "issue 42", "orders #W1 and #W2"."""
-    mentions: dict[str, list[str]] = {}
-    previous = ""
-    for span in found:
-        if span.kind not in ("id", "number", "uuid", "slug", "code"):
-            continue
-        if span.kind == "number" and len(span.value) < _LONG_NUMBER and _is_counted(span):
-            continue
-        cues = [word for word in span.before if word not in CUE_NOISE]
-        joined = bool(previous) and span.before[:1] in (("and",), ("or",))
-        if span.before[:1] in (("am",), ("are",)):
-            cues = ["user"]  # "I am mei_davis_8935"
-        if span.kind != "number" and _is_self(span):
-            mentions.setdefault(_SELF, []).append(span.value)
-        entity = previous if joined else names.singular(cues[0]) if cues else ""
-        if entity:
-            mentions.setdefault(entity, []).append(span.value)
-        previous = entity
-    return mentions
-
-
-def _is_self(span: spans.Span) -> bool:
-    """Whether the caller is introduced by it: "you are", "I'm", "my name is"."""
-    near = span.before[:1]
-    return span.before[:2] in (("are", "you"), ("am", "i"), ("is", "name")) or near in (
-        ("i'm",),
-        ("you're",),
-        ("i’m",),
-        ("you’re",),
-    )
-
-
-def _is_title(span: spans.Span) -> bool:
-    """Whether a phrase names something by itself: several words, no street behind its number."""
-    first, *more = span.value.split()
-    return bool(more) and len(first) > 1 and not (span.before and span.before[0].isdigit())
-
-
-def _is_counted(span: spans.Span) -> bool:
-    """Whether a number counts what follows it: 40 of "order 40 bags" is no order."""
-    after = span.after[0] if span.after else ""
-    return len(after) > 3 and after != names.singular(after) and after not in _PLURAL_VERBS
-
-
-def _named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
-    """Entity -> quoted words beside it: `label "bug"`, `the "bug" label`, `a repository named "x"`."""
-    quoted: dict[str, list[str]] = {}
-    for span in found:
-        cues = [word for word in span.before if word not in NAMED and word not in CUE_NOISE]
-        for cue in (*cues[:1], *span.after[:1]):
-            quoted.setdefault(names.singular(cue), []).append(span.value)
-    return quoted

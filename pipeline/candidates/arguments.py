@@ -18,23 +18,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import names, parameters, wish
+from pipeline.candidates import answers, names, parameters, wish
 from pipeline.candidates.fitting import coerce as coerce
 from pipeline.candidates.fitting import fit, is_value
 from pipeline.candidates.names import Name
 from pipeline.types import Call, Operation, Parameter
 
-# What is read of answers: bounded, as a client may send a hundred of any size.
-_BODIES = 6  # the latest ones
-_BODY_VALUES = 250  # of one answer
-_BODY_NODES = 1000  # lists, what is in them, and objects of one answer
-_BODY_DEPTH = 4
-_BODY_ITEMS = 20  # of one list
-_BODY_FIELDS = 60  # of one object
-# Fields that only wrap what an answer is about.
-_WRAPPERS = frozenset(
-    ("data", "items", "item", "result", "results", "value", "values", "records", "list", "content", "entries", "nodes")
-)
+_BODIES = 6  # the latest answers, as a client may send a hundred of any size
 # Which kinds of keys a parameter of a kind takes, the best first; "" is a bare noun (`charge`).
 _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("", "id"), ("key", "slug", "number", "code", "sha"), ("name",)),
@@ -49,6 +39,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _SEARCHES = frozenset(("q", "query", "search", "page", "cursor", "offset", "summary", "subject"))
+_ADDRESSES = frozenset(("uri", "urn", "arn"))  # that name a thing as its id does
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
@@ -101,6 +92,8 @@ class Session:
         self._texts: set[str] = set()  # that calls were given
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
+        self._meant: dict[tuple[str, str], _Value] = {}  # entity and kind -> of the thing of an answer the prompt means
+        self._aliases: dict[tuple[str, str], _Value] = {}  # entity and what an answer calls one by -> its id
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
@@ -130,7 +123,8 @@ class Session:
         missing: list[str] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        says, words, context = speaks or refers or bool(done), self._wish.words, self._context
+        says, words = speaks or refers or bool(done or self._meant), self._wish.words
+        context = self._context
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
@@ -156,8 +150,8 @@ class Session:
                 if speaks or (words and parameter.enum):
                     value = self._wish.optional(name, parameter, operation, self._texts)
                     found = None if value is None else (value, "prompt", -1)
-                if found is None and refers:
-                    found = self._referred(name, parameter)
+                if found is None and (refers or self._meant):
+                    found = self._referred(name, parameter, refers)
                 if found is None and done:
                     found = self._again(parameter, operation)
                 if found is None and (carried := context.get(raw)) is not None:
@@ -230,41 +224,19 @@ class Session:
             self._by_entity.setdefault("#sha", []).append(value)
 
     def _read_answer(self, index: int, body: Any, template: names.Template) -> None:
-        """Values of an answer; an `id` belongs to the entity of the object it stands in, by its name and by its fields.
-
-        What is read last counts as newest: of a list that is its first item, or the one the prompt speaks of.
-        """
-        read = 0
-        stack: list[tuple[Any, str, int]] = [(body, template.last, 0)]
-        for _ in range(_BODY_NODES):
-            if not stack or read >= _BODY_VALUES:
-                break
-            node, entity, depth = stack.pop()
-            if isinstance(node, list):
-                items = [(item, entity, depth + 1) for item in node[:_BODY_ITEMS]] if depth < _BODY_DEPTH else []
-                stack.extend(sorted(items, key=lambda item: not self._wish.speaks_of(item[0])) if depth < 2 else items)
-            elif isinstance(node, dict):
-                if isinstance(node.get("object"), str) and node["object"] != "list":
-                    entity = names.resource_of(node["object"][:60])  # Stripe's way to say what a thing is
-                like = self._like(node)
-                for raw, value in itertools.islice(node.items(), _BODY_FIELDS):
-                    if isinstance(value, (dict, list)):
-                        if depth < _BODY_DEPTH:
-                            inner = entity if raw.lower() in _WRAPPERS else names.resource_of(raw[:60]) or entity
-                            stack.append((value, inner, depth + 1))
-                    elif is_value(value) and not isinstance(value, bool):
-                        name = names.name(raw[:60], entity)
-                        if like and name.kind and name.is_generic and name.entity != like:
-                            self._add(_Value(names.name(raw[:60], like), value, index, "response"))
-                        self._add(_Value(name, value, index, "response"))
-                        read += 1
-            elif is_value(node) and not isinstance(node, bool):
-                self._add(_Value(names.name("id", entity), node, index, "response"))
-                read += 1
+        entity = "user" if template.last in names.SELVES else template.last
+        for found in answers.read(body, entity, self._wish, self._like):
+            value = _Value(found.name, found.value, index, "response")
+            if found.alias:
+                self._aliases[found.name.entity, found.alias] = value
+                continue
+            self._add(value)
+            if found.is_meant and (found.name.entity == found.name.resource or found.name.full in _ADDRESSES):
+                self._meant[found.name.entity, found.name.kind] = value
 
     def _like(self, node: Mapping[str, Any]) -> str:
         """The entity whose fields an object of an answer has, "" where they tell none."""
-        reader = self._reader_of({raw.lower() for raw in itertools.islice(node, _BODY_FIELDS)})
+        reader = self._reader_of({raw.lower() for raw in itertools.islice(node, answers.FIELDS)})
         if reader is None:
             return ""
         path, raw = reader
@@ -296,7 +268,8 @@ class Session:
         is_read: bool,
     ) -> Found | None:
         if (value := self._wish.mention(name, parameter, given)) is not None:
-            return value, "prompt", -1
+            known = self._aliases.get((name.entity, value.lower())) if name.kind == "id" else None
+            return (value, "prompt", -1) if known is None else (known.value, known.kind, known.call)
         if not is_read and (value := self._wish.renewed(name, parameter, self._texts)) is not None:
             return value, "prompt", -1
         if near is not None:
@@ -332,12 +305,22 @@ class Session:
             self._others_of[name.entity] = others
         return self._others_of[name.entity]
 
-    def _referred(self, name: Name, parameter: Parameter) -> Found | None:
-        """What the last call was about, where a new thing may refer to it: `charge` of a refund."""
-        if name.kind not in ("", "id") or name.is_plural or name.is_generic:
+    def _referred(self, name: Name, parameter: Parameter, refers: bool) -> Found | None:
+        """The thing of an answer that the prompt means; else what the last call was about, if a new thing `refers`."""
+        if name.is_generic or parameter.type not in ("string", "integer", "any", "array"):
+            return None
+        if name.kind in ("", "id") and self._meant:
+            entities = names.PEOPLE if name.entity in names.PEOPLE else (name.entity,)
+            keys = [(name.entity, "")] if name.full in _ADDRESSES else [(entity, "id") for entity in entities]
+            value = next((self._meant[key] for key in keys if key in self._meant), None)
+            if value is not None and name.full in _ADDRESSES and value.call < self._last:
+                value = None  # several kinds of things have one
+            if value is not None and str(value.value) not in self._carried:  # else it was dealt with
+                return value.value, value.kind, value.call
+        if not refers or name.kind not in ("", "id") or name.is_plural or parameter.type == "array":
             return None
         for value in reversed(self._by_entity.get(name.entity, ())):
-            if value.call == self._last and value.kind == "path" and parameter.type in ("string", "integer", "any"):
+            if value.call == self._last and value.kind == "path":
                 return value.value, value.kind, value.call
         return None
 

@@ -62,11 +62,11 @@ class Wish:
         self.spans = spans.extract(prompt, today) if prompt else ()
         said = spans.words(prompt)
         self.words = frozenset(said)
-        self._lower = prompt.lower()
+        self.lower = prompt.lower()
         self._today = today.isoformat() if today else ""
         pairs = [(a, names.singular(b)) for a, b in itertools.pairwise(said)]
-        self._ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
-        self._ordinals += [(n, a) for a, b in pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
+        self.ordinals = [(place, what) for word, what in pairs if (place := spans.ordinal(word)) is not None]
+        self.ordinals += [(n, a) for a, b in pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
         self._numerals = [(n, what) for word, what in pairs if (n := spans.number_word(word)) is not None and n > 1]
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
@@ -94,13 +94,6 @@ class Wish:
         value, cue = next(iter(self._lone.items()))
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
-
-    def speaks_of(self, item: Any) -> bool:
-        """Whether the prompt names an item of a list by one of its texts."""
-        if not self.words or not isinstance(item, dict):
-            return False
-        texts = (value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str))
-        return any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts)
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -236,7 +229,9 @@ class Wish:
         if parameter.type == "array":
             return None
         if name.kind in ("", "id") and not name.is_generic:
-            ids = {span.value for span in (*self._by_kind.get("id", ()), *self._by_kind.get("uuid", ()))}
+            ids = {span.value for kind in ("id", "uuid") for span in self._by_kind.get(kind, ())}
+            if name.kind == "id":
+                ids |= {s.value for s in self._by_kind.get("number", ()) if len(s.value) >= beside.LONG_NUMBER}
             found = next((value for value in self._mentions.get(name.entity, ()) if value in ids), None)
             if found is not None:
                 return found
@@ -259,7 +254,7 @@ class Wish:
         """
         noun = names.singular(name.words[-1])
         if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
-            found = {place for place, what in self._ordinals if what == name.entity}
+            found = {place for place, what in self.ordinals if what == name.entity}
             if len(found) == 1:
                 return str(found.pop())
         if noun in NUMBERED and not name.is_plural:
@@ -289,7 +284,7 @@ class Wish:
         sign, found = parameters.currency(parameter), {span.value for span in self._by_kind.get("money", ())}
         if not sign or len(found) != 1 or name.words[-1] not in self.words:
             return None
-        said = {other for word, other in CURRENCIES.items() if word in self.words or other in self._lower}
+        said = {other for word, other in CURRENCIES.items() if word in self.words or other in self.lower}
         return found.pop() if said == {sign} else None
 
     def _literal(self, parameter: Parameter, operation: Operation | None = None) -> Any:
@@ -303,7 +298,7 @@ class Wish:
             words = names.split(str(literal)) or (text,)
             if len(text) < 3 or text in PLAIN_ENUMS or not self.words.issuperset(words):
                 continue
-            if " ".join(words) in _spaced(self._lower):
+            if " ".join(words) in _spaced(self.lower):
                 found.append((literal, words))
         if found and operation is not None:
             taken = set(spans.words(f"{operation.path} {operation.summary}"))

@@ -128,7 +128,7 @@ class Session:
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            if not (needed or says or raw in context or (words and parameter.enum)):
+            if not (needed or says or raw in context or (words and (parameter.enum or parameter.type == "boolean"))):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
                 continue
@@ -136,7 +136,10 @@ class Session:
                 if (sent := self._sent(raw, parameter)) is not None:
                     bound[raw] = sent
                 continue
-            if needed:
+            found: Found | None = None
+            if needed and parameter.type == "boolean" and (wanted := self._wish.flag(parameter, operation)) is not None:
+                found = wanted, "prompt", -1
+            elif needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
@@ -145,9 +148,8 @@ class Session:
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
-                found = None
                 name = names.name(raw, template.last)
-                if speaks or (words and parameter.enum):
+                if speaks or (words and (parameter.enum or parameter.type == "boolean")):
                     value = self._wish.optional(name, parameter, operation, self._texts)
                     found = None if value is None else (value, "prompt", -1)
                 if found is None and (refers or self._meant):
@@ -267,6 +269,8 @@ class Session:
         given: Collection[str],
         is_read: bool,
     ) -> Found | None:
+        if not is_read and parameter.location == "body" and (text := self._wish.worded(name, parameter)) is not None:
+            return text, "prompt", -1
         if (value := self._wish.mention(name, parameter, given)) is not None:
             known = self._aliases.get((name.entity, value.lower())) if name.kind == "id" else None
             return (value, "prompt", -1) if known is None else (known.value, known.kind, known.call)

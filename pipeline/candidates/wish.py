@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pipeline.candidates import beside, names, parameters, spans
+from pipeline.candidates import beside, names, parameters, spans, wording
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -186,6 +186,16 @@ class Wish:
         """Several values, those first that are not said to be new: who is looked up is known by the old one."""
         return sorted(found, key=self._is_new)
 
+    def worded(self, name: Name, parameter: Parameter) -> str | None:
+        """The text that a write is to set, where the prompt says it by the argument's name or as a thing's name."""
+        if parameter.type not in ("string", "any") or parameter.enum or name.kind not in ("", "name"):
+            return None
+        return wording.text(name, parameter.required, self._by_kind, self.lower) if self._by_kind else None
+
+    def flag(self, parameter: Parameter, operation: Operation) -> bool | None:
+        """Whether the prompt wants what a boolean says."""
+        return wording.flag(parameter, self.lower, operation) if self.words else None
+
     def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str] = ()) -> Any:
         """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words.
 
@@ -193,8 +203,12 @@ class Wish:
         """
         if parameter.enum:
             return self._literal(parameter, operation)
+        if parameter.type == "boolean":
+            return self.flag(parameter, operation)
         if not self.spans:
             return None
+        if operation.method in ("POST", "PUT", "PATCH") and (text := self.worded(name, parameter)) is not None:
+            return text
         words = frozenset(name.words)
         sets = operation.method in ("POST", "PUT", "PATCH")
         if "date" in self._by_kind and (

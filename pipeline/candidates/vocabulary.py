@@ -106,8 +106,15 @@ SERVED = frozenset(
         "resident employee",
     )
 )
-LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
-COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
+LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size", "take"))
+COUNTS = frozenset(
+    ("last", "first", "next", "top", "latest", "recent", "newest", "limit", "only", "most", "max", "maximum")
+)
+# What stands behind the number of things that are wanted.
+COUNTED = frozenset(
+    (("newest",), ("latest",), ("oldest",), ("most", "recent"), ("at", "most"), ("per", "page"), ("of", "them"),
+     ("results",), ("entries",), ("hits",))
+)  # fmt: skip
 DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
 PERSON = {
     "fullname": "full_name",

@@ -21,6 +21,7 @@ from pipeline.candidates.vocabulary import (
     BOUND_WORDS,
     BOUNDS,
     CHANGES,
+    COUNTED,
     COUNTS,
     CUE_NOISE,
     CUED,
@@ -232,9 +233,12 @@ class Wish:
         if "money" in self._by_kind and words & TYPED["money"] and (name.words[-1] in self.words or words & BOUNDS):
             return parameters.as_money(self._by_kind["money"][0].value, parameter)
         if parameter.type in ("integer", "number"):
-            cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
+            is_limit = name.full in LIMITS
+            cues = COUNTS if is_limit else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
+            if is_limit and found is None:
+                found = next((s.value for s in numbers if {s.after[:1], s.after[:2]} & COUNTED), None)
             return found if found is not None else self._counted(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None

@@ -107,9 +107,7 @@ SERVED = frozenset(
     )
 )
 LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size", "take"))
-COUNTS = frozenset(
-    ("last", "first", "next", "top", "latest", "recent", "newest", "limit", "only", "most", "max", "maximum")
-)
+COUNTS = frozenset(("last", "first", "next", "top", "latest", "recent", "newest", "limit", "only", "most"))
 # What stands behind the number of things that are wanted.
 COUNTED = frozenset(
     (("newest",), ("latest",), ("oldest",), ("most", "recent"), ("at", "most"), ("per", "page"), ("of", "them"),

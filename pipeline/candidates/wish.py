@@ -214,7 +214,7 @@ class Wish:
         sets = operation.method in ("POST", "PUT", "PATCH")
         if "date" in self._by_kind and (
             (words & (FIRST_DAY | LAST_DAY) and parameters.is_date(parameter))
-            or (sets and parameters.takes_day(name, parameter))
+            or (sets and parameters.takes_day(name, parameter) and (parameter.format or name.words[-1] != "time"))
         ):
             is_meant = HAPPENED.isdisjoint(words) or not self.words.isdisjoint(words & HAPPENED)
             day = self._date(words, parameter, is_needed=False, sets=sets) if is_meant else None

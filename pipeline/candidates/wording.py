@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.candidates import names
 from pipeline.candidates.names import Name
 from pipeline.candidates.spans import Span
-from pipeline.candidates.vocabulary import PLAIN_ENUMS, TEXT
+from pipeline.candidates.vocabulary import DATE_WORDS, PLAIN_ENUMS, SENTENCE_STARTERS, TEXT
 from pipeline.types import Operation, Parameter
 
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|(?<!\w)'[^'\n]*'(?!\w)|`[^`\n]*`")
@@ -21,12 +21,15 @@ _SWITCHES = frozenset(("state", "enabled", "enable", "active", "on"))
 _ON = re.compile(r"\b(?:turn|switch)(?:ed)? (?:\w+ ){0,3}on\b|\b(?:enable|activate)")
 _OFF = re.compile(r"\b(?:turn|switch)(?:ed)? (?:\w+ ){0,3}off\b|\b(?:disable|deactivate)")
 _DENIED = re.compile(r"(?:\b(?:not|no|never|without|stop|non)|n['’]t)(?:[ -]\w+){0,2}[ -]$")
+_BOTH = re.compile(r"\b(?:with|and|or) (?:and|or) without (?:\w+ ){0,2}$")
 _ENDING = re.compile(r"(?:ing|ed|e|d|s)$")
 _TITLES = frozenset(("name", "title", "topic", "summary", "subject", "headline", "displayname"))
 _BODIES = frozenset(("body", "text", "message", "content", "comment"))
 _CALLED = frozenset(("called", "named", "titled"))
 _SAYING = frozenset(("saying", "says", "reading"))
 _TO = frozenset(("to", "as", "into"))
+_OTHER_NAMES = frozenset(("first", "last", "middle", "family", "given", "user", "file"))
+_PLAIN = re.compile(r"(?: [a-z]+){1,3}(?![\w'’])")
 _LABELS = frozenset(("tag", "label", "tags", "labels"))
 
 
@@ -44,6 +47,8 @@ def flag(parameter: Parameter, lower: str, operation: Operation) -> bool | None:
         return None
     found: set[bool] = set()
     for match in _pattern(tuple(words)).finditer(text):
+        if _BOTH.search(text[: match.start()]):
+            return None
         found.add(match.group(1) is None and _DENIED.search(text[: match.start()]) is None)
     opposite = _OPPOSITES.get(words[-1]) if len(words) == 1 else None
     for match in re.finditer(rf"\b{opposite}\b", text) if opposite else ():
@@ -81,12 +86,14 @@ def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower
     phrases = [*quoted, *found.get("entity", ()), *found.get("slug", ())]
     for span in phrases:
         cue, said = span.before[0] if span.before else "", lower[: span.start]
-        if cue in _TO:
+        if cue in _TO and last not in DATE_WORDS:
             changes = re.search(rf"\b{re.escape(last)}\b[^.!?\"“]*$", said)
             if changes or (is_title and re.search(r"\brename[^.!?]*$", said)):
                 return span.value
         is_called = (is_title and cue in _CALLED) or (is_body and cue in _SAYING)
-        if is_called or (cue == last and (is_title or is_body or last in TEXT)):
+        if is_called:
+            return _run_on(span, lower)
+        if cue == last and (is_title or is_body or last in TEXT) and _is_whole(name, span):
             return span.value
     if re.search(r"\brename", lower) or not (is_title or (is_body and is_needed)):
         return None
@@ -95,3 +102,17 @@ def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower
         span.value for span in quoted if span.before[:1] == (name.resource,) and others.isdisjoint(span.before[1:2])
     ]
     return free[0] if free else None
+
+
+def _is_whole(name: Name, span: Span) -> bool:
+    """Whether all of the name stands before it: of "first name Ada" no `name` and no `last_name` is said."""
+    near = [word for word in span.before if word not in ("is", "the")]
+    return near[: len(name.words)] == [*name.words][::-1] and (name.full != "name" or not _OTHER_NAMES & {*near[1:2]})
+
+
+def _run_on(span: Span, lower: str) -> str:
+    """A name with the plain words that follow: "called Road trip with" is one of two words."""
+    following = _PLAIN.match(lower, span.start + len(span.value)) if span.kind == "entity" else None
+    more = following.group().split() if following else []
+    more = more[: next((i for i, word in enumerate(more) if word in SENTENCE_STARTERS), len(more))]
+    return " ".join((span.value, *more))

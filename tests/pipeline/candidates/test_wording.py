@@ -35,6 +35,7 @@ def flag(name: str, required: bool = False) -> Operation:
         ("turn on shuffle", "enabled", True),
         ("please disable it", "enabled", False),
         ("on the way", "enabled", None),
+        ("with and without a waiver", "waiver", None),
         ("note it", "noted", True),
         ("the note of today", "note", None),  # the operation is called so
         ("the test of the text", "text", None),
@@ -68,6 +69,9 @@ TASK = operation(
         ),
         ("change the description of the task to 'All of 2025'", {"description": "All of 2025"}),
         ("titled 'Ideas', saying 'rent bikes'", {"name": "Ideas", "body": "rent bikes"}),
+        ("a task called Road trip with all of it", {"name": "Road trip"}),
+        ("the name Garden", {"name": "Garden"}),
+        ("first name Hana", {}),
         ("move Home to Berlin", {}),
         ("the task Home", {}),
     ],

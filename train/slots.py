@@ -97,7 +97,9 @@ def _seen(case: Case) -> str:
     texts = [prompt]
     for span in spans.extract(prompt, today):
         texts.append(span.value)
-        if span.kind == "money":  # "29 euros" are 2900 where an API counts cents
+        if span.kind == "date":  # a moment has a time and a zone
+            texts += [span.value[:10], *(f"{span.value}{more}" for more in ("Z", "T00:00:00", "T00:00:00Z"))]
+        elif span.kind == "money":  # "29 euros" are 2900 where an API counts cents
             texts += [str(round(float(span.value) * 100)), plain(float(span.value))]
     said = codes.Codes(prompt, ())
     texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR

@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.candidates import answers, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
+from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.wholes import Wholes
@@ -28,7 +29,6 @@ from pipeline.types import Call, Operation, Parameter
 _BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
-_SEARCHES = frozenset(("q", "query", "search", "page", "cursor", "offset", "summary", "subject"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
@@ -80,11 +80,10 @@ class Session:
         self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
         self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
         self._kindred: dict[str, list[str]] = {}  # entity -> those that are one of it, made when asked for
-        self._spoken: set[tuple[str, Any]] = set()  # entity and key of what answers had and the prompt speaks of
+        self._meant = answers.Meant()
         self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
-        self._takers: dict[tuple[str, str], set[str]] = {}  # parameter and value -> the operations that were given it
-        self._context: dict[str, Found] = {}  # what a session is about: optional parameters that stay as they were
+        self._context = Context()
         self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
@@ -97,10 +96,7 @@ class Session:
         self._last = len(calls) - 1
         self._answered = answers.identity(calls[-1].body) if calls else None
         self._wrote = self._last >= 0 and calls[-1].method not in _READS
-        for raw, value in calls[-1].params.items() if calls else ():
-            name = names.name(raw, "")
-            if name.kind == "id" and len(name.words) > 1 and is_value(value) and raw not in self._context:
-                self._context[raw] = (value, "params", self._last)
+        self._context.end(calls[-1].params if calls else {}, self._last)
 
     def bind(self, operation: Operation) -> Binding:
         """Arguments of `operation`: required ones from all that was seen, optional ones from prompt or last call."""
@@ -112,7 +108,7 @@ class Session:
         missing: list[str] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        says, words, context = speaks or refers or bool(done), self._wish.words, self._context
+        says, words, context = speaks or refers or bool(done or self._meant), self._wish.words, self._context.kept
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
@@ -141,8 +137,8 @@ class Session:
                 name = names.name(raw, template.last)
                 value = self._wish.optional(name, parameter, operation, self._texts) if speaks or is_said else None
                 found = None if value is None else (value, "prompt", -1)
-                if found is None and refers:
-                    found = self._referred(name, parameter)
+                if found is None and (refers or self._meant):
+                    found = self._referred(name, parameter, refers)
                 if found is None and done:
                     found = self._again(parameter, operation)
                 if found is None and (carried := context.get(raw)) is not None:
@@ -182,7 +178,7 @@ class Session:
             self._latest[operation.key] = (index, call.params)
             for raw, value in call.params.items():
                 if is_value(value):
-                    self._take(raw, value, operation.key, index)
+                    self._context.see(raw, value, operation.key, index)
         if call.method not in _READS:
             self._last_write = index
         for name, value in answers.inside(call.params, template.last):
@@ -194,20 +190,12 @@ class Session:
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._add(_Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
-            speaks_of = self._wish.speaks_of
             see = functools.partial(self._wholes.see, call=index, kind="response")
-            for name, value in answers.read(call.body, template.last, self._reader_of, speaks_of, self._spoken, see):
-                self._add(_Value(name, value, index, "response"))
-
-    def _take(self, raw: str, value: Any, operation: str, index: int) -> None:
-        """Remembers what two operations were given under one name: the account, site or device a session is about."""
-        takers = self._takers.setdefault((raw, str(value)), set())
-        takers.add(operation)
-        name = names.name(raw, "")
-        if len(takers) > 1 and not name.is_generic and name.full not in _SEARCHES:
-            self._context[raw] = (value, "params", index)
-        else:
-            self._context.pop(raw, None)
+            about = "user" if template.last in names.SELVES else template.last
+            for said in answers.read(call.body, about, self._reader_of, self._wish, see):
+                self._meant.see(said, index)
+                if not said.alias:
+                    self._add(_Value(said.name, said.value, index, "response"))
 
     def _add(self, value: _Value) -> None:
         name = value.name
@@ -245,13 +233,16 @@ class Session:
         given: Collection[str],
         is_read: bool,
     ) -> Found | None:
+        if not is_read and parameter.location == "body" and (text := self._wish.worded(name, parameter)) is not None:
+            return text, "prompt", -1
         if (value := self._wish.mention(name, parameter, given)) is not None:
-            return value, "prompt", -1
+            return self._meant.called(name, value) or (value, "prompt", -1)
         if not is_read and (value := self._wish.renewed(name, parameter, self._texts)) is not None:
             return value, "prompt", -1
         if near is not None:
             return near
-        if parameter.enum and (value := self._wish.typed(name, parameter, given)) is not None:
+        is_setting = bool(parameter.enum) or parameter.type == "boolean"
+        if is_setting and (value := self._wish.typed(name, parameter, given)) is not None:
             return value, "prompt", -1
         is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
@@ -278,8 +269,8 @@ class Session:
     def _newest(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
         """What went by the name last, and fits; of what answers had the one that the prompt speaks of."""
         found = _fitting(self._values(name, scope), parameter)
-        if found is not None and found[1] == "response" and self._spoken:
-            meant = (v for v in self._values(name, scope) if (v.name.entity, v.value) in self._spoken)
+        if found is not None and found[1] == "response" and self._meant.keys:
+            meant = (v for v in self._values(name, scope) if (v.name.entity, v.value) in self._meant.keys)
             return _fitting(meant, parameter) or found
         return found
 
@@ -325,9 +316,16 @@ class Session:
             self._others_of[name.entity] = others
         return self._others_of[name.entity]
 
-    def _referred(self, name: Name, parameter: Parameter) -> Found | None:
-        """What the last call was about, or made, where a new thing may refer to it: `charge` of a refund."""
-        if name.kind not in ("", "id") or name.is_plural or name.is_generic:
+    def _referred(self, name: Name, parameter: Parameter, refers: bool) -> Found | None:
+        """The thing of an answer that the prompt means; else what the last call was about, or made.
+
+        The latter where a new thing `refers` to it: `charge` of a refund.
+        """
+        if name.is_generic or parameter.type not in ("string", "integer", "any", "array"):
+            return None
+        if (found := self._meant.thing(name, self._last, self._carried)) is not None:
+            return found
+        if not refers or name.kind not in ("", "id") or name.is_plural:
             return None
         for value in reversed(self._by_entity.get(name.entity, ())):
             is_it = value.kind == "path" or (value.name.kind == "id" and value.value == self._answered)

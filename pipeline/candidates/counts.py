@@ -39,7 +39,7 @@ class Counts:
         return [(a, names.singular(b)) for a, b in itertools.pairwise(self._said)]
 
     @functools.cached_property
-    def _ordinals(self) -> list[tuple[int, str]]:
+    def ordinals(self) -> list[tuple[int, str]]:
         """Places and what is at them: "the fourth season", "season four"."""
         found = [(place, what) for word, what in self._pairs if (place := spans.ordinal(word)) is not None]
         return found + [(n, a) for a, b in self._pairs if (n := spans.ordinal(b) or spans.number_word(b)) is not None]
@@ -56,7 +56,7 @@ class Counts:
         """
         noun, others = parameters.counted(name)
         if name.kind in ("", "number") and name.entity in NUMBERED and len(name.words) == 1 + bool(name.kind):
-            found = {place for place, what in self._ordinals if what == name.entity}
+            found = {place for place, what in self.ordinals if what == name.entity}
             if len(found) == 1:
                 return str(found.pop())
         if noun in NUMBERED and not name.is_plural:

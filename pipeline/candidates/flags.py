@@ -10,44 +10,59 @@ import re
 from collections.abc import Collection, Set
 from typing import Any
 
+from pipeline.candidates import names
 from pipeline.candidates.literals import spaced
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import PLAIN_ENUMS
+from pipeline.candidates.vocabulary import PLAIN_ENUMS, TEXT
 from pipeline.types import Parameter
 
 _HELPERS = frozenset(("enable", "is", "has", "allow", "should", "use", "with", "include"))  # what a name begins with
-_SWITCH = frozenset(("enabled", "enable"))  # that say nothing of what is on or off
+_SWITCH = frozenset(("enabled", "enable", "state", "active", "on"))  # that say nothing of what is on or off
+_OPPOSITES = {"public": "private", "private": "public", "visible": "hidden", "hidden": "visible"}
+_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|(?<!\w)'[^'\n]{0,200}'(?!\w)|`[^`\n]{0,200}`")
 _ON = re.compile(r"\b(?:enable|activate|(?:turn|switch)(?: \w+){0,3} on|(?:turn|switch) on)\b")
 _OFF = re.compile(r"\b(?:disable|deactivate|(?:turn|switch)(?: [\w-]+){0,5} off|(?:turn|switch) off)\b")
-_DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip)|n['’]t)(?: \w+){0,2}[ -]$")
-_BOTH = re.compile(r"\bwith (?:and|or) without(?: \w+){0,2} $")
+_DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip|stop)|n['’]t)(?:[ -]\w+){0,2}[ -]$")
+_BOTH = re.compile(r"\b(?:with|and|or) (?:and|or) without (?:\w+ ){0,2}$")
 _GRANTED = re.compile(r"\b(?:with|plus|and|include|including|enable|add|also)(?: \w+){0,2} $")
+_NEAR = 40  # characters before a flag in which it is denied
+_NO_FLAGS = PLAIN_ENUMS | TEXT  # words that say no flag alone
+_ENDING = re.compile(r"(?:ing|ed|e|d|s)$")
 
 
 def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | None:
-    """What a prompt in lower case says of a flag; None where it says nothing, or only what `taken` words say anyway.
+    """What a prompt in lower case says of a flag outside of quotes; None where it says nothing, or both.
 
-    All words of the name have to stand in it in their order; of one that is a plural or `taken` it is said with or
-    without what.
+    All words of the name have to stand in it in their order, in any of their forms; of one that is a plural, or
+    `taken` by the operation's own name, it is said with or without what. "Private" denies `public`.
     """
+    text = _unquoted(lower)
     if len(words) == 1 and words[0] in _SWITCH:
-        on, off = _ON.search(lower) is not None, _OFF.search(lower) is not None
+        on, off = _ON.search(text) is not None, _OFF.search(text) is not None
         return on if on != off else None
     stem = words[1:] if len(words) > 1 and words[0] in _HELPERS else words
-    is_word = len(stem) > 1 or stem[0] not in PLAIN_ENUMS
-    if not is_word or stem[-1] not in lower:
+    root, pattern = _pattern(stem)
+    opposite = _OPPOSITES.get(stem[0]) if len(stem) == 1 else None
+    if (root not in text and (not opposite or opposite not in text)) or (len(stem) == 1 and stem[0] in _NO_FLAGS):
         return None
-    is_plain = len(stem) > 1 or not (stem[0] in taken or (stem[0].endswith("s") and not stem[0].endswith("ss")))
     answers: set[bool] = set()
-    for found in _pattern(stem).finditer(lower):
-        before = lower[max(0, found.start() - 40) : found.start()]
+    for found in pattern.finditer(text):
+        before = text[max(0, found.start() - _NEAR) : found.start()]
         if _BOTH.search(before):
             return None
-        if _DENIED.search(before):
+        if found.group(1) or _DENIED.search(before):
             answers.add(False)
-        elif is_plain or _GRANTED.search(before):
+        elif _is_plain(stem, taken) or _GRANTED.search(before):
             answers.add(True)
+    for found in re.finditer(rf"\b{opposite}\b", text) if opposite else ():
+        answers.add(_DENIED.search(text[max(0, found.start() - _NEAR) : found.start()]) is not None)
     return answers.pop() if len(answers) == 1 else None
+
+
+def _is_plain(stem: tuple[str, ...], taken: Collection[str]) -> bool:
+    """Whether the words alone say it: several, or one that is no plural, and that the operation is not called by."""
+    is_plural = stem[0].endswith("s") and not stem[0].endswith("ss")
+    return len(stem) > 1 or not (is_plural or names.singular(stem[0]) in map(names.singular, taken))
 
 
 def granted(name: Name, parameter: Parameter, words: Set[str], lower: str) -> Any:
@@ -58,13 +73,28 @@ def granted(name: Name, parameter: Parameter, words: Set[str], lower: str) -> An
     literal = {str(literal).lower(): literal for literal in parameter.enum} or {"yes": True, "no": False}
     if literal.keys() != {"yes", "no"}:
         return None
-    of_it = rf"\b(?:(no|without)|with|add|adding|include|including)(?: (?:an|a|the|any))? {noun}\b"
+    wants = r"(?<!with and )(?<!with or )\b(?:(no|without)|with|add|adding|include|including)"
+    of_it = rf"{wants}(?: (?:an|a|the|any))? {noun}\b"
     answers = {"no" if found.group(1) else "yes" for found in re.finditer(of_it, spaced(lower))}
     return literal[answers.pop()] if len(answers) == 1 and "no" not in name.words else None
 
 
+@functools.lru_cache(maxsize=64)
+def _unquoted(lower: str) -> str:
+    return _QUOTED.sub(" ", lower)
+
+
 @functools.lru_cache(maxsize=4096)
-def _pattern(stem: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(
-        r"(?<![\w-])" + r"(?:[ _-]?|(?: (?:a|an|the|its|their|of|at|for)){1,2} )".join(stem) + r"(?![\w-])"
-    )
+def _pattern(stem: tuple[str, ...]) -> tuple[str, re.Pattern[str]]:
+    """Finds the words in their order, in any of their forms and up to two others apart; group 1 is an `un-`.
+
+    Before it what has to stand in a text that it may match.
+    """
+    forms, root = [], ""
+    for word in stem:
+        root = _ENDING.sub("", word) if len(word) > 4 else word
+        doubled = len(root) > 3 and root[-1] == root[-2]
+        more = f"{root[-1]}?" if doubled else ""
+        root = root[:-1] if doubled else root
+        forms.append(f"{re.escape(root)}{more}(?:e|ed|d|s|es|ing)?")
+    return root, re.compile(r"(?<![\w-])(un)?" + r"(?:[ _-]?| (?:\w+ ){1,2})".join(forms) + r"(?![\w-])")

@@ -18,6 +18,7 @@ _KINDS = {
     "number": "number", "num": "number", "no": "number", "index": "number", "iid": "number",
     "key": "key", "slug": "slug", "code": "code", "sha": "sha", "hash": "sha", "name": "name", "login": "name",
 }  # fmt: skip
+_PLURALS = frozenset(("uris", "apis", "emojis"))  # that end as singulars do
 _GLUED = {
     "username": ("user", "name"),
     "userid": ("user", "id"),
@@ -35,6 +36,7 @@ _GENERIC = frozenset((*_GENERIC_WORDS.split(), "uuid", "guid", "identifier"))
 PEOPLE = frozenset(("user", "owner", "assignee", "member", "account", "author", "creator", "collaborator", "login"))
 _DIRECTIONS = frozenset(("to", "from", "target", "source", "destination", "dest", "src", "parent", "other"))
 _KIN = 5  # letters of a noun that another may end in; "port" is no kind of "report"
+SELVES = frozenset(("me", "self", "whoami", "myself", "currentuser"))  # paths that answer with who calls
 _VERB_WORDS = (
     "get list find search fetch read show create add new make insert update modify edit change set delete remove "
     "cancel return exchange send post put by all details detail info information"
@@ -95,7 +97,7 @@ def singular(word: str) -> str:
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("sses", "xes", "ches", "shes", "zes", "uses")):
         return word[:-2]
-    if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+    if len(word) > 2 and word.endswith("s") and (not word.endswith(("ss", "us", "is")) or word in _PLURALS):
         return word[:-1]
     return word
 

@@ -22,9 +22,10 @@ from pipeline.candidates.vocabulary import (
     GIVERS,
     LAST_DAY,
     PERSON,
+    PLAIN_DAY,
     UNIT_WORDS,
 )
-from pipeline.types import Parameter
+from pipeline.types import Operation, Parameter
 
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)'\"`]{3,40})")
 _TYPED_ID = re.compile(r"((?:[a-z]{2,12}_){0,2}[a-z]{2,12})_(?=[A-Za-z]*\d)[A-Za-z0-9]{3,40}")
@@ -36,6 +37,7 @@ _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
 _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
+_NO_ZONE = re.compile(r".{10}T\d\d:\d\d:\d\d")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
 _CURRENCY = re.compile(rf"(?i)\bin (?:US )?({'|'.join(CURRENCIES)})\b")
 _MONEY_UNIT = re.compile(r"(?i)\b(?:cents?|smallest|minor|whole|dollars?|euros?|pounds?|usd|eur|gbp)\b")
@@ -71,6 +73,23 @@ def takes_day(name: Name, parameter: Parameter) -> bool:
     return not BIRTH.isdisjoint(name.words) or _DAY_FORM.search(parameter.description) is not None
 
 
+def twin_day(name: Name, parameter: Parameter, operation: Operation) -> bool:
+    """Whether the operation takes the same day in the other form too: `due_date` and `due_datetime`."""
+    other = {"date": "date-time", "date-time": "date"}.get(parameter.format)
+    stem = set(name.words) - PLAIN_DAY
+    return any(
+        p.format == other and set(names.split(p.name)) - PLAIN_DAY == stem for p in operation.parameters if other
+    )
+
+
+def has_formal_twin(sides: Collection[str], parameter: Parameter, operation: Operation) -> bool:
+    """Whether it takes a day in any form, and another parameter of that side one in a format of its own."""
+    if parameter.format or not sides:
+        return False
+    formal = (p for p in operation.parameters if p.format in ("date", "date-time"))
+    return any(not set(sides).isdisjoint(names.split(p.name)) for p in formal)
+
+
 def takes_last_day(words: Collection[str], parameter: Parameter) -> bool:
     """Whether it takes the end of a time: `until`, and `departure` from a place, not that of a flight."""
     if not LAST_DAY.isdisjoint(words):
@@ -89,11 +108,13 @@ def is_date(parameter: Parameter) -> bool:
     return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
 
 
-def as_date(value: str, parameter: Parameter) -> str:
-    """A date as the parameter's format writes it (RFC 3339)."""
-    if parameter.format == "date-time" and "T" not in value:
-        return value + "T00:00:00Z"
-    return value[:10] if parameter.format == "date" else value
+def as_date(value: str, parameter: Parameter, is_local: bool = False) -> str:
+    """A day, perhaps with a time, as the parameter's format writes it (RFC 3339); without zone where it `is_local`."""
+    if parameter.format == "date-time" and not is_local:
+        value = value if "T" in value else value + "T00:00:00"
+        return value + "Z" if _NO_ZONE.fullmatch(value) else value
+    is_day = parameter.format == "date" or _DAY_FORM.search(parameter.description) is not None
+    return value[:10] if is_day else value
 
 
 def as_money(value: str, parameter: Parameter) -> Any:

@@ -12,32 +12,9 @@ import datetime
 import itertools
 import re
 
+from pipeline.candidates import days
 from pipeline.candidates.vocabulary import IMPERATIVES, ISO_CURRENCIES, NAME_IMPERATIVES, SENTENCE_STARTERS
 
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            "january jan",
-            "february feb",
-            "march mar",
-            "april apr",
-            "may",
-            "june jun",
-            "july jul",
-            "august aug",
-            "september sep sept",
-            "october oct",
-            "november nov",
-            "december dec",
-        ),
-        1,
-    )
-    for name in names.split()
-}
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_WEEKDAYS = frozenset(("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"))
-_DAYS = {"today": 0, "yesterday": -1, "tomorrow": 1}
 _NUMBER_WORDS = {
     "one": 1,
     "two": 2,
@@ -66,6 +43,8 @@ _ORDINALS = {
 }
 
 _ISO = "|".join(sorted(ISO_CURRENCIES))
+# Where the time zones of the IANA lie: "Europe/Berlin".
+_CONTINENTS = "Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc"
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
 _FILE = r"(?:py|rb|js|ts|go|rs|sh|java|json|md|yaml|yml|txt|html|css|png|jpg|pdf|csv|xml|toml|conf|cfg|zip|log)\b"
 # Alternatives in the order of their strength: the first that matches at a place wins.
@@ -77,14 +56,9 @@ _SPAN = re.compile(
     | (?P<address>(?<![\w.])(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?:/\d{{1,2}})?(?!\w|[./]\d))
     | (?P<host>(?<![\w.@/-])(?:[a-z0-9][a-z0-9-]{{0,61}}\.){{1,5}}(?!{_FILE})[a-z]{{2,24}}(?![\w@/-]|\.\w))
     | (?P<uuid>(?i:\b[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}\b))
-    | (?P<range>\b\d{{1,2}}(?:st|nd|rd|th)?\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}}(?:st|nd|rd|th)?
-          \ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
-        | \b(?i:{_MONTH})\.?\ \d{{1,2}}\ ?(?:-|–|to|until|till|and|through)\ ?\d{{1,2}},?\ \d{{4}}\b)
-    | (?P<date>\b\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d\b
-        | \b\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b
-        | \b(?i:{_MONTH})\.?\ \d{{1,2}}(?:st|nd|rd|th)?,?\ \d{{4}}\b
-        | \b\d{{1,2}}(?:st|nd|rd|th)?\ (?:of\ )?(?i:{_MONTH})\.?,?\ \d{{4}}\b
-        | \b(?i:today|yesterday|tomorrow)\b)
+    | (?P<range>{days.RANGE})
+    | (?P<date>{days.DATE})
+    | (?P<zone>\b(?:{_CONTINENTS})/[A-Z][A-Za-z_]{{1,30}}(?:/[A-Z][A-Za-z_]{{1,30}})?\b)
     | (?P<pair>(?<![\w./-])[A-Za-z][\w.-]{{0,99}}/[A-Za-z][\w.-]{{0,99}}(?![\w/]))
     | (?P<id>(?<![\w./-])(?!{_NO_ID})(?=[A-Z0-9-]{{0,64}}\d\d)[A-Z][A-Z0-9]{{0,11}}(?:-[A-Z0-9]{{1,20}}){{1,5}}(?![\w-])
         | \b[A-Z]{{2}}\d\d\ [A-Z0-9]{{4}}(?:\ (?=[A-Z]{{0,3}}\d)[A-Z0-9]{{4}}){{2,6}}(?:\ \d{{1,3}})?\b
@@ -114,7 +88,7 @@ _SPAN = re.compile(
 )
 _DIGIT = re.compile(r"\d")
 _SPARK = re.compile(  # no span without one of these or a digit
-    r"[\"“'`@/_-]|\w\.\w|[A-Z]{5}|(?i:today|yesterday|tomorrow)"
+    rf"[\"“'`@/_-]|\w\.\w|[A-Z]{{5}}|(?i:{days.SPARK})"
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][a-z]+)?", re.UNICODE)
 _TOKEN = re.compile(r"\S+")
@@ -158,21 +132,21 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     """Spans in the order of the prompt; `today` resolves "yesterday", which is left out without it."""
     found: list[Span] = []
     taken = bytearray(len(prompt))
-    has_digit = _DIGIT.search(prompt) is not None
+    has_digit, end = _DIGIT.search(prompt) is not None, 0
     for match in _SPAN.finditer(prompt) if has_digit or _SPARK.search(prompt) else ():
         kind, text = str(match.lastgroup), match.group()
+        if match.start() < end:
+            continue
         if kind == "range":
-            for side, day in zip(("from", "to"), _days(text), strict=False):
+            for side, day in zip(("from", "to"), days.month_days(text), strict=False):
                 found.append(
                     dataclasses.replace(_span(prompt, "date", day, match.start(), match.end()), before=(side,))
                 )
             taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
             continue
         if kind == "date":
-            iso = _iso(text, today)
-            if iso is None:
-                continue
-            text = iso
+            end = _read_day(prompt, match, today, found, taken)
+            continue
         elif kind == "quoted":
             text = text[1:-1].strip()
         elif kind == "url":
@@ -223,6 +197,25 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     found += _entities(prompt, taken)
     found.sort(key=lambda span: span.start)
     return tuple(found)
+
+
+def _read_day(
+    prompt: str, match: re.Match[str], today: datetime.date | None, found: list[Span], taken: bytearray
+) -> int:
+    """Adds a day, once with each time that stands beside it; returns where it ends."""
+    day = days.day(match.group(), today)
+    if day is None:
+        return 0
+    clocks, start, end = ([], *match.span()) if "T" in day else days.times(prompt, *match.span())
+    found[:] = [span for span in found if span.start < start]  # the numbers of a time before the day
+    span = _span(prompt, "date", f"{day}T{clocks[0]}" if clocks else day, start, end)
+    if clocks[1:]:
+        last = dataclasses.replace(span, value=f"{day}T{clocks[1]}", before=("to",))
+        found += [dataclasses.replace(span, before=("from",)), last]
+    else:
+        found.append(span)
+    taken[start:end] = b"\x01" * (end - start)
+    return end
 
 
 def _span(prompt: str, kind: str, value: str, start: int, end: int) -> Span:
@@ -277,45 +270,16 @@ def _only_begins(word: str, following: str) -> bool:
     return word in IMPERATIVES or (word in NAME_IMPERATIVES and not following[:1].isupper())
 
 
-def _days(text: str) -> list[str]:
-    """The two days of "9-12 May 2026", as ISO 8601 dates; none where they are no days of that month."""
-    parts = re.findall(r"[a-z]+|\d+", text.lower())
-    month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
-    *days, year = (int(p) for p in parts if p.isdigit())
-    try:
-        return [datetime.date(year, month, day).isoformat() for day in days]
-    except ValueError:
-        return []
-
-
 def _looks_like_pair(text: str) -> bool:
     """`owner/repo`, not "and/or" or "his/her": one side is no plain lower-case word."""
     left, _, right = text.partition("/")
     return not (left.isalpha() and right.isalpha() and left.islower() and right.islower() and len(text) < 9)
 
 
-def _iso(text: str, today: datetime.date | None) -> str | None:
-    """The day in ISO 8601, with its time if it has one; None for what is no day."""
-    lower = text.lower()
-    try:
-        if lower in _DAYS:
-            return (today + datetime.timedelta(days=_DAYS[lower])).isoformat() if today else None
-        if lower[:4].isdigit():
-            datetime.date.fromisoformat(text[:10])
-            return text.replace(" ", "T", 1)
-        parts = re.findall(r"[a-z]+|\d+", lower)
-        month = next((_MONTHS[p] for p in parts if p in _MONTHS), 0)
-        digits = [int(p) for p in parts if p.isdigit()]
-        month = month or digits[1]  # 12.04.1988: with dots the day comes first
-        return datetime.date(digits[-1], month, digits[0]).isoformat()
-    except (ValueError, OverflowError):
-        return None
-
-
 def is_time(text: str) -> bool:
     """Whether a phrase begins with the name of a month or a day: "March 2024", "Saturday"."""
     first = text.split(maxsplit=1)[0].lower() if text else ""
-    return first in _MONTHS or first in _WEEKDAYS
+    return first in days.MONTHS or first in days.WEEKDAYS
 
 
 def ordinal(word: str) -> int | None:

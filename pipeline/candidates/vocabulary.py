@@ -94,6 +94,12 @@ DAY = frozenset(
         "out",
     )
 )
+PLAIN_DAY = frozenset(("date", "day", "datetime", "time", "at", "on", "in", "to", "from"))
+DUE = frozenset(("due", "by", "until", "till", "deadline"))
+# What else than its making happens to a thing: days of it are meant only where it is said.
+HAPPENED = frozenset(
+    ("updated", "modified", "changed", "closed", "published", "processed", "deleted", "archived", "edited", "viewed")
+)
 BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
 CHANGES = frozenset(("change", "changed", "update", "replace", "switch", "correct", "set", "new", "moved"))
 GIVERS = frozenset(("from", "sender", "caller", "source"))  # whose phone number is another than the one called
@@ -105,16 +111,15 @@ SERVED = frozenset(
         "resident employee",
     )
 )
-LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size"))
-COUNTS = frozenset(("last", "first", "top", "latest", "recent", "newest", "limit", "only", "most"))
+LIMITS = frozenset(("limit", "perpage", "pagesize", "maxresult", "maxitem", "top", "first", "size", "take"))
+COUNTS = frozenset(("last", "first", "next", "top", "latest", "recent", "newest", "limit", "only", "most"))
+# What stands behind the number of things that are wanted.
+COUNTED = frozenset(
+    (("newest",), ("latest",), ("oldest",), ("most", "recent"), ("at", "most"), ("per", "page"), ("of", "them"),
+     ("results",), ("entries",), ("hits",))
+)  # fmt: skip
 DATE_WORDS = FIRST_DAY | LAST_DAY | DAY
 DOMAIN_CUES = frozenset(("in", "of", "for", "domain", "zone", "on"))  # before the domain that something is in
-# What an optional text is given with: `a coupon called "Welcome"`.
-NAMING = {
-    "name": frozenset(("named", "called", "call", "name")),
-    "title": frozenset(("titled", "called", "title", "entitled")),
-    "description": frozenset(("described", "description", "describe")),
-}
 PERSON = {
     "fullname": "full_name",
     "firstname": "first_name",
@@ -134,6 +139,7 @@ TYPED = {
     "money": frozenset(("amount", "price", "total", "cost")),
     "latitude": frozenset(("latitude", "lat")),
     "longitude": frozenset(("longitude", "lng", "lon", "long")),
+    "zone": frozenset(("timezone", "tz", "zone")),
 }
 PLAIN_ENUMS = frozenset(
     re.findall(

@@ -9,29 +9,37 @@ from __future__ import annotations
 
 import datetime
 import functools
-import itertools
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
-from pipeline.candidates import beside, branches, codes, counts, flags, literals, measures, names, parameters, spans
+from pipeline.candidates import (
+    beside,
+    branches,
+    codes,
+    counts,
+    dates,
+    flags,
+    literals,
+    measures,
+    names,
+    parameters,
+    spans,
+    wording,
+)
 from pipeline.candidates.fitting import fit
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
-    BIRTH,
     BOUNDS,
     CHANGES,
+    COUNTED,
     COUNTS,
     DOMAIN_CUES,
-    FIRST_DAY,
     FREE_TEXT,
-    LAST_DAY,
     LIMITS,
-    NAMING,
     PERSON,
-    PLAIN_ENUMS,
     SERVED,
     SIDES,
     TEXT,
@@ -43,13 +51,6 @@ from pipeline.types import Operation, Parameter
 
 _ID_PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
-_DAY_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
-_BEGINS = frozenset(("since", "from", "after"))
-_ENDS = frozenset(("until", "till", "and", "through"))
-_WAY_BACK = frozenset(("back", "return", "returning"))
-_RANGE = (("from",), ("to",), ("between",))
-_NOT_ON = (("before",), ("of",), ("until",), ("than",))
-_SIDED_DAY = FIRST_DAY | LAST_DAY | {"first", "last"}
 _CONTACT_NOUNS = {"email": {"address"}, "phone": {"number"}, "zip": {"code"}}
 _CONTACTS = ("email", "zip", "phone")
 
@@ -61,14 +62,15 @@ class Wish:
         self.spans = spans.extract(prompt, today) if prompt else ()
         said = spans.words(prompt)
         self.words = frozenset(said)
-        self._prompt, self._lower = prompt, prompt.lower()
+        self._prompt, self.lower = prompt, prompt.lower()
         self._codes = codes.Codes(prompt, self.words)
-        self._today = today.isoformat() if today else ""
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
+        is_local = "zone" in self._by_kind
+        self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
         self._mentions = beside.mentions(self.spans)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = beside.standing_alone(self.spans)
@@ -81,15 +83,10 @@ class Wish:
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
 
-    def speaks_of(self, item: Any) -> int:
-        """How surely the prompt names an item of a list: 2 by one of its texts, 1 by the name that one begins with."""
-        if not self.words or not isinstance(item, dict):
-            return 0
-        texts = [value.lower() for value in itertools.islice(item.values(), 20) if isinstance(value, str)]
-        if any(3 <= len(text) <= 80 and text not in PLAIN_ENUMS and text in self._lower for text in texts):
-            return 2
-        first = tuple(f"{span.value.lower()} " for span in self._by_kind.get("entity", ()) if len(span.value) > 2)
-        return int(any(text.startswith(first) for text in texts))
+    @property
+    def ordinals(self) -> Sequence[tuple[int, str]]:
+        """Places and what is at them: (2, "one") of "the second one"."""
+        return self._counts.ordinals
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -155,7 +152,7 @@ class Wish:
         """
         if not self.words:
             return None
-        if (answer := flags.granted(name, parameter, self.words, self._lower)) is not None:
+        if (answer := flags.granted(name, parameter, self.words, self.lower)) is not None:
             return answer
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, given=given)
@@ -163,12 +160,12 @@ class Wish:
             spelled = msgspec.structs.replace(parameter, enum=said)
             return literals.named(spelled, name, self._prompt, self.words, given=given)
         if parameter.type == "boolean":
-            return flags.said(self._lower, name.words, (name.resource,))
+            return flags.said(self.lower, name.words, (name.resource,))
         words = frozenset(name.words)
         if parameter.format in ("date", "date-time") or (
             "date" in self._by_kind and parameters.takes_day(name, parameter)
         ):
-            return self._date(words, parameter, given=given)
+            return self._dates.of(words, parameter, given=given)
         if UNITS.keys() & words and (count := self._counts.of(name)) is not None:
             return count  # `gb_amount` is no money
         for kind, takers in TYPED.items():
@@ -196,7 +193,7 @@ class Wish:
             count = (
                 self._counts.of(name)
                 or self._counts.behind(name)
-                or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self._lower)
+                or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self.lower)
             )
             if count is not None:
                 return count
@@ -228,30 +225,35 @@ class Wish:
         """Several values, those first that are not said to be new: who is looked up is known by the old one."""
         return sorted(found, key=self._is_new)
 
+    def worded(self, name: Name, parameter: Parameter) -> str | None:
+        """The text that a write is to set, where the prompt says it by the argument's name or as a thing's name."""
+        if parameter.type not in ("string", "any") or parameter.enum or name.kind not in ("", "name"):
+            return None
+        return wording.text(name, parameter.required, self._by_kind, self.lower) if self._by_kind else None
+
     def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str] = ()) -> Any:
         """As `typed`, for a parameter nobody has to give: only what the prompt says with its own words.
 
         What was `sent` before is not searched for again.
         """
-        if (answer := flags.granted(name, parameter, self.words, self._lower)) is not None:
+        if (answer := flags.granted(name, parameter, self.words, self.lower)) is not None:
             return answer
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
-            return flags.said(self._lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
+            return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
         if not self.spans:
             return None
         if (value := self._sided(name, parameter, ())) is not None:
             return value
         words = frozenset(name.words)
         is_write = operation.method in ("POST", "PUT", "PATCH")
-        if "date" in self._by_kind and parameters.is_date(parameter):
-            if (words & _SIDED_DAY) and (day := self._date(words, parameter, is_needed=False)) is not None:
-                return day
-            days = [p for p in operation.parameters if parameters.takes_day(names.name(p.name, ""), p)]
-            said = self._by_kind["date"][0]
-            if is_write and days == [parameter] and parameter.format != "date-time" and said.value not in sent:
-                return self._date(words, parameter) if said.before[:1] not in _NOT_ON else None
+        if is_write and (text := self.worded(name, parameter)) is not None:
+            return text
+        if (day := self._dates.optional(name, parameter, operation, sent)) is not None:
+            return day
+        if "zone" in self._by_kind and words & TYPED["zone"]:
+            return self._by_kind["zone"][0].value
         for kind in (*_CONTACTS, "latitude", "longitude"):
             if (
                 kind in self._by_kind
@@ -274,9 +276,12 @@ class Wish:
         if (found := self._identified(name, parameter)) is not None:
             return found
         if parameter.type in ("integer", "number"):
-            cues = COUNTS if name.full in LIMITS else frozenset((name.words[-1],))
+            is_limit = name.full in LIMITS
+            cues = COUNTS if is_limit else frozenset((name.words[-1],))
             numbers = [span for span in self._by_kind.get("number", ()) if not TIMES.intersection(span.after[:1])]
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
+            if is_limit and found is None:
+                found = next((s.value for s in numbers if {s.after[:1], s.after[:2]} & COUNTED), None)
             return found or self._counts.of(name) or self._counts.behind(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
@@ -286,16 +291,13 @@ class Wish:
             return None
         if name.kind == "name" and (who := beside.called(self._by_kind.get("entity", ()), name)) is not None:
             return who
-        last = names.singular(name.words[-1])
-        cues = NAMING.get(name.full, frozenset((last,))) if operation.method == "POST" else frozenset((last,))
-        quoted = self._by_kind.get("quoted", ())
-        return next((span.value for span in quoted if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
+        return wording.quoted(name, self._by_kind.get("quoted", ()), is_new=operation.method == "POST")
 
     def _measured(self, name: Name, parameter: Parameter) -> Any:
         """A percentage or time span, in what the parameter counts in; a number for a word; a branch."""
         if parameter.type in ("integer", "number"):
-            found: Any = measures.percent(self._lower, name, self.words)
-            found = found or measures.duration(self._lower, name, parameter, self.words)
+            found: Any = measures.percent(self.lower, name, self.words)
+            found = found or measures.duration(self.lower, name, parameter, self.words)
             return found or literals.labelled(parameter, self._prompt, self.words)
         return branches.named(self._prompt, name, parameter)
 
@@ -330,35 +332,6 @@ class Wish:
             if mark and span.value not in given and parameters.abbreviates(prefix.lower(), name):
                 return span.value
         return None
-
-    def _date(
-        self, words: Collection[str], parameter: Parameter, is_needed: bool = True, given: Collection[str] = ()
-    ) -> str | None:
-        found = self._by_kind.get("date", ())
-        if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
-            return self._birth(found, parameter)
-        found = [span for span in found if not beside.is_birth(span)]
-        if parameters.takes_monday(parameter):
-            found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
-        first = bool(FIRST_DAY.intersection(words)) or "first" in words
-        last = parameters.takes_last_day(words, parameter) or "last" in words
-        for span in found:
-            cue = span.before[:1]
-            if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
-                return parameters.as_date(span.value, parameter)
-        is_range = any(span.before[:1] in _RANGE for span in found)
-        if len(found) > 1 and is_needed and not (first or last or is_range):
-            left = [span for span in found if parameters.as_date(span.value, parameter) not in given]
-            found = left if given else [span for span in found if not _WAY_BACK.intersection(span.before[:2])]
-        other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
-        found = [span for span in found if not other_end.intersection(span.before[:1])]
-        return parameters.as_date(found[0].value, parameter) if is_needed and len(found) == 1 else None
-
-    def _birth(self, found: Sequence[spans.Span], parameter: Parameter) -> str | None:
-        """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
-        past = [s for s in found if s.before[:1] not in _DAY_CUES and (not self._today or s.value < self._today)]
-        days = {span.value for span in [s for s in found if beside.is_birth(s)] or past}
-        return parameters.as_date(days.pop(), parameter) if len(days) == 1 else None
 
     def _search_text(self, name: Name, given: Collection[str]) -> str | None:
         """What to look for: quoted words, else a capitalised phrase, the one beside the resource first.

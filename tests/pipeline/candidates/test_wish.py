@@ -264,6 +264,24 @@ def test_what_is_counted_numbered_or_named_in_words_is_read(prompt: str, paramet
     assert bound(prompt, parameter) == expected
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("the 20 newest drafts", 20),
+        ("max 100 per page", 100),
+        ("time range short, 30 of them", 30),
+        ("any status, 250 at most", 250),
+        ("the next 5 events", 5),
+        ("the next 5 days", None),
+        ("room 30, please", None),
+        ("order 12 bags", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["limit", "page_size", "take"])
+def test_how_many_are_wanted_stands_before_or_behind_the_number(prompt: str, name: str, expected: int | None) -> None:
+    assert bound(prompt, query(name, "integer", required=False)) == expected
+
+
 # What a prompt is made of where arguments are found, each with numbers of any size.
 _PIECES = (
     "{a:04}-{b:02}-{c:02}|{a:04}-{b:02}-{c:02}T{b:02}:{c:02}:00Z|{b}.{c}.{a}|{b}-{c} May {a}|${b}.{c}.{a}|{b} euros|"

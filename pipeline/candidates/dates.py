@@ -1,0 +1,102 @@
+"""Which day of a prompt, with its time if it has one, a parameter takes: its end of a time, a birthday, the only one.
+
+How days are written is `days`' business. Called by `wish`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Sequence, Set
+
+from pipeline.candidates import beside, names, parameters, spans
+from pipeline.candidates.names import Name
+from pipeline.candidates.vocabulary import BIRTH, DUE, FIRST_DAY, HAPPENED, LAST_DAY, PLAIN_DAY
+from pipeline.types import Operation, Parameter
+
+_CUES = frozenset((word,) for word in (*FIRST_DAY, *LAST_DAY, "on", "for", "by", "at", "of", "week"))
+_BEGINS = frozenset(("since", "from", "after"))
+_ENDS = frozenset(("until", "till", "and", "through"))
+_WAY_BACK = frozenset(("back", "return", "returning"))
+_RANGE = (("from",), ("to",), ("between",))
+_NOT_ON = (("before",), ("of",), ("until",), ("than",))
+_SIDED = FIRST_DAY | LAST_DAY | {"first", "last"}
+
+
+class Dates:
+    """The days of one prompt, of which `words` are the words."""
+
+    def __init__(
+        self, found: Sequence[spans.Span], words: Set[str], is_local: bool, today: datetime.date | None
+    ) -> None:
+        self._all, self._words, self._is_local = found, words, is_local
+        self._today = today.isoformat() if today else ""
+
+    def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str]) -> str | None:
+        """The day for what nobody has to give: a cued one, one whose name the prompt says, or a write's only day.
+
+        Of two forms of a day (`due_date` beside `due_datetime`) it takes the one that the prompt says, and none that
+        is in people's words (`due_string`).
+        """
+        if not self._all:
+            return None
+        words, is_day = frozenset(name.words), parameters.is_date(parameter)
+        sets = operation.method in ("POST", "PUT", "PATCH")
+        may_set = sets and parameters.takes_day(name, parameter) and (parameter.format or name.words[-1] != "time")
+        if not (may_set or (is_day and words & _SIDED)):
+            return None
+        is_meant = HAPPENED.isdisjoint(words) or not self._words.isdisjoint(words & HAPPENED)
+        day = self.of(words, parameter, is_needed=False, sets=sets) if is_meant else None
+        if day is None and sets and is_day and parameter.format != "date-time" and self._all[0].value not in sent:
+            others = [p for p in operation.parameters if parameters.takes_day(names.name(p.name, ""), p)]
+            if others == [parameter] and self._all[0].before[:1] not in _NOT_ON:
+                return self.of(words, parameter)
+        if day is None or parameters.has_formal_twin(words & _SIDED, parameter, operation):
+            return None
+        is_moment = any("T" in s.value and s.value[:10] == day[:10] for s in self._all)
+        is_twin = parameters.twin_day(name, parameter, operation)
+        return day if not is_twin or is_moment is (parameter.format == "date-time") else None
+
+    def of(
+        self,
+        words: Set[str],
+        parameter: Parameter,
+        is_needed: bool = True,
+        given: Collection[str] = (),
+        sets: bool = False,
+    ) -> str | None:
+        """The day (and time) for a parameter: the one cued as its end of a time, else the only one that may be meant.
+
+        One that nobody has to give is cued, or what a call `sets` and the prompt says the name of: "due 4 May 2026".
+        """
+        if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
+            return self._birth(parameter)
+        found = [span for span in self._all if not beside.is_birth(span)]
+        if parameters.takes_monday(parameter):
+            found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
+        first = bool(FIRST_DAY.intersection(words)) or "first" in words
+        last = parameters.takes_last_day(words, parameter) or "last" in words
+        for span in found:
+            cue = span.before[:1]
+            if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
+                return self._written(span, parameter)
+        is_range = any(span.before[:1] in _RANGE for span in found)
+        if len(found) > 1 and is_needed and not (first or last or is_range):
+            left = [span for span in found if self._written(span, parameter) not in given]
+            found = left if given else [span for span in found if not _WAY_BACK.intersection(span.before[:2])]
+        other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
+        found = [span for span in found if not other_end.intersection(span.before[:1])]
+        if len(found) != 1:
+            return None
+        is_moment = parameter.format != "date" and "T" in found[0].value
+        starts = first and is_moment and not DUE.intersection(found[0].before)
+        says = sets and (starts or not self._words.isdisjoint(words - PLAIN_DAY))
+        return self._written(found[0], parameter) if is_needed or says else None
+
+    def _birth(self, parameter: Parameter) -> str | None:
+        """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
+        past = [s for s in self._all if s.before[:1] not in _CUES and (not self._today or s.value < self._today)]
+        found = {span.value for span in [s for s in self._all if beside.is_birth(s)] or past}
+        return parameters.as_date(found.pop(), parameter) if len(found) == 1 else None
+
+    def _written(self, span: spans.Span, parameter: Parameter) -> str:
+        return parameters.as_date(span.value, parameter, self._is_local)

@@ -1,0 +1,81 @@
+"""Texts that a prompt words for an argument: what a thing is to be called, what is to be written in it.
+
+Pure functions of a prompt's text and spans; used by `wish`, and flags are `flags`' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pipeline.candidates import names
+from pipeline.candidates.names import Name
+from pipeline.candidates.spans import Span
+from pipeline.candidates.vocabulary import DATE_WORDS, SENTENCE_STARTERS, TEXT
+
+_TITLES = frozenset(("name", "title", "topic", "summary", "subject", "headline", "displayname"))
+_BODIES = frozenset(("body", "text", "message", "content", "comment"))
+_CALLED = frozenset(("called", "named", "titled"))
+# What an optional text of a new thing is given with: `a coupon called "Welcome"`.
+_NAMING = {
+    "name": frozenset(("named", "called", "call", "name")),
+    "title": frozenset(("titled", "called", "title", "entitled")),
+    "description": frozenset(("described", "description", "describe")),
+}
+_SAYING = frozenset(("saying", "says", "reading"))
+_TO = frozenset(("to", "as", "into"))
+_OTHER_NAMES = frozenset(("first", "last", "middle", "family", "given", "user", "file"))
+_PLAIN = re.compile(r"(?: [a-z]+){1,3}(?![\w'’])")
+_NEAR = 200  # characters before a text that say whose it is
+_PHRASES = 60  # of one prompt that are looked at
+_LABELS = frozenset(("tag", "label", "tags", "labels"))
+
+
+def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower: str) -> str | None:
+    """The text that the prompt gives to what is set: `the title to "X"`, `rename A to B`, `a project called Garden`.
+
+    A quote beside the thing's own noun ("the task 'Buy milk'") is its title, or the text it needs, unless that changes.
+    """
+    last = names.singular(name.words[-1])
+    is_title, is_body = name.full in _TITLES, name.full in _BODIES
+    quotes = found.get("quoted", ())
+    phrases = [*quotes, *found.get("entity", ()), *found.get("slug", ())][:_PHRASES]
+    for span in phrases:
+        cue, said = span.before[0] if span.before else "", lower[max(0, span.start - _NEAR) : span.start]
+        if cue in _TO and last not in DATE_WORDS:
+            changes = re.search(rf"\b{re.escape(last)}\b[^.!?\"“]*$", said)
+            if changes or (is_title and re.search(r"\brename[^.!?]*$", said)):
+                return span.value
+        is_called = (is_title and cue in _CALLED) or (is_body and cue in _SAYING)
+        if is_called:
+            return _run_on(span, lower)
+        if cue == last and (is_title or is_body or last in TEXT) and _is_whole(name, span):
+            return span.value
+    if re.search(r"\brename", lower) or not (is_title or (is_body and is_needed)):
+        return None
+    others = (TEXT | _LABELS | _SAYING) - {last, *_CALLED}
+    free = [
+        span.value for span in quotes if span.before[:1] == (name.resource,) and others.isdisjoint(span.before[1:2])
+    ]
+    return free[0] if free else None
+
+
+def quoted(name: Name, quotes: Sequence[Span], is_new: bool) -> str | None:
+    """The quote behind the argument's own noun, or behind what gives a new thing such a text: `call it "Welcome"`."""
+    last = frozenset((names.singular(name.words[-1]),))
+    cues = _NAMING.get(name.full, last) if is_new else last
+    return next((span.value for span in quotes if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
+
+
+def _is_whole(name: Name, span: Span) -> bool:
+    """Whether all of the name stands before it: of "first name Ada" no `name` and no `last_name` is said."""
+    near = [word for word in span.before if word not in ("is", "the")]
+    return near[: len(name.words)] == [*name.words][::-1] and (name.full != "name" or not _OTHER_NAMES & {*near[1:2]})
+
+
+def _run_on(span: Span, lower: str) -> str:
+    """A name with the plain words that follow: "called Road trip with" is one of two words."""
+    following = _PLAIN.match(lower, span.start + len(span.value)) if span.kind == "entity" else None
+    more = following.group().split() if following else []
+    more = more[: next((i for i, word in enumerate(more) if word in SENTENCE_STARTERS), len(more))]
+    return " ".join((span.value, *more))

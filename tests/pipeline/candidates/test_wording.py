@@ -1,0 +1,87 @@
+"""Flags and texts that a prompt words: what is wanted or not, what a thing is to be called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.types import Operation
+from tests.pipeline.candidates.test_arguments import after, body, operation
+
+
+def flag(name: str, required: bool = False) -> Operation:
+    return operation("POST", "/notes", body(name, "boolean", required=required))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "expected"),
+    [
+        ("make it private", "public", False),
+        ("a public list", "public", True),
+        ("not a public list", "public", False),
+        ("public or private?", "public", None),
+        ('a list called "Public places"', "public", None),
+        ("collaborative and not public", "collaborative", True),
+        ("unpin it and archive it", "pinned", False),
+        ("unpin it and archive it", "archived", True),
+        ("pin it", "pinned", True),
+        ("make it a favorite", "is_favorite", True),
+        ("Don't restock", "restock", False),
+        ("notify the customer", "notify_customer", True),
+        ("payment is still pending", "payment_pending", True),
+        ("pending, and no payment", "payment_pending", None),
+        ("turn shuffle off", "state", False),
+        ("turn on shuffle", "enabled", True),
+        ("please disable it", "enabled", False),
+        ("on the way", "enabled", None),
+        ("with and without a waiver", "waiver", None),
+        ("note it", "noted", True),
+        ("the note of today", "note", None),  # the operation is called so
+        ("the test of the text", "text", None),
+        ("all of them", "all", None),
+    ],
+)
+@pytest.mark.parametrize("required", [False, True])
+def test_a_flag_is_what_the_prompt_says_of_it(prompt: str, name: str, expected: bool | None, required: bool) -> None:
+    assert after(prompt=prompt).bind(flag(name, required)).params.get(name) is expected
+
+
+TASK = operation(
+    "PATCH",
+    "/tasks",
+    body("name", required=False),
+    body("description", required=False),
+    body("body", required=False),
+    body("owner_id", required=False),
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a task called Garden", {"name": "Garden"}),
+        ("rename the task Home to Household", {"name": "Household"}),
+        ('rename "A b" to "C d"', {"name": "C d"}),
+        (
+            'the task "Rain" with the description "slow songs"',
+            {"name": "Rain", "description": "slow songs"},
+        ),
+        ("change the description of the task to 'All of 2025'", {"description": "All of 2025"}),
+        ("titled 'Ideas', saying 'rent bikes'", {"name": "Ideas", "body": "rent bikes"}),
+        ("a task called Road trip with all of it", {"name": "Road trip"}),
+        ("the name Garden", {"name": "Garden"}),
+        ("first name Hana", {}),
+        ("move Home to Berlin", {}),
+        ("the task Home", {}),
+    ],
+)
+def test_a_text_is_what_the_prompt_says_a_thing_is_called(prompt: str, expected: dict[str, Any]) -> None:
+    assert after(prompt=prompt).bind(TASK).params == expected
+
+
+def test_a_text_that_a_thing_needs_stands_beside_its_noun() -> None:
+    comment = operation("POST", "/comments", body("content"))
+    prompt = "close 'Call the dentist' and add a comment \"done on the phone\""
+    assert after(prompt=prompt).bind(comment).params == {"content": "done on the phone"}
+    assert after(prompt="rename the comment 'a' to 'b'").bind(comment).params == {}

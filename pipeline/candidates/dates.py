@@ -70,6 +70,9 @@ class Dates:
         """
         if not BIRTH.isdisjoint(words) or "date of birth" in parameter.description.lower():
             return self._birth(parameter)
+        if parameters.is_clock(parameter):
+            clock = {span.value[11:16] for span in self._all if "T" in span.value}
+            return clock.pop() if len(clock) == 1 else None
         found = [span for span in self._all if not beside.is_birth(span)]
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]

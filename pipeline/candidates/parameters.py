@@ -36,6 +36,7 @@ _RUN = re.compile(r"[A-Za-z]+|\d+")
 _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
 _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
+_MOMENT = re.compile(r"(?i)date|\bdays?\b|iso|stamp|rfc|utc|epoch|unix")
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _NO_ZONE = re.compile(r".{10}T\d\d:\d\d:\d\d")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
@@ -106,6 +107,12 @@ def is_date(parameter: Parameter) -> bool:
     """Whether a date fits: cursors are named `starting_after` too."""
     says = parameter.description.lower()
     return parameter.format in ("date", "date-time") or any(word in says for word in ("date", "time", "8601", "day"))
+
+
+def is_clock(parameter: Parameter) -> bool:
+    """Whether a parameter takes a time of the day without the day: `time`, unless its description speaks of moments."""
+    is_plain = parameter.name.lower() == "time" and not parameter.format and parameter.type == "string"
+    return parameter.format == "time" or (is_plain and _MOMENT.search(parameter.description) is None)
 
 
 def as_date(value: str, parameter: Parameter, is_local: bool = False) -> str:

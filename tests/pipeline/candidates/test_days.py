@@ -106,3 +106,13 @@ def test_a_day_in_any_words_gives_way_to_one_in_a_format() -> None:
     words = body("due_string", required=False, description='Human defined due date, "next Monday".')
     task = operation("POST", "/tasks", words, body("due_date", required=False, format="date"))
     assert after(prompt="it is due 4 December 2026").bind(task).params == {"due_date": "2026-12-04"}
+
+
+def test_a_time_of_the_day_beside_its_day_is_the_time_alone() -> None:
+    book = operation("POST", "/bookings", body("date", format="date"), body("time"))
+    bound = after(prompt="book a table on 2026-12-24 at 19:30").bind(book)
+    assert bound.params == {"date": "2026-12-24", "time": "19:30"}
+    assert after(prompt="book a table on 2026-12-24").bind(book).params == {"date": "2026-12-24"}
+    moment = operation("POST", "/bookings", body("time", description="Date and time of the booking."))
+    bound = after(prompt="book a table on 2026-12-24 at 19:30").bind(moment)
+    assert bound.params == {"time": "2026-12-24T19:30:00"}

@@ -439,6 +439,8 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _say(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return "there is no such field"
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return "it must be a JSON object: see /docs for its fields"
     return problem["msg"][0].lower() + problem["msg"][1:]
 
 

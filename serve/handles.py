@@ -1,7 +1,7 @@
 """One deployment asks another: what a call of Serve's may end with, as few things as a caller has to know.
 
 Deployments return errors of ours as values (`as_values`): Serve would log a raised one with its text, three times.
-`ask` raises them again. Used by the ingress's `RemoteStages`, by Catalogs and by Generator.
+`ask` raises them again. Those who ask are the ingress's `RemoteStages`, Catalogs and Generator.
 """
 
 from __future__ import annotations

@@ -117,13 +117,17 @@ class Entities:
         self._column_rows = rows[order]
         self._column_grades = self.supply_grades[order]
         self._column_starts = np.searchsorted(self.supply_keys[order], np.arange(self.size + 1))
+        place = self.size * rows[order].astype(np.int64) + self.supply_keys[order]
+        makes = ~np.isin(place, self.size * self.need_rows.astype(np.int64) + self.need_keys)
+        self._maker_rows, self._maker_grades = self._column_rows[makes], self._column_grades[makes]
+        self._maker_starts = np.searchsorted(self.supply_keys[order][makes], np.arange(self.size + 1))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays and, roughly, of the names."""
         return (
             12 * len(self.need_keys)
-            + 20 * len(self.supply_keys)
+            + 28 * len(self.supply_keys)
             + 300 * (self.size + len(self._literals) + len(self._nouns))
             + 40 * len(self.need_counts)
             + self._shapes.nbytes
@@ -142,6 +146,11 @@ class Entities:
         """Operations that supply the key and their grades; int32, float32."""
         span = slice(self._column_starts[key], self._column_starts[key + 1])
         return self._column_rows[span], self._column_grades[span]
+
+    def makers(self, key: int) -> tuple[np.ndarray, np.ndarray]:
+        """Those suppliers that need no such key themselves (as `/movies/{id}/similar` does), and their grades."""
+        span = slice(self._maker_starts[key], self._maker_starts[key + 1])
+        return self._maker_rows[span], self._maker_grades[span]
 
     def asked(self, operation: int, *arguments: Mapping[str, Any]) -> frozenset[int]:
         """The keys among those it supplies that a call's arguments ask for by kind (`type=artist`); none: any."""

@@ -65,23 +65,15 @@ def _produce(relations: Relations, state: np.ndarray, goals: np.ndarray, weight:
             continue
         share = float(weight[goal]) / len(unmet)
         if len(unmet) == 1:
-            rows, grades = _producers(relations, unmet[0])
+            rows, grades = e.makers(unmet[0])
             best[rows] = np.maximum(best[rows], share * grades)
             continue
         supplied = np.zeros(relations.size, dtype=np.float32)
         for key in unmet:
-            rows, grades = _producers(relations, key)
+            rows, grades = e.makers(key)
             supplied[rows] += share * grades
         np.maximum(best, supplied, out=best)
     return best
-
-
-def _producers(relations: Relations, key: int) -> tuple[np.ndarray, np.ndarray]:
-    """Operations that supply the key and need none themselves (as `/movies/{id}/similar` does), and their grades."""
-    e = relations.entities
-    rows, grades = e.suppliers(key)
-    can = ~np.isin(rows, e.need_rows[e.need_keys == key])
-    return rows[can], grades[can]
 
 
 def _share(weight: np.ndarray) -> np.ndarray:

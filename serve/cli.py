@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from pipeline import settings as configuration
-from pipeline.priority import shared_by_session
+from pipeline.priority import idle_group, shared_by_session
 from serve import ask_commands, demo_command, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
 from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
@@ -82,7 +82,7 @@ def serve(
                     for name, address in addresses.items():
                         more = f"    (token: {runtime.token_file})" if name == "dashboard" else ""
                         out.print(f"  {name:<10} {address}{more}")
-                    if shared_by_session():
+                    if shared_by_session() and idle_group() is None:
                         out.print(
                             "\nThis Linux shares its cores between sessions (autogroup): who asks during a training "
                             "waits for seconds.\nsysctl kernel.sched_autogroup_enabled=0 ends that."

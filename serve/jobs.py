@@ -130,11 +130,7 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     command += ["--var", settings.models.var]
-    line = shlex.join([*command, *(["--force"] if force else []), "--json"])
-    if not settings.models.train_idle:
-        return f"exec {line}"
-    # Linux shares a machine between sessions first (autogroup), and a job is one of its own: what is idle is so within.
-    return f"(echo 19 > /proc/self/autogroup) 2>/dev/null; exec {line}"
+    return "exec " + shlex.join([*command, *(["--force"] if force else []), "--json"])
 
 
 def last_progress(lines: list[str]) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ import psutil
 import pydantic
 
 from pipeline.errors import SettingsError, Unavailable
+from pipeline.priority import leave_no_group
 from pipeline.settings import Settings, under
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.pseudonym import secret_of
@@ -229,6 +230,7 @@ class Runtime:
             self._connected = False
         keep = {self._redis.server_pid} if self._redis else set()
         _end([child for child in self._children if child.pid not in keep])
+        leave_no_group()
         if self._redis is not None:
             self._redis.stop()
             self._redis = None

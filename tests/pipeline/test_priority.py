@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.priority import giving_way, shared_by_session
+from pipeline.priority import giving_way, idle_group, leave_no_group, shared_by_session
 
 
 def told(idle: bool, question: str) -> int:
@@ -60,3 +60,54 @@ def test_it_says_where_a_session_comes_before_its_processes(
         folder.mkdir(parents=True)
         (folder / "cpu.weight").write_text("100\n")
     assert shared_by_session(tmp_path) is said
+
+
+def a_machine(root: Path, hierarchy: str, enabled: str = "1") -> Path:
+    """One whose processes are in no group; the folder of its groups."""
+    (root / "proc/sys/kernel").mkdir(parents=True)
+    (root / "proc/sys/kernel/sched_autogroup_enabled").write_text(f"{enabled}\n")
+    (root / "proc/self").mkdir()
+    (root / "proc/self/cgroup").write_text("1:cpu:/\n0::/\n")
+    groups = root / "sys/fs/cgroup" / hierarchy
+    groups.mkdir(parents=True)
+    (groups / "cgroup.procs").touch()
+    return groups
+
+
+@pytest.mark.parametrize("hierarchy", ["cpu", "cpu,cpuacct", ""])
+def test_what_gives_way_is_of_one_idle_group_where_sessions_come_first(tmp_path: Path, hierarchy: str) -> None:
+    groups = a_machine(tmp_path, hierarchy)
+    group = idle_group(tmp_path)
+    assert group is not None
+    assert group.parent == groups
+    assert (group / "cpu.idle").read_text() == "1"
+    (tmp_path / "proc/self/cgroup").write_text(f"1:cpu:/{group.name}\n0::/\n")  # of who is in it, and starts others
+    command = [
+        *giving_way(True, tmp_path),
+        sys.executable,
+        "-c",
+        "import os; print(os.getpid(), os.sched_getscheduler(0))",
+    ]
+    pid, policy = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert (group / "cgroup.procs").read_text().split() == [pid]
+    assert int(policy) == os.SCHED_IDLE
+
+
+def test_it_is_of_no_group_where_that_has_no_part_or_none_can_be_made(tmp_path: Path) -> None:
+    groups = a_machine(tmp_path / "off", "cpu", enabled="0")
+    assert idle_group(tmp_path / "off") is None
+    assert giving_way(True, tmp_path / "off") == ["chrt", "--idle", "0"]
+    assert [path.name for path in groups.iterdir()] == ["cgroup.procs"]
+    groups = a_machine(tmp_path / "plain", "cpu")
+    (groups / "cgroup.procs").unlink()  # a folder like any other
+    assert idle_group(tmp_path / "plain") is None
+    assert list(groups.iterdir()) == []
+
+
+def test_an_empty_group_is_taken_away_and_no_other(tmp_path: Path) -> None:
+    first, second = (tmp_path / "sys/fs/cgroup" / hierarchy / "opensesame-idle" for hierarchy in ("cpu", ""))
+    first.mkdir(parents=True)
+    (second / "somebody").mkdir(parents=True)
+    leave_no_group(tmp_path)
+    assert not first.exists()
+    assert second.exists()

@@ -4,8 +4,9 @@ Several experts read the same counts of what followed what and the same prompt m
 ranker alone. Each gives every candidate a probability; they are mixed by how well each foretold the latest choices in
 this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
 hold and the ranker where they do not. The first place is the mixture's only while it leads: until it has had one more
-than the ranker alone, it orders what comes after. Nothing is fitted and nothing is kept here: what is known comes from
-the state's recall, and the losses returned go with the impression, to be kept once it is known what was chosen.
+than the ranker alone, it orders what comes after. While answers have gained nothing by it that could be lost, it must
+be much surer besides. Nothing is fitted and nothing is kept here: what is known comes from the state's recall, and the
+losses returned go with the impression, to be kept once it is known what was chosen.
 
 It acts on scores alone. A ranker whose features hold what is learnt online would count it twice. Called by
 `pipeline/predict.py`, and by `train/prequential.py` to draw how it learns.
@@ -120,10 +121,15 @@ _SURPRISE_MAX = 6.9  # -log of a thousandth: nobody is ruined by one event, be i
 _SURPRISE, _MISS = 0.5, 1.0  # what an expert loses by its surprise at a choice, and by another first place
 _STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
 _FEW, _SURER = 2.0, 2.0  # where the last call was seen less often than that, the mixture must be so much surer
-_ALONE, _MIXED, _LEAD = 1, 2, 4  # a row's last byte: the ranker alone had it first, the mixture had; the lead before it
+_SURE = 4.0  # and so much where there is nothing to lose: what its first places gained, and one in so many
+_STAKE = 100
+# A row's last byte: the ranker alone had it first, the mixture had; the lead before it; the mixture's was the answer's.
+_ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it
 _WIDTH = 1 + len(EXPERTS) + 1  # bytes of a row: whose, what each expert loses, who had it first
-_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER)).encode()) & 0xFE  # those of others are not read
+_TAG = (
+    zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER, _SURE, _STAKE)).encode()) & 0xFE
+)  # those of others are not read
 
 
 def adapt(
@@ -146,9 +152,11 @@ def adapt(
     probability = trust(known.losses, bool(terms)) @ views
     ranks, ahead = _ranks(scores.raw), lead(known.losses, bool(terms))
     alone, mixed = int(ranks.argmax()), int((probability + 1e-9 * ranks).argmax())
-    is_sure = everybody.total >= _FEW or probability[mixed] >= _SURER * probability[alone]
-    losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead)
-    if alone != mixed and not (ahead and is_sure):  # the first place stays the ranker's, by a hair: both are as likely
+    surer = probability[mixed] / max(probability[alone], 1e-9)
+    is_sure = everybody.total >= _FEW or surer >= _SURER
+    is_shown = ahead > 0 and is_sure and (surer >= _SURE or stake(known.losses) > 0)
+    losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead, is_shown)
+    if alone != mixed and not is_shown:  # the first place stays the ranker's, by a hair: both are as likely
         whole = probability.sum()
         probability[alone] = _HAIR * probability[mixed]
         probability *= whole / probability.sum()
@@ -178,10 +186,18 @@ def lead(losses: Sequence[bytes], prompted: bool) -> int:
     habits it is won as quickly as at first.
     """
     rows = _rows(losses, prompted)[::-1, -1].tolist()
-    ahead = rows[0] // _LEAD if rows else 0  # what went before the losses that are kept
+    ahead = rows[0] % _SHOWN // _LEAD if rows else 0  # what went before the losses that are kept
     for had in rows:
         ahead = min(_LEAD_MAX, max(0, ahead + bool(had & _MIXED) - bool(had & _ALONE)))
     return ahead
+
+
+def stake(losses: Sequence[bytes]) -> int:
+    """First places that may be lost: what answers had more by the mixture's than by the ranker's alone, and one in
+    `_STAKE` of what was chosen since."""
+    rows = [row[-1] for row in losses if len(row) == _WIDTH and row[0] in (_TAG, _TAG + 1)]
+    shown = [had for had in rows if had & _SHOWN]
+    return sum(bool(had & _MIXED) - bool(had & _ALONE) for had in shown) + len(rows) // _STAKE
 
 
 def _rows(losses: Sequence[bytes], prompted: bool) -> Array:
@@ -247,7 +263,9 @@ def _views(static: Array, everybody: _Counts, own: _Counts, memory: _Memory) -> 
     return views
 
 
-def _losses(views: Array, ranks: Array, prompted: bool, alone: int, mixed: int, ahead: int) -> tuple[bytes, ...]:
+def _losses(
+    views: Array, ranks: Array, prompted: bool, alone: int, mixed: int, ahead: int, is_shown: bool
+) -> tuple[bytes, ...]:
     """For each candidate, what each expert loses should it be chosen, and who has it first."""
     surprise = np.minimum(-np.log(np.maximum(views, 1e-9)), _SURPRISE_MAX)
     losses = _SURPRISE * surprise + _MISS
@@ -257,7 +275,7 @@ def _losses(views: Array, ranks: Array, prompted: bool, alone: int, mixed: int, 
     table = np.zeros((views.shape[1], _WIDTH), dtype=np.uint8)
     table[:, 0] = _TAG + prompted
     table[:, 1:-1] = np.rint(losses.T / _STEP)
-    table[:, -1] = ahead * _LEAD
+    table[:, -1] = ahead * _LEAD + is_shown * _SHOWN
     table[alone, -1] |= _ALONE
     table[mixed, -1] |= _MIXED
     data = table.tobytes()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ranking import adapt
-from pipeline.ranking.adapt import EXPERTS, Nothing, lead, trust
+from pipeline.ranking.adapt import EXPERTS, Nothing, lead, stake, trust
 from pipeline.types import Remembered, Scores
 
 A, B, C, D = OPERATIONS = ("GET /a", "GET /b", "POST /c", "GET /d")
@@ -201,3 +201,26 @@ def test_what_was_seen_once_must_be_twice_as_sure():
     once, often = adapted(ahead_by(1.5)), adapted(ahead_by(6.0))
     assert first(once) == A
     assert first(often) == B
+
+
+def test_a_first_place_is_taken_for_little_only_where_something_may_be_lost():
+    known = told(Known({(A,): {D: 40.0}}), D, 30)
+    won = known.losses
+    known.followed = Followed({(A,): {B: 6.0}})  # B is likelier than A, by less than four times
+    row = adapted(known).losses
+    assert stake(won) > 0
+    assert first(adapted(known)) == B
+    unshown = [bytes((*one[:-1], one[-1] % 128)) for one in won]  # as good, but nobody was shown the mixture's
+    known.losses = unshown
+    assert (stake(unshown), lead(unshown, False)) == (0, lead(won, False))
+    assert first(adapted(known)) == A
+    known.followed = Followed({(A,): {D: 400.0}})  # much likelier
+    assert first(adapted(known)) == D
+    known.followed = Followed({(A,): {B: 6.0}})
+    known.losses = (4 * unshown)[:100]
+    assert stake(known.losses) == 1
+    assert first(adapted(known)) == B
+    lost = bytes((*row[0][:-1], row[0][-1] | 128))  # the ranker's would have been right
+    known.losses = [lost, *known.losses]
+    assert stake(known.losses) == 0
+    assert first(adapted(known)) == A

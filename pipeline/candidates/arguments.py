@@ -23,7 +23,8 @@ from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
-from pipeline.candidates.seen import Found, Seen, Value, fitting, gives_way
+from pipeline.candidates.nested import Builder, may_fill
+from pipeline.candidates.seen import Found, Seen, Value, at, fitting, gives_way
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
@@ -90,16 +91,21 @@ class Session:
         scope = {template.scopes[raw]: found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
+        objects: list[Parameter] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
         says, words, context = speaks or refers or bool(done or self._meant), self._wish.words, self._context.kept
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum or parameter.parts))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
+                continue
+            if parameter.parts:
+                if needed or may_fill(parameter, self._wish.lower, says):
+                    objects.append(parameter)
                 continue
             if parameters.is_credential(parameter, operation.path):
                 if (sent := self._seen.sent(parameter)) is not None:
@@ -134,11 +140,65 @@ class Session:
                 bound[raw] = (value, found[1], found[2])
             elif needed and raw not in missing:
                 missing.append(raw)
+        parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := self._freshen(operation, bound, done)):
-            missing.append(raw)
+            missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
+        for whole in objects:
+            if whole.name in origins and whole.name in parts:
+                del origins[whole.name]
+                origins |= parts[whole.name]
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
         return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
+
+    def _fill(
+        self,
+        objects: Sequence[Parameter],
+        operation: Operation,
+        bound: dict[str, Found],
+        missing: list[str],
+        scope: Mapping[str, str],
+        done: Sequence[tuple[int, dict[str, str]]],
+    ) -> dict[str, dict[str, tuple[str, int]]]:
+        """Adds the objects of a body to what is bound or missing; returns where the parts of each came from."""
+        template, parts = names.template(operation.path), {}
+        refers = operation.method == "POST" and self._last >= 0
+        near = bound.get(template.names[-1]) if template.names and operation.path.endswith("}") else None
+
+        def ask(name: Name, part: Parameter, needed: bool, at: str, among: Operation) -> Found | None:
+            found: Found | None = None
+            if parameters.is_credential(part, operation.path):
+                return self._seen.sent(part)
+            if needed:
+                given = {arguments[at] for _, arguments in done if at in arguments}
+                own = near if name.kind == "id" and name.entity == template.last else None
+                found = self._required(name, part, template, scope, own, given, False)
+                found = found or (self._again(part, operation, at) if done else None)
+                found = found or self._akin(name, part, scope, bound) or guess(part)
+            else:
+                value = self._wish.optional(name, part, among, self._texts) if self._wish.words else None
+                found = None if value is None else (value, "prompt", -1)
+                if found is None and (refers or self._meant):
+                    found = self._referred(name, part, refers)
+                if found is None and not self._wrote:
+                    found = self._context.kept.get(part.name)
+            value = None if found is None else fit(found[0], part, was_sent=found[1] in ("path", "params"))
+            return None if found is None or value is None else (value, found[1], found[2])
+
+        taken = {str(found[0]) for found in bound.values() if found[1] == "prompt"}
+        for whole, built in Builder(operation, self._wish, ask, taken).build(objects):
+            found = None if built is None else (built.value, *built.origin)
+            if whole.required and whole.fields and (found is None or found[1] != "prompt"):
+                kept = self._wholes.find(whole, operation, bound.values(), {i for i, _ in done}, self._seen.told)
+                found, built = (kept, None) if kept is not None else (found, built)
+            if found is not None:
+                bound[whole.name] = found
+                if built is not None:
+                    parts[whole.name] = built.origins
+                    missing += built.missing
+            elif whole.required:
+                missing.append(whole.name)
+        return parts
 
     # What a call leaves behind
 
@@ -160,6 +220,7 @@ class Session:
         self._seen.scopes.append({template.scopes.get(raw, raw): value for raw, value in values.items()})
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
+            arguments |= {raw: str(value) for raw, value in answers.leaves(call.params)}
             self._done.setdefault(operation.key, []).append((index, arguments))
             self._latest[operation.key] = (index, call.params)
             for raw, value in call.params.items():
@@ -173,6 +234,8 @@ class Session:
             self._wholes.see(raw, value, call.params, index, "params")
             if isinstance(value, str):
                 self._texts.add(value)
+            elif isinstance(value, dict):
+                self._texts.update(text for _, text in answers.leaves({raw: value}) if isinstance(text, str))
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
                 self._seen.add(Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
@@ -291,13 +354,13 @@ class Session:
                 return value.value, value.kind, value.call
         return None
 
-    def _again(self, parameter: Parameter, operation: Operation) -> Found | None:
+    def _again(self, parameter: Parameter, operation: Operation, place: str = "") -> Found | None:
         """What the last call of the operation was given, where that is a setting: a flag, a literal, a number.
 
         Texts are new with each call; of an optional parameter only a read's settings stay.
         """
         call, sent = self._latest.get(operation.key, (-1, {}))
-        value = sent.get(parameter.name)
+        value = at(sent, place) if place else sent.get(parameter.name)
         if value is None or parameter.location == "path" or isinstance(value, (dict, list)):
             return None
         if not parameter.required and operation.method != "GET":

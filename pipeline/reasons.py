@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.candidates.seen import at
 from pipeline.catalog.stem import stems
 from pipeline.ranking.contributions import spread
 from pipeline.ranking.table import COLUMN, FEATURES
@@ -142,8 +143,8 @@ class View:
         latest = max((call for _, call in c.origins.values()), default=-1)
         if not 0 <= latest < len(calls):
             return ""
-        taken = [f"{name} {_text(c.params[name], _VALUE_MAX)}" for name, (_, call) in c.origins.items()
-                 if call == latest and name in c.params]  # fmt: skip
+        taken = [f"{name} {_text(value, _VALUE_MAX)}" for name, (_, call) in c.origins.items()
+                 if call == latest and (value := at(c.params, name)) is not None]  # fmt: skip
         when = "just" if latest == len(calls) - 1 else "earlier"
         if not taken:
             return ""
@@ -154,8 +155,8 @@ class View:
         """A value that the prompt gives."""
         c = self.candidate
         for name, (kind, _) in c.origins.items():
-            if kind == "prompt" and name in c.params:
-                return f"the prompt gives {name} {_text(c.params[name], _VALUE_MAX)}"
+            if kind == "prompt" and (value := at(c.params, name)) is not None:
+                return f"the prompt gives {name} {_text(value, _VALUE_MAX)}"
         return ""
 
     @functools.cached_property

@@ -37,6 +37,7 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     maximum: float | None = None
     description: str = ""  # at most 200 characters
     fields: tuple[str, ...] = ()  # of an object, or of the objects of an array
+    parts: tuple[Parameter, ...] = ()  # of an object in a body: its properties, as far as a call could be told them
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,11 +162,9 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     destructive: str = ""
     deprecated: bool = False
     params: dict[str, Any] = {}
-    missing_params: tuple[str, ...] = ()
+    missing_params: tuple[str, ...] = ()  # `ticket.subject`: the subject in `ticket`, which is in params
     guessed_params: tuple[str, ...] = ()  # defaults and examples, not seen in prompt or history
-    origins: dict[str, tuple[str, int]] = dataclasses.field(
-        default_factory=dict
-    )  # param -> (kind, index of call or -1)
+    origins: dict[str, tuple[str, int]] = {}  # param, or a part of one (`ticket.subject`) -> (kind, call's index or -1)
     sources: tuple[str, ...] = ()  # words | meaning | relations | habit | generator
     reason: str = ""
     schema: tuple[Parameter, ...] = ()  # only for what may be offered to the generator

@@ -22,6 +22,7 @@ _NODES = 1000  # lists, what is in them, and objects of one body
 _DEPTH = 4
 _ITEMS = 20  # of one list
 _FIELDS = 60  # of one object
+_NAME = 200  # characters
 _BESIDES = frozenset(("links", "meta", "metadata", "pagination", "paging", "errors", "warnings"))  # of no thing
 _CALLED = frozenset(("name", "number", "code", "key", "title", "reference"))  # how people call what has an id
 _ADDRESSES = frozenset(("uri", "urn", "arn"))  # that name a thing as its id does
@@ -112,7 +113,7 @@ def meant(items: Sequence[Any], entity: str, wish: Wish) -> list[int]:
         return [place]
     texts = [_texts(item) for item in items]
     alike = set.intersection(*map(set, texts)) if len(texts) > 1 else set()
-    named = [{t for t in found if 3 <= len(t) <= 80 and t not in PLAIN_ENUMS and t in wish.lower} for found in texts]
+    named = [{t for t in found if 3 <= len(t) <= 80 and t not in PLAIN_ENUMS and _says(wish, t)} for found in texts]
     if any(found - alike for found in named):
         said = set().union(*named)
         return [i for i, found in enumerate(named) if any(not _is_part(text, said) for text in found - alike)]
@@ -138,6 +139,11 @@ def _texts(item: Any) -> list[str]:
     fields = list(itertools.islice(item.values(), 20))
     inner = [v for value in fields if isinstance(value, dict) for v in itertools.islice(value.values(), 20)]
     return [value.lower() for value in (*fields, *inner) if isinstance(value, str)]
+
+
+def _says(wish: Wish, text: str) -> bool:
+    """Whether the prompt has the text, and not only as a part of longer words."""
+    return text in wish.lower and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", wish.lower) is not None
 
 
 def _is_part(text: str, others: Set[str]) -> bool:
@@ -171,13 +177,30 @@ def inside(params: Mapping[str, Any], about: str) -> Iterator[tuple[Name, Any]]:
             for item in reversed(value[:_ITEMS]):
                 yield names.name(raw[:60], about), item
         elif isinstance(value, (dict, list)):
-            entity = names.resource_of(raw[:60]) or about
-            found = read(value, entity, lambda _: None)
-            yield from ((said.name, said.value) for said in found if not said.name.is_generic)
+            entity = about if raw.lower() in names.WRAPPERS else names.resource_of(raw[:60]) or about
+            for said in read(value, entity, lambda _: None):
+                is_others = said.name.kind in ("id", "key") and said.name.entity != about
+                if is_others or not said.name.is_generic:
+                    yield said.name, said.value
         elif is_value(value) and (last := _FORM.search(raw[:200])) is not None:
             name = names.name(last.group(1), about)
             if not name.is_generic:
                 yield name, value
+
+
+def leaves(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Plain values inside of the objects that a call was given, by dotted names."""
+    first = itertools.islice(params.items(), _FIELDS)
+    stack = [(raw, value, 1) for raw, value in first if isinstance(value, dict) and len(raw) <= _NAME]
+    for _ in range(_ITEMS):
+        if not stack:
+            break
+        place, node, depth = stack.pop()
+        for raw, value in itertools.islice(node.items(), _FIELDS):
+            if is_value(value) and len(raw) <= _NAME:
+                yield f"{place}.{raw}", value
+            elif isinstance(value, dict) and depth <= _DEPTH and len(raw) <= _NAME:
+                stack.append((f"{place}.{raw}", value, depth + 1))
 
 
 def _like(node: Mapping[str, Any], reader_of: ReaderOf) -> str:
@@ -208,7 +231,8 @@ class Meant:
         elif said.is_meant:
             if name.kind:
                 self.keys.add((name.entity, said.value))
-            if name.entity == name.resource or name.full in _ADDRESSES:
+            is_own = name.entity == name.resource or names.PEOPLE.issuperset((name.entity, name.resource))
+            if is_own or name.full in _ADDRESSES:
                 self._things[name.entity, name.kind] = said.value, call
 
     def called(self, name: Name, value: Any) -> tuple[Any, str, int] | None:

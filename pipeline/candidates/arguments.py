@@ -15,7 +15,7 @@ import dataclasses
 import datetime
 import functools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import answers, names, parameters, wish
@@ -23,6 +23,8 @@ from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, guess, is_value
 from pipeline.candidates.names import Name
+from pipeline.candidates.nested import Builder, may_fill
+from pipeline.candidates.seen import Found, Seen, Value, at, fitting, gives_way
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
@@ -30,10 +32,7 @@ _BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
-
-Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,16 +43,6 @@ class Binding:
     missing: tuple[str, ...]  # required and path parameters nothing was found for
     guessed: tuple[str, ...]  # filled from a default or an example
     origins: dict[str, tuple[str, int]]  # parameter -> (path | params | response | prompt | default, call or -1)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Value:
-    """One value the session has seen."""
-
-    name: Name
-    value: Any
-    call: int
-    kind: str  # path | params | response
 
 
 class Session:
@@ -72,16 +61,12 @@ class Session:
         reader_of: ReaderOf = lambda _: None,
     ) -> None:
         self._reader_of = reader_of
-        self._by_name: dict[str, list[_Value]] = {}  # oldest first
-        self._by_entity: dict[str, list[_Value]] = {}
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
-        self._posts = {i for i, call in enumerate(calls) if call.method == "POST"}  # what may have made something
+        self._seen = Seen()
+        self._seen.posts.update(i for i, call in enumerate(calls) if call.method == "POST")
         self._texts: set[str] = set()  # that calls were given
-        self._carried: dict[str, set[str]] = {}  # text -> the entities that calls named by it
-        self._others_of: dict[str, set[str]] = {}  # entity -> texts that calls named others by, made when asked for
         self._kindred: dict[str, list[str]] = {}  # entity -> those that are one of it, made when asked for
         self._meant = answers.Meant()
-        self._scopes: list[dict[str, str]] = []  # of each call: normalised path parameter -> value
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._context = Context()
         self._wholes = Wholes()
@@ -106,26 +91,33 @@ class Session:
         scope = {template.scopes[raw]: found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
+        objects: list[Parameter] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
         says, words, context = speaks or refers or bool(done or self._meant), self._wish.words, self._context.kept
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum or parameter.parts))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
                 continue
+            if parameter.parts:
+                if needed or may_fill(parameter, self._wish.lower, says):
+                    objects.append(parameter)
+                continue
             if parameters.is_credential(parameter, operation.path):
-                if (sent := self._sent(parameter)) is not None:
+                if (sent := self._seen.sent(parameter)) is not None:
                     bound[raw] = sent
                 continue
             if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 if parameter.fields:
-                    found = self._wholes.find(parameter, operation, bound.values(), {i for i, _ in done}, self._told)
+                    found = self._wholes.find(
+                        parameter, operation, bound.values(), {i for i, _ in done}, self._seen.told
+                    )
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
@@ -148,11 +140,65 @@ class Session:
                 bound[raw] = (value, found[1], found[2])
             elif needed and raw not in missing:
                 missing.append(raw)
+        parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := self._freshen(operation, bound, done)):
-            missing.append(raw)
+            missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
+        for whole in objects:
+            if whole.name in origins and whole.name in parts:
+                del origins[whole.name]
+                origins |= parts[whole.name]
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
         return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
+
+    def _fill(
+        self,
+        objects: Sequence[Parameter],
+        operation: Operation,
+        bound: dict[str, Found],
+        missing: list[str],
+        scope: Mapping[str, str],
+        done: Sequence[tuple[int, dict[str, str]]],
+    ) -> dict[str, dict[str, tuple[str, int]]]:
+        """Adds the objects of a body to what is bound or missing; returns where the parts of each came from."""
+        template, parts = names.template(operation.path), {}
+        refers = operation.method == "POST" and self._last >= 0
+        near = bound.get(template.names[-1]) if template.names and operation.path.endswith("}") else None
+
+        def ask(name: Name, part: Parameter, needed: bool, at: str, among: Operation) -> Found | None:
+            found: Found | None = None
+            if parameters.is_credential(part, operation.path):
+                return self._seen.sent(part)
+            if needed:
+                given = {arguments[at] for _, arguments in done if at in arguments}
+                own = near if name.kind == "id" and name.entity == template.last else None
+                found = self._required(name, part, template, scope, own, given, False)
+                found = found or (self._again(part, operation, at) if done else None)
+                found = found or self._akin(name, part, scope, bound) or guess(part)
+            else:
+                value = self._wish.optional(name, part, among, self._texts) if self._wish.words else None
+                found = None if value is None else (value, "prompt", -1)
+                if found is None and (refers or self._meant):
+                    found = self._referred(name, part, refers)
+                if found is None and not self._wrote:
+                    found = self._context.kept.get(part.name)
+            value = None if found is None else fit(found[0], part, was_sent=found[1] in ("path", "params"))
+            return None if found is None or value is None else (value, found[1], found[2])
+
+        taken = {str(found[0]) for found in bound.values() if found[1] == "prompt"}
+        for whole, built in Builder(operation, self._wish, ask, taken).build(objects):
+            found = None if built is None else (built.value, *built.origin)
+            if whole.required and whole.fields and (found is None or found[1] != "prompt"):
+                kept = self._wholes.find(whole, operation, bound.values(), {i for i, _ in done}, self._seen.told)
+                found, built = (kept, None) if kept is not None else (found, built)
+            if found is not None:
+                bound[whole.name] = found
+                if built is not None:
+                    parts[whole.name] = built.origins
+                    missing += built.missing
+            elif whole.required:
+                missing.append(whole.name)
+        return parts
 
     # What a call leaves behind
 
@@ -167,13 +213,14 @@ class Session:
         settings = {p.name for p in operation.parameters if p.enum} if operation is not None and values else ()
         for raw, value in values.items():
             resource = "" if raw in settings else template.resources.get(raw, "")  # {sort} of /likes/{sort} is no like
-            self._add(_Value(names.name(raw, resource), value, index, "path"))
+            self._seen.add(Value(names.name(raw, resource), value, index, "path"))
         if operation is None:
             for entity, value in names.guess_path_values(call.path):
-                self._add(_Value(names.name("id", entity), value, index, "path"))
-        self._scopes.append({template.scopes.get(raw, raw): value for raw, value in values.items()})
+                self._seen.add(Value(names.name("id", entity), value, index, "path"))
+        self._seen.scopes.append({template.scopes.get(raw, raw): value for raw, value in values.items()})
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
+            arguments |= {raw: str(value) for raw, value in answers.leaves(call.params)}
             self._done.setdefault(operation.key, []).append((index, arguments))
             self._latest[operation.key] = (index, call.params)
             for raw, value in call.params.items():
@@ -182,31 +229,22 @@ class Session:
         if call.method not in _READS:
             self._last_write = index
         for name, value in answers.inside(call.params, template.last):
-            self._add(_Value(name, value, index, "params"))
+            self._seen.add(Value(name, value, index, "params"))
         for raw, value in call.params.items():
             self._wholes.see(raw, value, call.params, index, "params")
             if isinstance(value, str):
                 self._texts.add(value)
+            elif isinstance(value, dict):
+                self._texts.update(text for _, text in answers.leaves({raw: value}) if isinstance(text, str))
             if is_value(value) or (isinstance(value, list) and value and all(map(is_value, value))):
-                self._add(_Value(names.name(raw, template.last), value, index, "params"))
+                self._seen.add(Value(names.name(raw, template.last), value, index, "params"))
         if reads_body:
             see = functools.partial(self._wholes.see, call=index, kind="response")
             about = "user" if template.last in names.SELVES else template.last
             for said in answers.read(call.body, about, self._reader_of, self._wish, see):
                 self._meant.see(said, index)
                 if not said.alias:
-                    self._add(_Value(said.name, said.value, index, "response"))
-
-    def _add(self, value: _Value) -> None:
-        name = value.name
-        self._by_name.setdefault(name.full, []).append(value)
-        self._by_entity.setdefault(name.entity, []).append(value)
-        if value.kind != "response" and isinstance(value.value, str):
-            self._carried.setdefault(value.value, set()).add(name.entity)
-        if value.kind == "path" and name.resource and name.resource != name.entity:
-            self._by_entity.setdefault(name.resource, []).append(value)  # the {ref} of /commits/{ref} is a commit
-        if _SHA.fullmatch(str(value.value)):
-            self._by_entity.setdefault("#sha", []).append(value)
+                    self._seen.add(Value(said.name, said.value, index, "response"))
 
     # Where a value comes from
 
@@ -247,20 +285,20 @@ class Session:
         is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
         seen = self._newest(name, parameter, scope) if is_key or not name.is_generic else None
-        if seen is not None and not (may_change and _gives_way(seen, parameter, given)):
+        if seen is not None and not (may_change and gives_way(seen, parameter, given)):
             is_old = is_key and not is_read and str(seen[0]) in given
-            said = self._wish.typed(name, parameter, given, self._others(name)) if is_old else None
+            said = self._wish.typed(name, parameter, given, self._seen.others(name)) if is_old else None
             return seen if said is None or str(said) in given else (said, "prompt", -1)
-        if (value := self._wish.typed(name, parameter, given, self._others(name))) is not None:
+        if (value := self._wish.typed(name, parameter, given, self._seen.others(name))) is not None:
             return value, "prompt", -1
         is_kept = name.is_generic and not is_key and (is_read or name.full not in _TEXTS)
-        if (found := seen or (self._sent(parameter) if is_kept else None)) is not None:
+        if (found := seen or (self._seen.sent(parameter) if is_kept else None)) is not None:
             return found
         if is_key and name.entity in names.PEOPLE:
-            people = [value for entity in names.PEOPLE for value in self._by_entity.get(entity, ())]
+            people = [value for entity in names.PEOPLE for value in self._seen.by_entity.get(entity, ())]
             people = [v for v in people if name.kind != "id" or v.name.kind != "name" or " " not in str(v.value)]
             people.sort(key=lambda value: (value.call, value.name.kind == name.kind), reverse=True)
-            if (found := _fitting(people, parameter)) is not None:
+            if (found := fitting(people, parameter)) is not None:
                 return found
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
@@ -268,16 +306,11 @@ class Session:
 
     def _newest(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
         """What went by the name last, and fits; of what answers had the one that the prompt speaks of."""
-        found = _fitting(self._values(name, scope), parameter)
+        found = fitting(self._seen.values(name, scope), parameter)
         if found is not None and found[1] == "response" and self._meant.keys:
-            meant = (v for v in self._values(name, scope) if (v.name.entity, v.value) in self._meant.keys)
-            return _fitting(meant, parameter) or found
+            meant = (v for v in self._seen.values(name, scope) if (v.name.entity, v.value) in self._meant.keys)
+            return fitting(meant, parameter) or found
         return found
-
-    def _told(self, raw: str, call: int) -> set[str]:
-        """Values by that name in the answers after a call."""
-        values = self._by_name.get(names.name(raw, "").full, ())
-        return {str(value.value) for value in values if value.kind == "response" and value.call > call}
 
     def _akin(
         self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Mapping[str, Found]
@@ -290,31 +323,19 @@ class Session:
         rest = names.directed(name)
         if rest is not None and (name.kind or parameter.location == "body"):
             used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
-            others = [value for value in self._values(rest, {}) if str(value.value) not in used]
-            return _fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
-        if not self._by_entity or not parameters.is_key(name, parameter):
+            others = [value for value in self._seen.values(rest, {}) if str(value.value) not in used]
+            return fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
+        if not self._seen.by_entity or not parameters.is_key(name, parameter):
             return None
         kindred = [name.resource] if name.entity.startswith(name.resource) else []
         if name.entity not in self._kindred:
-            self._kindred[name.entity] = [e for e in reversed(self._by_entity) if names.is_kind_of(e, name.entity)]
+            self._kindred[name.entity] = [e for e in reversed(self._seen.by_entity) if names.is_kind_of(e, name.entity)]
         kindred += self._kindred[name.entity]
         for entity in kindred:
-            values = self._values(names.name(name.kind or "id", entity), scope)
-            if (found := _fitting((v for v in values if names.directed(v.name) is None), parameter)) is not None:
+            values = self._seen.values(names.name(name.kind or "id", entity), scope)
+            if (found := fitting((v for v in values if names.directed(v.name) is None), parameter)) is not None:
                 return found
         return None
-
-    def _sent(self, parameter: Parameter) -> Found | None:
-        """What the latest call that had the argument was given."""
-        values = reversed(self._by_name.get(names.name(parameter.name, "").full, ()))
-        return _fitting((value for value in values if value.kind == "params"), parameter)
-
-    def _others(self, name: Name) -> Set[str]:
-        """Values that calls were given under names of other entities only."""
-        if name.entity not in self._others_of:
-            others = {value for value, entities in self._carried.items() if name.entity not in entities}
-            self._others_of[name.entity] = others
-        return self._others_of[name.entity]
 
     def _referred(self, name: Name, parameter: Parameter, refers: bool) -> Found | None:
         """The thing of an answer that the prompt means; else what the last call was about, or made.
@@ -323,23 +344,23 @@ class Session:
         """
         if name.is_generic or parameter.type not in ("string", "integer", "any", "array"):
             return None
-        if (found := self._meant.thing(name, self._last, self._carried)) is not None:
+        if (found := self._meant.thing(name, self._last, self._seen.carried)) is not None:
             return found
         if not refers or name.kind not in ("", "id") or name.is_plural:
             return None
-        for value in reversed(self._by_entity.get(name.entity, ())):
+        for value in reversed(self._seen.by_entity.get(name.entity, ())):
             is_it = value.kind == "path" or (value.name.kind == "id" and value.value == self._answered)
             if value.call == self._last and is_it and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
 
-    def _again(self, parameter: Parameter, operation: Operation) -> Found | None:
+    def _again(self, parameter: Parameter, operation: Operation, place: str = "") -> Found | None:
         """What the last call of the operation was given, where that is a setting: a flag, a literal, a number.
 
         Texts are new with each call; of an optional parameter only a read's settings stay.
         """
         call, sent = self._latest.get(operation.key, (-1, {}))
-        value = sent.get(parameter.name)
+        value = at(sent, place) if place else sent.get(parameter.name)
         if value is None or parameter.location == "path" or isinstance(value, (dict, list)):
             return None
         if not parameter.required and operation.method != "GET":
@@ -367,56 +388,19 @@ class Session:
             return ""
         name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
         used = {given[raw] for _, given in done if raw in given}
-        others = self._others(name)
+        others = self._seen.others(name)
         for said in (self._wish.mention(name, parameter, used), self._wish.typed(name, parameter, used, others)):
             if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
                 bound[raw] = (cast, "prompt", -1)
                 return ""
-        left = (value for value in self._values(name, {}) if str(value.value) not in used)
-        if (found := _fitting(left, parameter)) is not None:
+        left = (value for value in self._seen.values(name, {}) if str(value.value) not in used)
+        if (found := fitting(left, parameter)) is not None:
             bound[raw] = found
             return ""
         if parameter.location == "path":
             return ""
         del bound[raw]
         return raw
-
-    def _values(self, name: Name, scope: Mapping[str, str]) -> Iterator[_Value]:
-        """Values of the same name, then of the same entity, the latest first; none of another scope."""
-        for value in reversed(self._by_name.get(name.full, ())):
-            if (not name.is_generic or value.name.resource == name.resource) and self._in_scope(value, scope):
-                yield value
-        values = self._by_entity.get(name.entity, ())
-        for kinds in names.KEYS[name.kind] if values else ():
-            for value in reversed(values):
-                if value.name.kind in kinds and self._in_scope(value, scope) and not self._measures(value, name):
-                    yield value
-        for value in reversed(self._by_entity.get("#sha", ())) if name.kind == "sha" else ():
-            if self._in_scope(value, scope):
-                yield value
-
-    def _measures(self, value: _Value, name: Name) -> bool:
-        """Whether it says something of what a call made, whose id is another: the `time` of `POST /times`."""
-        is_sent = value.kind == "params" and value.call in self._posts and not value.name.kind
-        return is_sent and name.full == "id" and value.name.resource == name.entity
-
-    def _in_scope(self, value: _Value, scope: Mapping[str, str]) -> bool:
-        theirs = self._scopes[value.call]
-        return all(theirs.get(key, mine) == mine for key, mine in scope.items())
-
-
-def _fitting(values: Iterable[_Value], parameter: Parameter) -> Found | None:
-    """The first of the values that the parameter can take."""
-    for seen in values:
-        if (value := fit(seen.value, parameter, was_sent=True)) is not None:
-            return value, seen.kind, seen.call
-    return None
-
-
-def _gives_way(found: Found, parameter: Parameter, given: Collection[str]) -> bool:
-    """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
-    is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
-    return found[1] == "response" or (is_setting and str(found[0]) in given)
 
 
 def _which(

@@ -15,6 +15,7 @@ from pipeline.candidates.vocabulary import BIRTH, CUE_NOISE, IMPERATIVES, NAMED
 SELF = "#self"  # key of the ids by which the caller is introduced
 LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
+_KEY = re.compile(r"[A-Z][A-Z0-9_]{1,9}")
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
 )
@@ -93,6 +94,11 @@ def is_title(span: spans.Span) -> bool:
     """Whether a phrase names something by itself: several words, no street behind its number."""
     first, *more = span.value.split()
     return bool(more) and len(first) > 1 and not (span.before and span.before[0].isdigit())
+
+
+def is_key(span: spans.Span, entity: str) -> bool:
+    """Whether capitals stand right behind the noun of what they are the key of: "project OPS"."""
+    return span.before[:1] == (entity,) and _KEY.fullmatch(span.value) is not None
 
 
 def _is_counted(span: spans.Span) -> bool:

@@ -76,6 +76,10 @@ class Dates:
         found = [span for span in self._all if not beside.is_birth(span)]
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
+        own = words - PLAIN_DAY
+        named = [span for span in found if not own.isdisjoint(span.before[:2])]
+        if len(named) == 1:
+            return self._written(named[0], parameter)  # "pickup on 4 May 2026"
         first = bool(FIRST_DAY.intersection(words)) or "first" in words
         last = parameters.takes_last_day(words, parameter) or "last" in words
         for span in found:

@@ -19,6 +19,7 @@ Named = tuple[Any, Sequence[str]]  # a literal and the words it is said by
 
 _LABEL = re.compile(r"(?<![\w.])(-?\d{1,4}) ?(?:\(|=|:|- |– |is )\s?`?([A-Za-z]{3,20})")
 _GIVES_WAY = re.compile(r"\b(?:instead of|rather than|not|no longer)(?: an?| the)? (?=[a-z])|\bfrom (?=\w+ to )")
+_MAKES = re.compile(r"(?:^|[.!?:] |\bplease |\bto )(\w+) (?:an?|another) ")  # a verb: "Open a ticket"
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
@@ -41,7 +42,7 @@ def named(
     lower = prompt.lower()
     found = [f for f in _by_word(parameter, said, lower) if not _gives_way(f[1], lower)]
     if found and operation is not None:
-        taken = own_words(f"{operation.path} {operation.summary}")
+        taken = own_words(f"{operation.path} {operation.summary}") | frozenset(_MAKES.findall(lower))
         found = [f for f in found if taken.isdisjoint(f[1]) and taken.isdisjoint(map(names.singular, f[1]))]
     if len(found) > 1 and parameter.type != "array":
         return _meant(found, spaced(lower), given)

@@ -37,6 +37,7 @@ _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
 _LOCATOR = re.compile(r"(?=\d+[A-Z]+\d|[A-Z]+\d+[A-Z])[A-Z0-9]{5,8}")
 _LONG = 12  # digits; an account's number is no order's
 _MOMENT = re.compile(r"(?i)date|\bdays?\b|iso|stamp|rfc|utc|epoch|unix")
+_TIME_OF_DAY = re.compile(r"(?i)\btime of (?:the )?day\b")
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
 _NO_ZONE = re.compile(r".{10}T\d\d:\d\d:\d\d")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
@@ -112,7 +113,8 @@ def is_date(parameter: Parameter) -> bool:
 def is_clock(parameter: Parameter) -> bool:
     """Whether a parameter takes a time of the day without the day: `time`, unless its description speaks of moments."""
     is_plain = parameter.name.lower() == "time" and not parameter.format and parameter.type == "string"
-    return parameter.format == "time" or (is_plain and _MOMENT.search(parameter.description) is None)
+    description = _TIME_OF_DAY.sub("", parameter.description) if is_plain else ""
+    return parameter.format == "time" or (is_plain and _MOMENT.search(description) is None)
 
 
 def as_date(value: str, parameter: Parameter, is_local: bool = False) -> str:
@@ -234,13 +236,13 @@ def shapes(parameter: Parameter) -> frozenset[str]:
 
 
 def abbreviates(prefix: str, name: Name) -> bool:
-    """Whether an id's prefix is short for the entity: `ch` charge, `clm` claim, `pi` payment_intent."""
+    """Whether an id's prefix is short for the entity: `ch` charge, `clm` claim, `pi` (default_)payment_intent."""
     stem = [word for word in name.words if word not in ("id", "number", "key")] or [name.resource]
     initials = "".join(word[0] for word in stem if word)
     if len(prefix) > 2 and name.entity[:1] == prefix[0]:  # `clm` claim
         letters = iter(name.entity)
         return all(letter in letters for letter in prefix)
-    return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and prefix == initials))
+    return len(prefix) >= 2 and (name.entity.startswith(prefix) or (len(stem) > 1 and initials.endswith(prefix)))
 
 
 @functools.lru_cache(maxsize=16384)

@@ -206,7 +206,10 @@ def _read_day(
     day = days.day(match.group(), today)
     if day is None:
         return 0
-    clocks, start, end = ([], *match.span()) if "T" in day else days.times(prompt, *match.span())
+    is_plain = len(day) == 16  # to the minute, without a zone
+    start, end = match.start(), match.start() + 10 if is_plain else match.end()
+    clocks, start, end = ([], start, end) if "T" in day and not is_plain else days.times(prompt, start, end)
+    day = day[:10] if clocks else day
     found[:] = [span for span in found if span.start < start]  # the numbers of a time before the day
     span = _span(prompt, "date", f"{day}T{clocks[0]}" if clocks else day, start, end)
     if clocks[1:]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.candidates.seen import at
 from pipeline.types import Candidate, Operation, Parameter
 
 LIMIT_BYTES = 60_000  # of a grounded query's candidates and features; with its head at most 64 KB pickled
@@ -79,8 +80,10 @@ def _lightened(candidate: Candidate, share: int) -> Candidate:
         if excess <= 0:
             break
         excess -= _size(params.pop(name))
-        missing = (*missing, name) if name in candidate.path else missing
-    origins = {name: origin for name, origin in candidate.origins.items() if name in params}
+        lacks = [inner for inner in missing if inner.startswith(f"{name}.")]
+        missing = tuple(inner for inner in missing if inner not in lacks)
+        missing = (*missing, name) if lacks or name in candidate.path else missing
+    origins = {name: origin for name, origin in candidate.origins.items() if at(params, name) is not None}
     return msgspec.structs.replace(candidate, params=params, missing_params=missing, origins=origins)
 
 
@@ -88,6 +91,8 @@ def _weight(candidate: Candidate) -> int:
     weight = _CANDIDATE_BYTES + _size(candidate.operation) + _size(candidate.operation_id) + _size(candidate.summary)
     for name, value in candidate.params.items():
         weight += _VALUE_BYTES + _size(name) + _size(value)
+    for name in candidate.origins.keys() - candidate.params.keys():  # of parts of objects
+        weight += _VALUE_BYTES + _size(name)
     for name in candidate.missing_params:
         weight += 4 + _size(name)
     return weight
@@ -108,6 +113,7 @@ def _offered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
             default=None,
             example=None,
             fields=(),
+            parts=(),
         )
         for p in chosen
     )

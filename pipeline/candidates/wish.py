@@ -74,6 +74,7 @@ class Wish:
         self._mentions = beside.mentions(self.spans)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = beside.standing_alone(self.spans)
+        self._named: dict[str, bool] = {}  # what `says` answered
 
     def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
         """The only id in the prompt, unless a noun before it says that it is another thing's; None for a secret."""
@@ -87,6 +88,21 @@ class Wish:
     def ordinals(self) -> Sequence[tuple[int, str]]:
         """Places and what is at them: (2, "one") of "the second one"."""
         return self._counts.ordinals
+
+    def says(self, name: str) -> bool:
+        """Whether the prompt names something by all the words of its name."""
+        if (known := self._named.get(name)) is None:
+            said = (
+                word in self.words or {names.singular(word), f"{word}s"} & self.words
+                for word in names.name(name, "").words
+            )
+            known = self._named[name] = all(said)
+        return known
+
+    @property
+    def amounts(self) -> Sequence[spans.Span]:
+        """The amounts of money."""
+        return self._by_kind.get("money", ())
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -114,6 +130,10 @@ class Wish:
             people = (self._mentions.get(word, ()) for word in names.PEOPLE)
             values = [value for found in people for value in found if not value.isdigit()]
             values = values or [span.value for span in self._by_kind.get("handle", ())]
+        if values is None and name.kind == "key":
+            values = [
+                span.value for span in self._by_kind.get("entity", ()) if beside.is_key(span, name.entity)
+            ] or None
         if values is None and len(name.words) > 2 and name.kind:
             values = self._mentions.get(names.singular(name.words[-2]))  # `payment_dispute_id` of "dispute 50399"
         if values is None and name.kind in ("", "name", "slug", "key", "code"):
@@ -203,8 +223,9 @@ class Wish:
             return self._loose_id(name, parameter, given, others)
         if not name.kind and not name.is_generic and (prefixed := self._prefixed(name, given)) is not None:
             return prefixed
-        if parameter.type in ("string", "any") and name.full in TEXT and len(self._by_kind.get("quoted", ())) == 1:
-            return self._by_kind["quoted"][0].value
+        quotes = self._by_kind.get("quoted", ())
+        if parameter.type in ("string", "any") and name.full in TEXT and len(quotes) == 1:
+            return quotes[0].value if not wording.is_anothers(name, quotes[0]) else None
         return None
 
     def renewed(self, name: Name, parameter: Parameter, sent: Collection[str]) -> str | None:
@@ -227,7 +248,11 @@ class Wish:
 
     def worded(self, name: Name, parameter: Parameter) -> str | None:
         """The text that a write is to set, where the prompt says it by the argument's name or as a thing's name."""
-        if parameter.type not in ("string", "any") or parameter.enum or name.kind not in ("", "name"):
+        if parameter.type not in ("string", "any") or parameter.enum:
+            return None
+        if name.kind in ("key", "code", "slug"):
+            return wording.quoted(name, self._by_kind.get("quoted", ()), is_new=False)
+        if name.kind not in ("", "name"):
             return None
         return wording.text(name, parameter.required, self._by_kind, self.lower) if self._by_kind else None
 
@@ -265,6 +290,10 @@ class Wish:
                 new = self.renewed(name, parameter, sent)
                 first = self._by_kind[kind][0].value
                 return new if operation.method == "PATCH" or first in sent else new or first
+        if is_write and "last_name" in self._by_kind and (part := parameters.person(name, parameter)) is not None:
+            callers = [(s.start, s.start + len(s.value)) for s in self._by_kind["full_name"] if beside.is_self(s)]
+            others = [s for s in self._by_kind[part] if not any(start <= s.start < end for start, end in callers)]
+            return others[0].value if len({span.value for span in others}) == 1 else None
         if (year := self._counts.year(name, parameter)) is not None:
             return year
         if "money" in self._by_kind and words & TYPED["money"] and parameters.tells_unit(parameter):
@@ -316,14 +345,14 @@ class Wish:
 
     def _identified(self, name: Name, parameter: Parameter) -> Any:
         """Ids that the prompt names beside the entity, or that say by their prefix whose they are; all for a list."""
-        if name.kind not in ("", "id") or name.is_generic or parameter.type == "boolean":
+        if name.kind not in ("", "id", "number") or name.is_generic or parameter.type == "boolean":
             return None
         ids = {span.value for kind in ("id", "uuid") for span in self._by_kind.get(kind, ())}
         said = self._mentions.get(name.entity, ())
         found = [value for value in said if value in ids or (name.kind and value.isdigit() and value in self._lone)]
         if parameter.type == "array":
             return list(dict.fromkeys(found)) or None
-        return found[0] if found else self._prefixed(name, ())
+        return found[0] if found else self._prefixed(name, ()) if name.kind != "number" else None
 
     def _prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""

@@ -67,6 +67,12 @@ def quoted(name: Name, quotes: Sequence[Span], is_new: bool) -> str | None:
     return next((span.value for span in quotes if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
 
 
+def is_anothers(name: Name, quote: Span) -> bool:
+    """Whether the word before a quote says that it is a title, of what is written, or the other way round."""
+    is_title, is_body = not _TITLES.isdisjoint(quote.before[:1]), not (_BODIES | _SAYING).isdisjoint(quote.before[:1])
+    return (is_title and name.full in _BODIES | {"description", "note"}) or (is_body and name.full in _TITLES)
+
+
 def _is_whole(name: Name, span: Span) -> bool:
     """Whether all of the name stands before it: of "first name Ada" no `name` and no `last_name` is said."""
     near = [word for word in span.before if word not in ("is", "the")]

@@ -1,4 +1,4 @@
-"""The parameters of an operation: declared ones, and the top-level properties of its body.
+"""The parameters of an operation: declared ones, and the properties of its body, objects with what they are made of.
 
 Reads OpenAPI 2 (`in: body`, `formData`) and 3 (`requestBody`, `content`) alike; what is broken is left out with a
 warning. `schema` resolves and merges schemas. Called by `operations`, one reader per document.
@@ -23,7 +23,11 @@ _TYPES = {"string", "integer", "number", "boolean", "array", "object"}
 _PARAMETERS_MAX = 256  # of one operation
 _ENUM_MAX = 256
 _FIELDS_MAX = 24  # of the objects of an argument; more of them are no form to be filled
+_PARTS_MAX = 48  # in one argument, objects within it counted too: of a larger one only the upper levels
+_PARTS_DEPTH = 4  # `data.relationships.workspace.data.id`
+_BODY_PARTS_MAX = 128  # in all arguments of a body
 _VALUE_NODES = 64  # of a default or example
+_OBJECTS = frozenset(("properties", "allOf", "oneOf", "anyOf"))  # what a schema without a type has that is an object
 _SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credential|private[-_]?key", re.I)
 
 
@@ -37,6 +41,8 @@ class Parameters:
         self._is_v2 = is_v2
         self._known: dict[int, tuple[Parameter, ...]] = {}
         self._bodies: dict[int, tuple[Parameter, ...]] = {}
+        self._flat: dict[int, list[tuple[Parameter, Any]]] = {}
+        self._parts_of: dict[tuple[int, int], tuple[tuple[Parameter, ...], int]] = {}  # schema, levels -> parts, count
 
     def read(
         self, path: str, node: dict[str, Any], shared: Any, pointer: str, item_pointer: str
@@ -194,7 +200,7 @@ class Parameters:
                 for name, value in properties.items()
                 if _is_name(name) and not (type(value) is dict and value.get("readOnly") is True)
             )
-            self._bodies[id(schema)] = known
+            known = self._bodies[id(schema)] = self._with_parts(known, properties, pointer)
         if (
             known
             or (schema.get("properties") is not None and not is_required)
@@ -202,6 +208,75 @@ class Parameters:
         ):
             return known
         return (self._named("body", "body", schema, is_required, pointer, {}),)
+
+    def _with_parts(
+        self, parameters: tuple[Parameter, ...], properties: dict[str, Any], pointer: str
+    ) -> tuple[Parameter, ...]:
+        """A body's parameters, its objects with their parts as deep as there is room, those of required ones first."""
+        left, found = _BODY_PARTS_MAX, {}
+        objects = [parameter for parameter in parameters if parameter.type == "object"]
+        for parameter in sorted(objects, key=lambda p: not p.required):
+            used = 0
+            for levels in range(1, _PARTS_DEPTH + 1):
+                parts, count = self._parts(properties[parameter.name], levels, pointer)
+                if count > min(left, _PARTS_MAX):
+                    break
+                found[parameter.name], used = parts, count
+            left -= used
+        return tuple(
+            msgspec.structs.replace(parameter, parts=found[parameter.name]) if found.get(parameter.name) else parameter
+            for parameter in parameters
+        )
+
+    def _parts(self, schema: Any, levels: int, pointer: str) -> tuple[tuple[Parameter, ...], int]:
+        """What an object of this schema is made of, so many levels deep, and how many parts these are.
+
+        Left out is what nobody has to give and no single value fills: objects of any names, lists of objects.
+        """
+        node = self._object(schema, pointer)
+        if node is None:
+            return (), 0
+        known = self._parts_of.get((id(node), levels))
+        if known is not None:
+            return known
+        self._parts_of[id(node), levels] = (), 0  # what holds itself ends there
+        parts: list[Parameter] = []
+        count = 0
+        for part, inner in self._properties(node, pointer):
+            within: tuple[tuple[Parameter, ...], int] = (), 0
+            if part.type == "object" and levels > 1:
+                within = self._parts(inner, levels - 1, pointer)
+            if part.required or within[0] or "object" not in (part.type, part.items):
+                parts.append(msgspec.structs.replace(part, parts=within[0]) if within[0] else part)
+                count += 1 + within[1]
+        found = self._parts_of[id(node), levels] = tuple(parts), count
+        return found
+
+    def _properties(self, node: dict[str, Any], pointer: str) -> list[tuple[Parameter, Any]]:
+        """The properties of an object, each with its schema, without parts; none of an object that has too many."""
+        known = self._flat.get(id(node))
+        if known is None:
+            properties, required = self._schemas.properties(node, pointer)
+            known = self._flat[id(node)] = [
+                (self._named(name, "body", value, name in required, f"{pointer}/{escape(name)}", {}), value)
+                for name, value in (properties.items() if len(properties) <= _PARTS_MAX else ())
+                if _is_name(name) and not (type(value) is dict and value.get("readOnly") is True)
+            ]
+        return known
+
+    def _object(self, schema: Any, pointer: str) -> dict[str, Any] | None:
+        """The schema that has an object's properties: of alternatives the only one that is an object, else all."""
+        for _ in range(8):
+            schema = self._schemas.resolve(schema, pointer)
+            if type(schema) is not dict or "properties" in schema or "allOf" in schema:
+                break
+            branches: list[Any] = next((schema[k] for k in ("oneOf", "anyOf") if type(schema.get(k)) is list), [])
+            targets = [t for t in (self._schemas.resolve(b, pointer) for b in branches[:32]) if type(t) is dict]
+            objects = [t for t in targets if t.get("type") == "object" or not _OBJECTS.isdisjoint(t)]
+            if len(objects) != 1:
+                return schema if objects else None
+            schema = objects[0]
+        return schema if type(schema) is dict else None
 
 
 def _is_name(name: str) -> bool:

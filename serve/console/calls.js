@@ -89,5 +89,16 @@ export function readValue(text, before) {
   }
 }
 
+/** Puts a value, or nothing, at an argument's name; `ticket.subject` is the subject inside of the object `ticket`. */
+export function putValue(params, name, value) {
+  const dot = name.indexOf(".");
+  const head = name.slice(0, Math.max(dot, 0));
+  if (!(name in params) && head && typeof params[head] === "object" && params[head] !== null) {
+    params[head] = { ...params[head] };
+    putValue(params[head], name.slice(dot + 1), value);
+  } else if (value === undefined) delete params[name];
+  else params[name] = value;
+}
+
 /** What makes two suggestions the same one in two answers. */
 export const keyOf = (prediction) => prediction.endpoint;

@@ -1,7 +1,7 @@
 // The ranked list: one suggestion is open at a time, with its reason and its arguments to edit.
 
 import { announce, byId, element, percent, replace } from "./dom.js";
-import { keyOf, readValue, written } from "./calls.js";
+import { keyOf, putValue, readValue, written } from "./calls.js";
 import * as why from "./why.js";
 
 const list = byId("suggestions");
@@ -159,10 +159,12 @@ function argument(prediction, name, index) {
   const before = prediction.params[name];
   const field = element("input", {
     id, value: before === undefined ? "" : written(before), placeholder: missing ? "needed, not known yet" : "",
-    class: missing ? "missing" : null, spellcheck: "false", autocomplete: "off",
+    class: missing ? "missing" : null, spellcheck: "false", autocomplete: "off", "data-name": name,
     oninput: (event) => {
-      if (event.target.value === "") delete params[name];
-      else params[name] = readValue(event.target.value, before);
+      putValue(params, name, event.target.value === "" ? undefined : readValue(event.target.value, before));
+      const [head] = name.split(".", 1);
+      const whole = head !== name && event.target.parentElement.querySelector(`[data-name="${CSS.escape(head)}"]`);
+      if (whole) whole.value = written(params[head]);
     },
     onkeydown: enters,
   });

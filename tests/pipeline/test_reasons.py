@@ -187,3 +187,11 @@ async def test_everything_shown_has_one_plain_sentence(query: Query):
         assert reason[0].isupper()
         assert reason.isprintable()
         assert len(reason) < 450
+
+
+def test_a_part_of_an_object_is_told_by_its_place():
+    params = {"ticket": {"comment": {"body": "Help"}, "user_id": 7}}
+    origins = {"ticket.comment.body": ("prompt", -1), "ticket.user_id": ("path", 0)}
+    seen = view(Candidate(operation="POST /tickets", params=params, origins=origins))
+    assert seen.given == "the prompt gives ticket.comment.body Help"
+    assert seen.values == "it takes ticket.user_id 7, just seen in GET /v1/charges/ch_123"

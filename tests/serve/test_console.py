@@ -324,6 +324,33 @@ def test_arguments_are_edited_and_told(visit: Callable[..., Page]) -> None:
     assert {"charge": "ch_9/9", "note": "twice"}.items() <= chosen["params"].items()
 
 
+def test_what_an_object_lacks_is_put_into_it(visit: Callable[..., Page]) -> None:
+    text = {"type": "string"}
+    comment = {"type": "object", "properties": {"body": text}}
+    ticket = {"type": "object", "required": ["subject"], "properties": {"subject": text, "comment": comment}}
+    body = {"type": "object", "required": ["ticket"], "properties": {"ticket": ticket}}
+    create = {"summary": "Create a ticket", "requestBody": {"content": {"application/json": {"schema": body}}}}
+    paths = {"/tickets": {"post": {**create, "responses": {"201": {"description": "Made"}}}}}
+    page = visit()
+    upload(
+        page,
+        "desk",
+        json.dumps({"openapi": "3.1.0", "info": {"title": "Desk", "version": "1"}, "paths": paths}).encode(),
+    )
+    expect(page.locator("#catalog-dialog")).not_to_be_visible()
+    page.fill("#wish", 'create a ticket with a comment saying "Help"')
+    page.keyboard.press("Enter")
+    created = page.locator('[data-key="POST /tickets"]')
+    if not created.locator(".body").is_visible():
+        created.locator(".head").click()
+    created.locator('[data-name="ticket.subject"]').fill("Printer")
+    whole = {"ticket": {"comment": {"body": "Help"}, "subject": "Printer"}}
+    assert json.loads(created.locator('[data-name="ticket"]').input_value()) == whole["ticket"]
+    with page.expect_response("**/feedback") as told:
+        page.keyboard.press("Enter")
+    assert json.loads(told.value.request.post_data)["chosen"]["params"] == whole
+
+
 def test_another_call_is_named_with_completion(visit: Callable[..., Page]) -> None:
     page = visit()
     example(page, "something else")

@@ -84,3 +84,17 @@ def test_what_stands_inside_of_a_thing_is_not_meant_with_it() -> None:
     made = (operation("GET", "/droplets"), Call("GET", "/droplets", body=found))
     act = operation("POST", "/droplets/{droplet_id}/actions", body("image", "integer", required=False))
     assert after(made, prompt="reboot web-02").bind(act).params == {"droplet_id": "2"}
+
+
+def test_a_thing_is_named_by_whole_words_of_its_name() -> None:
+    states = [{"id": "11", "name": "To do"}, {"id": "31", "name": "Done"}]
+    made = (operation("GET", "/states"), Call("GET", "/states", body={"states": states}))
+    move = operation("POST", "/tasks/{task_id}/state", body("state_id"))
+    assert after(made, prompt="move task 12345 to done").bind(move).params == {"task_id": "12345", "state_id": "31"}
+
+
+def test_an_account_of_a_user_is_who_does_something() -> None:
+    found = [{"accountId": "5b10ac8d", "displayName": "Mia Krystof"}]
+    made = (operation("GET", "/user/search"), Call("GET", "/user/search", body=found))
+    assign = operation("PUT", "/issues/{issue_key}", body("assignee_id", required=False))
+    assert after(made, prompt="OPS-17 is for Mia").bind(assign).params["assignee_id"] == "5b10ac8d"

@@ -116,3 +116,22 @@ def test_a_time_of_the_day_beside_its_day_is_the_time_alone() -> None:
     moment = operation("POST", "/bookings", body("time", description="Date and time of the booking."))
     bound = after(prompt="book a table on 2026-12-24 at 19:30").bind(moment)
     assert bound.params == {"time": "2026-12-24T19:30:00"}
+
+
+def test_a_day_to_the_minute_may_have_another_time_behind_it() -> None:
+    meet = operation("POST", "/meetings", *(body(f"{side}_at", format="date-time") for side in ("start", "end")))
+    bound = after(prompt="from 2026-05-04 09:00 to 09:30").bind(meet)
+    assert bound.params == {"start_at": "2026-05-04T09:00:00Z", "end_at": "2026-05-04T09:30:00Z"}
+    assert after(prompt="from 2026-05-04T09:00:30Z on").bind(meet).params == {"start_at": "2026-05-04T09:00:30Z"}
+
+
+def test_a_day_stands_behind_the_argument_that_it_is_of() -> None:
+    book = operation("POST", "/bookings", *(body(name, format="date") for name in ("pickup_date", "dropoff_date")))
+    bound = after(prompt="pickup on 4 May 2026 and dropoff on 9 May 2026").bind(book)
+    assert bound.params == {"pickup_date": "2026-05-04", "dropoff_date": "2026-05-09"}
+
+
+def test_a_time_of_day_is_no_day() -> None:
+    book = operation("POST", "/bookings", body("time", description="Time of day, HH:MM"))
+    assert after(prompt="on 4 May 2026 at 9am").bind(book).params == {"time": "09:00"}
+    assert after(prompt="on 4 May 2026").bind(book).params == {}

@@ -56,3 +56,10 @@ def test_a_literal_of_the_prompt_goes_before_what_the_session_has() -> None:
     change = operation("PUT", "/members/{id}", LEVEL)
     assert after(read, prompt="make her a developer").bind(change).params == {"id": "7", "access_level": 30}
     assert after(read, prompt="change her").bind(change).params == {"id": "7", "access_level": 10}
+
+
+def test_a_verb_before_what_is_made_is_no_literal() -> None:
+    state = body("status", enum=("open", "solved"), required=False)
+    create = operation("POST", "/tickets", state)
+    assert after(prompt="Open a ticket").bind(create).params == {}
+    assert after(prompt="A ticket that is open").bind(create).params == {"status": "open"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.types import Operation
+from pipeline.types import Operation, Parameter
 from tests.pipeline.candidates.test_arguments import after, body, operation
 
 
@@ -85,3 +85,18 @@ def test_a_text_that_a_thing_needs_stands_beside_its_noun() -> None:
     prompt = "close 'Call the dentist' and add a comment \"done on the phone\""
     assert after(prompt=prompt).bind(comment).params == {"content": "done on the phone"}
     assert after(prompt="rename the comment 'a' to 'b'").bind(comment).params == {}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ('with the key "AWS_REGION"', body("key"), "AWS_REGION"),
+        ('the discount code "SUMMER20"', body("code"), "SUMMER20"),
+        ('"SUMMER20" for the rest', body("code"), None),
+        ('a comment saying "Help"', body("subject"), None),
+        ('the subject "Help"', body("body"), None),
+        ('write "Help"', body("subject"), "Help"),
+    ],
+)
+def test_a_quote_is_of_the_noun_before_it(prompt: str, parameter: Parameter, expected: str | None) -> None:
+    assert after(prompt=prompt).bind(operation("POST", "/things", parameter)).params.get(parameter.name) == expected

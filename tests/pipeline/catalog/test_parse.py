@@ -281,6 +281,45 @@ class TestBodies:
             "seat": (),
         }
 
+    def test_objects_of_a_body_have_parts_as_deep_as_there_is_room(self):
+        link = {
+            "type": "object",
+            "required": ["id"],
+            "properties": {"type": {"enum": ["jobs"]}, "id": {"type": "string"}},
+        }
+        key = {"oneOf": [{"$ref": "#/components/schemas/Key"}, {"type": "string"}]}
+        job = {
+            "allOf": [{"properties": {"name": {"type": "string"}}, "required": ["name"]}],
+            "properties": {
+                "owner": {"type": "object", "properties": {"data": link}},
+                "project": key,
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "steps": {"type": "array", "items": link},
+                "created": {"type": "string", "readOnly": True},
+            },
+        }
+        wide = {"type": "object", "properties": {f"f{n}": {} for n in range(60)}}
+        deep = {"type": "object", "properties": {**{f"f{n}": {} for n in range(40)}, "x": link, "y": wide, "z": key}}
+        for _ in range(9):
+            deep = {"type": "object", "properties": {"in": deep}}
+        body = {"type": "object", "properties": {"job": job, "wide": wide, "deep": deep, "seat": {"type": "string"}}}
+        schemas = {"Key": {"properties": {"key": {}, "self": {"$ref": "#/components/schemas/Key"}}}}
+        read = parameters(only(spec({"/book": post(body)}, components={"schemas": schemas})))
+
+        def tree(parts):
+            return {p.name + "!" * p.required: tree(p.parts) for p in parts}
+
+        own = {"key": {}, "self": {"key": {}, "self": {"key": {}}}}
+        assert tree(read["job"].parts) == {"name!": {}, "owner": {"data": {"type": {}, "id!": {}}}, "project": own}
+        assert tree([read["wide"], read["seat"]]) == {"wide": {}, "seat": {}}
+        assert tree(read["deep"].parts) == {}
+
+    def test_a_body_has_only_so_many_parts_those_of_required_objects_first(self):
+        some = {"type": "object", "properties": {f"f{n}": {} for n in range(40)}}
+        body = {"type": "object", "required": ["o9"], "properties": {f"o{n}": some for n in range(10)}}
+        read = parameters(only(spec({"/book": post(body)})))
+        assert [name for name, p in read.items() if p.parts] == ["o0", "o1", "o9"]
+
     def test_empty_body_has_no_parameter(self):
         schema = {"type": "object", "properties": {}, "additionalProperties": False}
         assert only(spec({"/a": post(schema)})).parameters == ()

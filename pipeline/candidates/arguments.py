@@ -18,7 +18,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import answers, names, parameters, wish
+from pipeline.candidates import answers, days, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, guess, is_value
@@ -59,7 +59,8 @@ class _Value:
 class Session:
     """What the calls and the prompt of one query say about values; made once, then asked for each candidate.
 
-    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters.
+    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters;
+    `today` is the day of the request for where no call says what day it is.
     """
 
     def __init__(
@@ -87,9 +88,7 @@ class Session:
         self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
-        if today is None and calls and calls[-1].ts is not None:
-            today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
-        self._wish = wish.read(prompt, today)
+        self._wish = wish.read(prompt, days.today(calls, today))
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)

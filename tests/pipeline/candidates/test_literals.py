@@ -56,3 +56,24 @@ def test_a_literal_of_the_prompt_goes_before_what_the_session_has() -> None:
     change = operation("PUT", "/members/{id}", LEVEL)
     assert after(read, prompt="make her a developer").bind(change).params == {"id": "7", "access_level": 30}
     assert after(read, prompt="change her").bind(change).params == {"id": "7", "access_level": 10}
+
+
+FOUND = query("type", enum=("album", "playlist", "track", "video_track", "-popularity"))
+SPAN = query("span", enum=("day", "week"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("the playlists of today", FOUND, "playlist"),
+        ("all tracks", FOUND, None),  # or video tracks
+        ("popularities", FOUND, None),
+        ('playlists for "An album"', FOUND, "playlist"),
+        ('what is an "album"?', FOUND, "album"),
+        ("it takes four days", SPAN, None),
+    ],
+)
+def test_a_plural_says_a_literal_and_quotes_do_where_nothing_else_does(
+    prompt: str, parameter: Parameter, expected: Any
+) -> None:
+    assert bound(prompt, parameter) == expected

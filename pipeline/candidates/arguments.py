@@ -111,7 +111,7 @@ class Session:
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            is_said = bool(words) and (parameter.type in ("boolean", "array") or bool(parameter.enum))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):

@@ -22,6 +22,7 @@ from pipeline.candidates import (
     counts,
     dates,
     flags,
+    listed,
     literals,
     measures,
     names,
@@ -69,6 +70,7 @@ class Wish:
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
+        self._lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
         self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
         self._mentions = beside.mentions(self.spans)
@@ -101,6 +103,8 @@ class Wish:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
         if (code := self._codes.take(name, parameter, given)) is not None:
             return code
+        if parameter.type == "array" and not parameter.enum and (found := self._lists.of(name, parameter)) is not None:
+            return found
         if not self._by_kind:
             return None
         if (value := self._sided(name, parameter, given)) is not None:
@@ -242,6 +246,8 @@ class Wish:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
+        if parameter.type == "array" and (items := self._lists.of(name, parameter)) is not None:
+            return items
         if not self.spans:
             return None
         if (value := self._sided(name, parameter, ())) is not None:

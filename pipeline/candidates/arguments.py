@@ -18,10 +18,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import answers, days, names, parameters, wish
+from pipeline.candidates import answers, changes, days, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
-from pipeline.candidates.fitting import fit, guess, is_value
+from pipeline.candidates.fitting import fit, gives_way, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
@@ -31,7 +31,6 @@ _BODIES = 6  # answers that are read: the latest ones
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
@@ -107,7 +106,9 @@ class Session:
         missing: list[str] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        says, words, context = speaks or refers or bool(done or self._meant), self._wish.words, self._context.kept
+        moves = self._wish.moves and changes.sets(operation)
+        says = speaks or refers or moves or bool(done or self._meant)
+        words, context = self._wish.words, self._context.kept
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
@@ -119,6 +120,9 @@ class Session:
             if parameters.is_credential(parameter, operation.path):
                 if (sent := self._sent(parameter)) is not None:
                     bound[raw] = sent
+                continue
+            if moves and self._move(parameter, operation, template.last, scope, bound):
+                missing += [raw] if needed and raw not in bound else []
                 continue
             if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
@@ -246,7 +250,7 @@ class Session:
         is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
         seen = self._newest(name, parameter, scope) if is_key or not name.is_generic else None
-        if seen is not None and not (may_change and _gives_way(seen, parameter, given)):
+        if seen is not None and not (may_change and gives_way(seen[0], seen[1], parameter, given)):
             is_old = is_key and not is_read and str(seen[0]) in given
             said = self._wish.typed(name, parameter, given, self._others(name)) if is_old else None
             return seen if said is None or str(said) in given else (said, "prompt", -1)
@@ -264,6 +268,23 @@ class Session:
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
+
+    def _move(
+        self, parameter: Parameter, operation: Operation, last: str, scope: Mapping[str, str], bound: dict[str, Found]
+    ) -> bool:
+        """Whether the prompt says by how much a number changes; it is bound where an answer had it so far.
+
+        What the operation was given once is not changed again.
+        """
+        change = self._wish.change(parameter, last)
+        if change is None:
+            return False
+        _, sent = self._latest.get(operation.key, (-1, {}))
+        found = None if parameter.name in sent else self._newest(names.name(parameter.name, last), parameter, scope)
+        value = fit(changes.moved(found[0], change), parameter) if found and found[1] == "response" else None
+        if found is not None and value is not None:
+            bound[parameter.name] = (value, found[1], found[2])
+        return change[2] or value is not None
 
     def _newest(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
         """What went by the name last, and fits; of what answers had the one that the prompt speaks of."""
@@ -357,7 +378,10 @@ class Session:
         needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
         keys = [p.name for p in needed]
         template, is_read = names.template(operation.path), operation.method in _READS
-        parameter = _which(needed, bound, template) or (_which(needed, bound, template, ()) if is_read else None)
+        origins = {raw: found[1] for raw, found in bound.items()}
+        parameter = parameters.decisive(needed, origins, template.last)
+        if parameter is None and is_read:
+            parameter = parameters.decisive(needed, origins, template.last, ())
         if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
             return ""
         raw = parameter.name
@@ -410,28 +434,6 @@ def _fitting(values: Iterable[_Value], parameter: Parameter) -> Found | None:
         if (value := fit(seen.value, parameter, was_sent=True)) is not None:
             return value, seen.kind, seen.call
     return None
-
-
-def _gives_way(found: Found, parameter: Parameter, given: Collection[str]) -> bool:
-    """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
-    is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
-    return found[1] == "response" or (is_setting and str(found[0]) in given)
-
-
-def _which(
-    needed: Sequence[Parameter],
-    bound: Mapping[str, Found],
-    template: names.Template,
-    but: Collection[str] = ("prompt",),
-) -> Parameter | None:
-    """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
-    given = [p for p in needed if bound[p.name][1] not in (*but, "default")]
-    keys = [
-        p
-        for p in given
-        if parameters.is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())
-    ]
-    return next(reversed(keys or (given if but else [])), None)
 
 
 def bind(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names
@@ -21,6 +21,7 @@ from pipeline.candidates.vocabulary import (
     DAY,
     GIVERS,
     LAST_DAY,
+    PEOPLE_NOUNS,
     PERSON,
     PLAIN_DAY,
     UNIT_WORDS,
@@ -52,6 +53,7 @@ _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
 )
 _FULL_NAME = re.compile(r"(?i)\bfull name\b")
+_SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
@@ -140,6 +142,14 @@ def counted(name: Name) -> tuple[str, tuple[str, ...]]:
     return names.singular(words[at]), words[:at] + words[at + 1 :]
 
 
+def takes_people(name: Name, parameter: Parameter) -> bool:
+    """Whether it takes how many come along: `party_size`, `guests`, `number_of_people`."""
+    if parameter.type not in ("integer", "number") or name.kind == "id":
+        return False
+    words = {names.singular(word) for word in name.words}
+    return not words.isdisjoint(PEOPLE_NOUNS) or words in ({"party", "size"}, {"group", "size"}, {"occupancy"})
+
+
 def tells_unit(parameter: Parameter) -> bool:
     """Whether an amount can be written as it was said: whole numbers may count cents where nobody tells."""
     if parameter.type not in ("integer", "number") and _ID.search(parameter.description):
@@ -174,6 +184,18 @@ def person(name: Name, parameter: Parameter) -> str | None:
     if name.full == "name" and _FULL_NAME.search(parameter.description):
         return "full_name"
     return PERSON.get(name.full)
+
+
+def decisive(
+    needed: Sequence[Parameter], origins: Mapping[str, str], last: str, but: Collection[str] = ("prompt",)
+) -> Parameter | None:
+    """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last.
+
+    `origins` are their kinds; what came from one of `but` is left out.
+    """
+    given = [p for p in needed if origins[p.name] not in (*but, "default")]
+    keys = [p for p in given if is_key(names.name(p.name, last), p) and not _SECRET.search(p.name.lower())]
+    return next(reversed(keys or (given if but else [])), None)
 
 
 def is_credential(parameter: Parameter, path: str) -> bool:

@@ -18,6 +18,7 @@ import msgspec
 from pipeline.candidates import (
     beside,
     branches,
+    changes,
     codes,
     counts,
     dates,
@@ -84,6 +85,15 @@ class Wish:
         value, cue = next(iter(self._lone.items()))
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
+
+    @functools.cached_property
+    def moves(self) -> bool:
+        """Whether a number is changed by some amount."""
+        return bool(changes.said(self.lower))
+
+    def change(self, parameter: Parameter, resource: str) -> changes.Change | None:
+        """By what the prompt changes a number."""
+        return changes.of(self.lower, parameter, resource)
 
     @property
     def ordinals(self) -> Sequence[tuple[int, str]]:

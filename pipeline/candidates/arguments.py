@@ -108,11 +108,12 @@ class Session:
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
         moves = self._wish.moves and changes.sets(operation)
         says = speaks or refers or moves or bool(done or self._meant)
-        words, context = self._wish.words, self._context.kept
+        words, context, may_list = self._wish.words, self._context.kept, self._wish.lists.may
         for parameter in operation.parameters:
             raw, location = parameter.name, parameter.location
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type in ("boolean", "array") or bool(parameter.enum))
+            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
+            is_said = is_said or (parameter.type == "array" and may_list(raw))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):

@@ -59,7 +59,19 @@ class Lists:
 
     def __init__(self, prompt: str, words: Set[str], found: Mapping[str, Sequence[Span]]) -> None:
         self._prompt, self._words, self._found = prompt, words, found
+        self._may: dict[str, bool] = {}
         self._known: dict[tuple[str, str, str], list[str] | None] = {}
+
+    def may(self, raw: str) -> bool:
+        """Whether the prompt has a word for a parameter of this name, or addresses."""
+        known = self._may.get(raw)
+        if known is None:
+            words = names.split(raw)
+            nouns = {names.singular(word) for word in words[-2:]}
+            known = "email" in self._found or "phone" in self._found or not _MAKES.keys().isdisjoint(nouns)
+            known = known or any(not self._words.isdisjoint(_forms(noun)) for noun in nouns)
+            self._may[raw] = known
+        return known
 
     def of(self, name: Name, parameter: Parameter) -> list[str] | None:
         """What the prompt lists for an array of plain values; None where it lists nothing, and for ids."""

@@ -41,7 +41,9 @@ def named(
         return None
     lower = prompt.lower()
     outside = unquoted(lower)
-    found = _by_word(parameter, _kin(outside), outside) or _by_word(parameter, said, lower)
+    found = _by_word(parameter, _kin(outside), outside)
+    if not found and len(outside) < len(lower):
+        found = _by_word(parameter, said, lower)
     if any(said.isdisjoint(words) for _, words in found):
         found = [f for f in found if not said.isdisjoint(f[1]) or _says_plural(f, parameter)]
     found = [f for f in found if not _gives_way(f[1], lower)]

@@ -65,13 +65,14 @@ class Wish:
         said = spans.words(prompt)
         self.words = frozenset(said)
         self._prompt, self.lower = prompt, prompt.lower()
+        self.moves = bool(changes.said(self.lower))  # a number is changed by some amount
         self._codes = codes.Codes(prompt, self.words)
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
-        self._lists = listed.Lists(prompt, self.words, self._by_kind)
+        self.lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
         self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
         self._mentions = beside.mentions(self.spans)
@@ -85,11 +86,6 @@ class Wish:
         value, cue = next(iter(self._lone.items()))
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
-
-    @functools.cached_property
-    def moves(self) -> bool:
-        """Whether a number is changed by some amount."""
-        return bool(changes.said(self.lower))
 
     def change(self, parameter: Parameter, resource: str) -> changes.Change | None:
         """By what the prompt changes a number."""
@@ -113,7 +109,7 @@ class Wish:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
         if (code := self._codes.take(name, parameter, given)) is not None:
             return code
-        if parameter.type == "array" and not parameter.enum and (found := self._lists.of(name, parameter)) is not None:
+        if parameter.type == "array" and not parameter.enum and (found := self.lists.of(name, parameter)) is not None:
             return found
         if not self._by_kind:
             return None
@@ -205,7 +201,8 @@ class Wish:
             return measured
         if parameter.type in ("integer", "number"):
             count = (
-                self._counts.of(name)
+                self._counts.people(name, parameter)
+                or self._counts.of(name)
                 or self._counts.behind(name)
                 or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self.lower)
             )
@@ -256,7 +253,7 @@ class Wish:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
-        if parameter.type == "array" and (items := self._lists.of(name, parameter)) is not None:
+        if parameter.type == "array" and (items := self.lists.of(name, parameter)) is not None:
             return items
         if not self.spans:
             return None
@@ -298,6 +295,7 @@ class Wish:
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
             if is_limit and found is None:
                 found = next((s.value for s in numbers if {s.after[:1], s.after[:2]} & COUNTED), None)
+            found = found or self._counts.people(name, parameter)
             return found or self._counts.of(name) or self._counts.behind(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None

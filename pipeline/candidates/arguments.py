@@ -130,6 +130,8 @@ class Session:
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 if parameter.fields:
                     found = self._wholes.find(parameter, operation, bound.values(), {i for i, _ in done}, self._told)
+                    if found is None and (rows := self._wish.objects(name, parameter)) is not None:
+                        found = rows, "prompt", -1
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
@@ -380,9 +382,7 @@ class Session:
         keys = [p.name for p in needed]
         template, is_read = names.template(operation.path), operation.method in _READS
         origins = {raw: found[1] for raw, found in bound.items()}
-        parameter = parameters.decisive(needed, origins, template.last)
-        if parameter is None and is_read:
-            parameter = parameters.decisive(needed, origins, template.last, ())
+        parameter = parameters.decisive(needed, origins, template.last, is_read)
         if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
             return ""
         raw = parameter.name

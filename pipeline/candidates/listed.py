@@ -118,6 +118,11 @@ class Lists:
                 found.append(span.value)
         return list(dict.fromkeys(found))
 
+    def quotes(self, noun: str) -> list[str]:
+        """The quoted texts listed behind a noun."""
+        items = self._behind(noun, None) if not self._words.isdisjoint(_forms(noun)) else []
+        return items if all(f'"{item}"' in self._prompt or f"“{item}”" in self._prompt for item in items) else []
+
     @functools.cached_property
     def _quotes(self) -> list[tuple[int, int]]:
         return [match.span() for match in _QUOTED.finditer(self._prompt)]

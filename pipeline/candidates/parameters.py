@@ -187,15 +187,16 @@ def person(name: Name, parameter: Parameter) -> str | None:
 
 
 def decisive(
-    needed: Sequence[Parameter], origins: Mapping[str, str], last: str, but: Collection[str] = ("prompt",)
+    needed: Sequence[Parameter], origins: Mapping[str, str], last: str, is_read: bool = False
 ) -> Parameter | None:
     """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last.
 
-    `origins` are their kinds; what came from one of `but` is left out.
+    `origins` are their kinds. What the prompt gave is left out; of a read its last key is better than none.
     """
-    given = [p for p in needed if origins[p.name] not in (*but, "default")]
-    keys = [p for p in given if is_key(names.name(p.name, last), p) and not _SECRET.search(p.name.lower())]
-    return next(reversed(keys or (given if but else [])), None)
+    known = [p for p in needed if origins[p.name] != "default"]
+    keys = [p for p in known if is_key(names.name(p.name, last), p) and not _SECRET.search(p.name.lower())]
+    given = [[p for p in some if origins[p.name] != "prompt"] for some in (keys, known)]
+    return next((some[-1] for some in (*given, keys if is_read else []) if some), None)
 
 
 def is_credential(parameter: Parameter, path: str) -> bool:

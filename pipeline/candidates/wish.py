@@ -28,6 +28,7 @@ from pipeline.candidates import (
     measures,
     names,
     parameters,
+    rows,
     spans,
     wording,
 )
@@ -137,6 +138,10 @@ class Wish:
         if parameter.type == "array":
             return [value for value in dict.fromkeys(values) if value] or None
         return next((value for value in values if value not in given), values[-1]) or None
+
+    def objects(self, name: Name, parameter: Parameter) -> Any:
+        """The objects that the prompt says for a list of them."""
+        return rows.of(name, parameter, self._prompt, self._by_kind, self.lists) if self.words else None
 
     def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An IBAN, or the id that stands behind "from" or "to" where the name begins so: `from_account_id`."""
@@ -253,8 +258,10 @@ class Wish:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
-        if parameter.type == "array" and (items := self.lists.of(name, parameter)) is not None:
-            return items
+        if parameter.type == "array":
+            items = self.objects(name, parameter) if parameter.fields else self.lists.of(name, parameter)
+            if items is not None or parameter.fields:
+                return items
         if not self.spans:
             return None
         if (value := self._sided(name, parameter, ())) is not None:

@@ -103,6 +103,7 @@ def _seen(case: Case) -> str:
             texts += [str(round(float(span.value) * 100)), plain(float(span.value))]
     said = codes.Codes(prompt, ())
     texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR
+    texts += [code for _, code in codes.languages(prompt.lower(), spans.words(prompt))]
     texts += [str(span) for span in measures.times(prompt.lower())]
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
     known = [leaf for event in case.events for leaf in _leaves(event.params)]

@@ -108,12 +108,11 @@ class Session:
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
         moves = self._wish.moves and changes.sets(operation)
         says = speaks or refers or moves or bool(done or self._meant)
-        words, context, may_list = self._wish.words, self._context.kept, self._wish.lists.may
+        words, context, lists = self._wish.words, self._context.kept, self._wish.lists.may
         for parameter in operation.parameters:
-            raw, location = parameter.name, parameter.location
+            raw, location, kind = parameter.name, parameter.location, parameter.type
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum))
-            is_said = is_said or (parameter.type == "array" and may_list(raw))
+            is_said = (bool(words) and (kind == "boolean" or bool(parameter.enum))) or (kind == "array" and lists(raw))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
@@ -346,7 +345,8 @@ class Session:
         """
         if name.is_generic or parameter.type not in ("string", "integer", "any", "array"):
             return None
-        if (found := self._meant.thing(name, self._last, self._carried)) is not None:
+        found = self._meant.thing(name, self._last, self._carried)
+        if found is not None and parameters.takes_urn(found[0], parameter):
             return found
         if not refers or name.kind not in ("", "id") or name.is_plural:
             return None

@@ -41,6 +41,13 @@ _ADDS = frozenset(
     )
 )
 _ADDITION = re.compile(r"(?i)\b(?:additional|extra|to add|to remove|by which|how many more)\b")
+CUES = frozenset(  # no change without one of these
+    re.findall(
+        r"\w+",
+        "more extra additional further another fewer less longer shorter warmer hotter higher brighter louder cooler "
+        "colder lower darker quieter by add remove drop take double triple",
+    )
+)
 _COUNTS = re.compile(r"(?i)\b(?:number|count|amount|length|degrees?|total)\b")
 
 Said = tuple[str, frozenset[str], float, float, bool]  # unit, other words said of it, factor, added, is sure

@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence, Set
 
-from pipeline.candidates import names
+from pipeline.candidates import names, parameters
 from pipeline.candidates.names import Name
 from pipeline.candidates.spans import Span
 from pipeline.candidates.vocabulary import SENTENCE_STARTERS
@@ -51,6 +51,8 @@ _ASKS = frozenset(("to", "with", "invite", "add", "email", "mail", "send", "shar
 _OWN = frozenset(("from", "am", "are", "i'm", "you're", "my", "your"))
 _COPIES = frozenset(("cc", "bcc"))
 _CODED = re.compile(r"\bISO\b|(?i:\b(?:country|language|currency) codes?\b)")
+_URIS = frozenset(("uri", "uris", "urn", "urns", "arn", "arns"))
+_URN = re.compile(r"(?<![\w/:.-])[a-z][a-z0-9-]{1,20}(?::[A-Za-z0-9_./-]{1,80}){2,6}\b(?![/:])")
 _BETWEEN = re.compile(r"[\s,]*(?:\band\b|&|\bor\b)?\s*")
 
 
@@ -83,6 +85,8 @@ class Lists:
     def _read(self, name: Name, parameter: Parameter) -> list[str] | None:
         if parameter.items in ("object", "array", "boolean") or name.kind in ("id", "number", "sha"):
             return None
+        if not _URIS.isdisjoint(name.words):
+            return self.urns(name, parameter) or None
         if "email" in self._found and (mails := self.emails(name, parameter)):
             return mails
         if "phone" in self._found and "phone number" in parameter.description.lower():
@@ -96,6 +100,13 @@ class Lists:
         if _CODED.search(parameter.description) and not all(len(item) < 4 for item in items):
             return None  # languages are said by their names
         return items or None
+
+    def urns(self, name: Name, parameter: Parameter) -> list[str]:
+        """The addresses `service:kind:id` of the prompt, of the kinds that the parameter takes."""
+        if _URIS.isdisjoint(name.words) or ":" not in self._prompt:
+            return []
+        found = dict.fromkeys(_URN.findall(self._prompt))
+        return [urn for urn in found if parameters.takes_urn(urn, parameter)]
 
     def emails(self, name: Name, parameter: Parameter) -> list[str]:
         """All e-mail addresses of the prompt but the sender's and the caller's own; those behind "cc" for `cc` alone.
@@ -203,6 +214,11 @@ class Lists:
 
 
 _WITH = re.compile(r"(?: [\w#/-]+){0,4}? (?:with|as) |(?: [\w#/-]+){1,3} (?=[\"“])")
+
+
+def has_urn(prompt: str) -> bool:
+    """Whether a prompt has an address `service:kind:id`."""
+    return prompt.count(":") > 1 and _URN.search(prompt) is not None
 
 
 def _is_handle(item: str, prompt: str) -> bool:

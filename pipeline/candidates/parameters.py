@@ -53,6 +53,8 @@ _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
 )
 _FULL_NAME = re.compile(r"(?i)\bfull name\b")
+_OWN = re.compile(r"(?i)\buse (?:the )?(?:keyword |value |alias )?[\"'`](\w{2,20})[\"'`]")
+_WHOSE = re.compile(r"(?i)\bUR[IN]s? (?:of|for) ")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
@@ -242,6 +244,19 @@ def is_iban(value: str) -> bool:
     return _IBAN.fullmatch(value) is not None
 
 
+def takes_urn(value: Any, parameter: Parameter) -> bool:
+    """Whether an address is of a kind that the description speaks of: `x:album:1` is none "of the tracks to play"."""
+    parts = str(value).split(":")
+    whose = _WHOSE.search(parameter.description) if len(parts) > 2 else None
+    said = re.findall(r"[a-z]+", parameter.description.lower()) if whose else []
+    return whose is None or not {names.singular(word) for word in said}.isdisjoint(parts[1:-1])
+
+
+def keyword(parameter: Parameter) -> str:
+    """What a description says to use for the caller's own: `primary` of 'use the "primary" keyword'; "" without one."""
+    return _keyword(parameter.description) if parameter.type == "string" and not parameter.enum else ""
+
+
 def literals(parameter: Parameter) -> tuple[str, ...]:
     """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'"."""
     if parameter.enum or parameter.type != "string" or "'" not in parameter.description:
@@ -274,6 +289,12 @@ def _plain(name: str) -> str:
 def _run(run: re.Match[str]) -> str:
     text = run.group()
     return "a" if not text[0].isdigit() else "0" if len(text) < _LONG else "00"
+
+
+@functools.lru_cache(maxsize=16384)
+def _keyword(description: str) -> str:
+    found = _OWN.search(description)
+    return found.group(1).lower() if found else ""
 
 
 @functools.lru_cache(maxsize=16384)

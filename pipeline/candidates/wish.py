@@ -66,7 +66,9 @@ class Wish:
         said = spans.words(prompt)
         self.words = frozenset(said)
         self._prompt, self.lower = prompt, prompt.lower()
-        self.moves = bool(changes.said(self.lower))  # a number is changed by some amount
+        self.moves = not changes.CUES.isdisjoint(self.words) and bool(changes.said(self.lower))  # a number changes
+        self._languages = codes.languages(self.lower, self.words)
+        self._has_own = "my" in self.words or listed.has_urn(prompt)
         self._codes = codes.Codes(prompt, self.words)
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
@@ -112,6 +114,8 @@ class Wish:
             return code
         if parameter.type == "array" and not parameter.enum and (found := self.lists.of(name, parameter)) is not None:
             return found
+        if self._has_own and (own := self._own(name, parameter)) is not None:
+            return own
         if not self._by_kind:
             return None
         if (value := self._sided(name, parameter, given)) is not None:
@@ -320,7 +324,19 @@ class Wish:
             found: Any = measures.percent(self.lower, name, self.words)
             found = found or measures.duration(self.lower, name, parameter, self.words)
             return found or literals.labelled(parameter, self._prompt, self.words)
+        if self._languages and (language := codes.language(self._languages, parameter, name)) is not None:
+            return language
+        if self._has_own and len(urns := self.lists.urns(name, parameter)) == 1:
+            return urns[0]
         return branches.named(self._prompt, name, parameter)
+
+    def _own(self, name: Name, parameter: Parameter) -> str | None:
+        """An address of the prompt, or what a description says to use for the caller's own: "my primary calendar"."""
+        if len(urns := self.lists.urns(name, parameter)) == 1 and parameter.type == "string":
+            return urns[0]
+        own = parameters.keyword(parameter)
+        says = own and re.search(rf"\bmy (?:{own} )?{name.entity}s?\b", self.lower)
+        return own if says else None
 
     def _networked(self, name: Name, parameter: Parameter) -> Any:
         """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""

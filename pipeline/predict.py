@@ -147,6 +147,7 @@ def prepare(
         [None if match is None else operations[match.index] for match in matches],
         [{} if match is None else match.path_params for match in matches],
         query.prompt,
+        query.today,
         reader_of=compiled.relations.entities.reader_of,
     )
     without = NEEDS_OPERATION if compiled.catalog.holds_propositions else None

@@ -8,6 +8,7 @@ Nothing here imports anything of ours.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -142,6 +143,7 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     context: dict[str, str] = {}
     wants_propositions: bool = False  # a catalog of operations is refused
     explain: bool = False  # each prediction comes with its explanation
+    today: datetime.date | None = None  # day of the request, UTC
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ def to_query(request: PredictRequest, settings: Settings, *, tenant: str, header
         max_cost_usd=request.max_cost_usd,
         context={str(key): value for key, value in (request.context or {}).items()},
         explain=request.explain,
+        today=datetime.datetime.now(datetime.UTC).date(),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import codes, literals, measures, spans
+from pipeline.candidates import changes, codes, literals, measures, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -103,8 +103,13 @@ def _seen(case: Case) -> str:
             texts += [str(round(float(span.value) * 100)), plain(float(span.value))]
     said = codes.Codes(prompt, ())
     texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR
+    texts += [code for _, code in codes.languages(prompt.lower(), spans.words(prompt))]
     texts += [str(span) for span in measures.times(prompt.lower())]
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
+    known = [leaf for event in case.events for leaf in _leaves(event.params)]
+    known += [leaf for e in case.events if e.response is not None for leaf in _leaves(e.response.body)]
+    for change in changes.said(prompt.lower()):  # "2 more" are 3 where there was one
+        texts += [moved for leaf in known if (moved := changes.moved(leaf, change[2:])) is not None]
     for event in case.events:
         texts.append(urllib.parse.unquote(event.endpoint.partition(" ")[2]))
         texts += _leaves(event.params)

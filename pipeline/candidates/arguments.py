@@ -14,17 +14,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import answers, names, parameters, wish
+from pipeline.candidates import answers, changes, days, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
-from pipeline.candidates.fitting import fit, guess, is_value
+from pipeline.candidates.fitting import fit, gives_way, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.nested import Builder, may_fill
-from pipeline.candidates.seen import Found, Seen, Value, at, fitting, gives_way
+from pipeline.candidates.seen import Found, Seen, Value, at, fitting
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
@@ -32,7 +31,6 @@ _BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
-_SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +46,8 @@ class Binding:
 class Session:
     """What the calls and the prompt of one query say about values; made once, then asked for each candidate.
 
-    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters.
+    `operations[i]` is the operation call i was matched to (None: none) and `path_params[i]` its path parameters;
+    `today` is the day of the request for where no call says what day it is.
     """
 
     def __init__(
@@ -72,9 +71,7 @@ class Session:
         self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._last_write = -1
-        if today is None and calls and calls[-1].ts is not None:
-            today = datetime.datetime.fromtimestamp(calls[-1].ts, datetime.UTC).date()
-        self._wish = wish.read(prompt, today)
+        self._wish = wish.read(prompt, days.today(calls, today))
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
@@ -94,11 +91,14 @@ class Session:
         objects: list[Parameter] = []
         is_read = operation.method in _READS
         speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
-        says, words, context = speaks or refers or bool(done or self._meant), self._wish.words, self._context.kept
+        moves = self._wish.moves and changes.sets(operation)
+        says = speaks or refers or moves or bool(done or self._meant)
+        words, context, lists = self._wish.words, self._context.kept, self._wish.lists.may
         for parameter in operation.parameters:
-            raw, location = parameter.name, parameter.location
+            raw, location, kind = parameter.name, parameter.location, parameter.type
             needed = parameter.required or location == "path"
-            is_said = bool(words) and (parameter.type == "boolean" or bool(parameter.enum or parameter.parts))
+            is_said = bool(words) and (kind == "boolean" or bool(parameter.enum or parameter.parts))
+            is_said = is_said or (kind == "array" and lists(raw))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
             if location in ("header", "cookie") or (location == "body" and is_read and not needed):
@@ -111,13 +111,17 @@ class Session:
                 if (sent := self._seen.sent(parameter)) is not None:
                     bound[raw] = sent
                 continue
+            if moves and self._move(parameter, operation, template.last, scope, bound):
+                missing += [raw] if needed and raw not in bound else []
+                continue
             if needed:
                 name = names.name(raw, template.resources.get(raw, "") if location == "path" else template.last)
                 given = {arguments[raw] for _, arguments in done if raw in arguments} if done else ()
                 if parameter.fields:
-                    found = self._wholes.find(
-                        parameter, operation, bound.values(), {i for i, _ in done}, self._seen.told
-                    )
+                    given_by = {i for i, _ in done}
+                    found = self._wholes.find(parameter, operation, bound.values(), given_by, self._seen.told)
+                    if found is None and (rows := self._wish.objects(name, parameter)) is not None:
+                        found = rows, "prompt", -1
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
@@ -285,7 +289,7 @@ class Session:
         is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
         seen = self._newest(name, parameter, scope) if is_key or not name.is_generic else None
-        if seen is not None and not (may_change and gives_way(seen, parameter, given)):
+        if seen is not None and not (may_change and gives_way(seen[0], seen[1], parameter, given)):
             is_old = is_key and not is_read and str(seen[0]) in given
             said = self._wish.typed(name, parameter, given, self._seen.others(name)) if is_old else None
             return seen if said is None or str(said) in given else (said, "prompt", -1)
@@ -303,6 +307,23 @@ class Session:
         if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
             return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
+
+    def _move(
+        self, parameter: Parameter, operation: Operation, last: str, scope: Mapping[str, str], bound: dict[str, Found]
+    ) -> bool:
+        """Whether the prompt says by how much a number changes; it is bound where an answer had it so far.
+
+        What the operation was given once is not changed again.
+        """
+        change = self._wish.change(parameter, last)
+        if change is None:
+            return False
+        _, sent = self._latest.get(operation.key, (-1, {}))
+        found = None if parameter.name in sent else self._newest(names.name(parameter.name, last), parameter, scope)
+        value = fit(changes.moved(found[0], change), parameter) if found and found[1] == "response" else None
+        if found is not None and value is not None:
+            bound[parameter.name] = (value, found[1], found[2])
+        return change[2] or value is not None
 
     def _newest(self, name: Name, parameter: Parameter, scope: Mapping[str, str]) -> Found | None:
         """What went by the name last, and fits; of what answers had the one that the prompt speaks of."""
@@ -344,7 +365,8 @@ class Session:
         """
         if name.is_generic or parameter.type not in ("string", "integer", "any", "array"):
             return None
-        if (found := self._meant.thing(name, self._last, self._seen.carried)) is not None:
+        found = self._meant.thing(name, self._last, self._seen.carried)
+        if found is not None and parameters.takes_urn(found[0], parameter):
             return found
         if not refers or name.kind not in ("", "id") or name.is_plural:
             return None
@@ -379,7 +401,8 @@ class Session:
         needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
         keys = [p.name for p in needed]
         template, is_read = names.template(operation.path), operation.method in _READS
-        parameter = _which(needed, bound, template) or (_which(needed, bound, template, ()) if is_read else None)
+        origins = {raw: found[1] for raw, found in bound.items()}
+        parameter = parameters.decisive(needed, origins, template.last, is_read)
         if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
             return ""
         raw = parameter.name
@@ -401,22 +424,6 @@ class Session:
             return ""
         del bound[raw]
         return raw
-
-
-def _which(
-    needed: Sequence[Parameter],
-    bound: Mapping[str, Found],
-    template: names.Template,
-    but: Collection[str] = ("prompt",),
-) -> Parameter | None:
-    """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last."""
-    given = [p for p in needed if bound[p.name][1] not in (*but, "default")]
-    keys = [
-        p
-        for p in given
-        if parameters.is_key(names.name(p.name, template.last), p) and not _SECRET.search(p.name.lower())
-    ]
-    return next(reversed(keys or (given if but else [])), None)
 
 
 def bind(

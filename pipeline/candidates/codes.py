@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from pipeline.candidates.literals import unquoted
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import ISO_CURRENCIES
 from pipeline.types import Parameter
@@ -31,6 +32,22 @@ _CURRENCY = re.compile(rf"\b(?!USD)(?:{'|'.join(sorted(ISO_CURRENCIES))})\b")  #
 _SAID = re.compile(
     rf"(?<![A-Za-z])({'|'.join(sorted(ISO_CURRENCIES))})(?![A-Za-z])"
     r"|(€|(?i:\beuros?\b))|(£)|((?i:\bUS ?\$|\bUS dollars?\b))"
+)
+
+
+_LANGUAGES = dict(
+    re.findall(
+        r"(\w+) (\w\w)",
+        "arabic ar bulgarian bg chinese zh croatian hr czech cs danish da dutch nl english en estonian et finnish fi "
+        "french fr german de greek el hebrew he hindi hi hungarian hu indonesian id italian it japanese ja korean ko "
+        "latvian lv lithuanian lt norwegian no persian fa polish pl portuguese pt romanian ro russian ru serbian sr "
+        "slovak sk slovenian sl spanish es swahili sw swedish sv thai th turkish tr ukrainian uk vietnamese vi",
+    )
+)
+_LANGUAGE = re.compile(r"\b639-1\b|(?i:\blanguage codes?\b)")
+_SAYS_LANGUAGE = re.compile(
+    rf"\b(in|into|to|from) ({'|'.join(_LANGUAGES)})"
+    r"(?=$|[.,;:!?)]| (?:and|or|for|to|into|on|with|from|at|please|starting|about|by|that|between|under)\b)"
 )
 
 
@@ -78,6 +95,23 @@ class Codes:
         found = self.currencies or (self.dollars if is_plain else ())
         code = found[0] if len(found) == 1 else None
         return code.lower() if code and _is_lower(parameter) else code
+
+
+def languages(lower: str, words: Collection[str]) -> list[tuple[str, str]]:
+    """Languages that a prompt in lower case says, each with the word before it: ("into", "de")."""
+    if _LANGUAGES.keys().isdisjoint(words):
+        return []
+    return [(side, _LANGUAGES[said]) for side, said in _SAYS_LANGUAGE.findall(unquoted(lower))]
+
+
+def language(said: Sequence[tuple[str, str]], parameter: Parameter, name: Name) -> str | None:
+    """The code (ISO 639-1) of the only language that is said on the parameter's side of things."""
+    if _LANGUAGE.search(parameter.description) is None or parameter.type != "string":
+        return None
+    words = set(name.words)
+    sides = ("from",) if words & _STARTS else ("to", "into") if words & _AIMS else ("in", "to", "into")
+    found = {code for side, code in said if side in sides}
+    return found.pop() if len(found) == 1 else None
 
 
 def _is_lower(parameter: Parameter) -> bool:

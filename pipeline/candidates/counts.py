@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence, Set
 
 from pipeline.candidates import names, parameters, spans
+from pipeline.candidates.literals import unquoted
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     ALL_BOUNDS,
@@ -26,6 +27,17 @@ from pipeline.types import Parameter
 
 _PERCENT = re.compile(r"[\d.,]+ ?%")  # counts nothing
 _YEAR = re.compile(r"19\d\d|20\d\d")
+
+
+_FEW = r"(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?![\d:.,]*\d|\w| ?%)"
+_ENDS = r" *(?:$|[.,;!?)])"
+_PEOPLE = re.compile(
+    rf"\b{_FEW} (people|persons?|guests?|of us|travell?ers?|passengers?|riders?|diners?|pax)\b"
+    rf"|\b(?:party|group) of {_FEW}|\b(?:table|room|dinner|lunch|ride) for {_FEW}(?! ?[ap]\.?m| [a-z]+s\b)"
+    rf"|\bwe(?: are|['’]re| will be|['’]ll be) {_FEW}(?={_ENDS}| (?:people|persons|in|this|tonight|at|on)\b)"
+    rf"|\bfor (?!one\b){_FEW}(?={_ENDS}| (?:tonight|today|tomorrow|at|on|from|in|with|please|under|next|this)\b)"
+)
+_ANYBODY = frozenset(("", "people", "person", "of us", "pax"))
 
 
 class Counts:
@@ -86,6 +98,21 @@ class Counts:
         own = [span for span in numbers if not bounds.isdisjoint(span.before[:2])]
         others = [s for s in numbers if s not in own and not ALL_BOUNDS.isdisjoint(s.before[:2])]
         return own, [span for span in numbers if span not in others]
+
+    @functools.cached_property
+    def _people(self) -> list[tuple[str, str]]:
+        """Numbers of those who come along, and what they are called."""
+        found = _PEOPLE.findall(unquoted(self._prompt.lower()))
+        return [(next(filter(None, (first, *others))), names.singular(noun)) for first, noun, *others in found]
+
+    def people(self, name: Name, parameter: Parameter) -> str | None:
+        """How many come along, for what counts them: 4 of "a table for 4", "we are four", "4 people"."""
+        if not (self._people and parameters.takes_people(name, parameter) and ALL_BOUNDS.isdisjoint(name.words)):
+            return None
+        own = _ANYBODY | {names.singular(word) for word in name.words}
+        found = {count for count, noun in self._people if noun in own or "size" in name.words}
+        count = found.pop() if len(found) == 1 else ""
+        return count if count.isdigit() else str(spans.number_word(count) or "") or None
 
     def behind(self, name: Name) -> str | None:
         """The number behind the parameter's noun: 30 of "turn the volume down to 30" for `volume_percent`."""

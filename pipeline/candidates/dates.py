@@ -19,6 +19,11 @@ _ENDS = frozenset(("until", "till", "and", "through"))
 _WAY_BACK = frozenset(("back", "return", "returning"))
 _RANGE = (("from",), ("to",), ("between",))
 _NOT_ON = (("before",), ("of",), ("until",), ("than",))
+_HAPPENED = HAPPENED | {"created", "received", "sent"}
+_PLANNED = frozenset(
+    ("checkin", "checkout", "in", "out", "arrival", "departure", "pickup", "dropoff", "due", "deadline")
+)
+_NEAR_DAYS = 150  # of two days that may be meant, one that is so near
 _SIDED = FIRST_DAY | LAST_DAY | {"first", "last"}
 
 
@@ -79,31 +84,47 @@ class Dates:
         own = words - PLAIN_DAY
         named = [span for span in found if not own.isdisjoint(span.before[:2])]
         if len(named) == 1:
-            return self._written(named[0], parameter)  # "pickup on 4 May 2026"
+            return self._written(named[0], parameter, words)  # "pickup on 4 May 2026"
         first = bool(FIRST_DAY.intersection(words)) or "first" in words
         last = parameters.takes_last_day(words, parameter) or "last" in words
         for span in found:
-            cue = span.before[:1]
+            cue = [word for word in span.before if word != "on"][:1]  # "checking out on Friday"
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
-                return self._written(span, parameter)
+                return self._written(span, parameter, words)
         is_range = any(span.before[:1] in _RANGE for span in found)
         if len(found) > 1 and is_needed and not (first or last or is_range):
-            left = [span for span in found if self._written(span, parameter) not in given]
+            left = [span for span in found if self._written(span, parameter, words) not in given]
             found = left if given else [span for span in found if not _WAY_BACK.intersection(span.before[:2])]
         other_end = _ENDS if first and not last else _BEGINS if last and not first else frozenset()
         found = [span for span in found if not other_end.intersection(span.before[:1])]
+        whole = [span for span in found if not span.is_short]
+        if len(found) > 1 and len(whole) == 1 and is_needed and not (given or last):
+            found = whole  # the others came later and have its year
         if len(found) != 1:
             return None
         is_moment = parameter.format != "date" and "T" in found[0].value
         starts = first and is_moment and not DUE.intersection(found[0].before)
         says = sets and (starts or not self._words.isdisjoint(words - PLAIN_DAY))
-        return self._written(found[0], parameter) if is_needed or says else None
+        return self._written(found[0], parameter, words) if is_needed or says else None
 
     def _birth(self, parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""
-        past = [s for s in self._all if s.before[:1] not in _CUES and (not self._today or s.value < self._today)]
-        found = {span.value for span in [s for s in self._all if beside.is_birth(s)] or past}
+        days = [span for span in self._all if not span.past]
+        past = [s for s in days if s.before[:1] not in _CUES and (not self._today or s.value < self._today)]
+        found = {span.value for span in [s for s in days if beside.is_birth(s)] or past}
         return parameters.as_date(found.pop(), parameter) if len(found) == 1 else None
 
-    def _written(self, span: spans.Span, parameter: Parameter) -> str:
-        return parameters.as_date(span.value, parameter, self._is_local)
+    def _written(self, span: spans.Span, parameter: Parameter, words: Set[str]) -> str | None:
+        """A day as the parameter writes it. One without its year is the next such day, for what has happened the last
+        one; where a read asks for a time, one of the two that is near, else None.
+        """
+        value = span.value
+        if span.past and (span.before[:1] == ("since",) or not _HAPPENED.isdisjoint(words)):
+            value = span.past + value[10:]
+        elif span.past and parameter.location == "query" and words & _SIDED and _PLANNED.isdisjoint(words):
+            today = datetime.date.fromisoformat(self._today)
+            ways = [abs((datetime.date.fromisoformat(day[:10]) - today).days) for day in (value, span.past)]
+            if min(ways) > _NEAR_DAYS:
+                return None
+            value = value if ways[0] <= ways[1] else span.past + value[10:]
+        return parameters.as_date(value, parameter, self._is_local)

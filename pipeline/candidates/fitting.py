@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 from pipeline.types import Parameter
@@ -66,6 +67,12 @@ def fit(value: Any, parameter: Parameter, was_sent: bool = False) -> Any:
         return cast
     items = [_within(item, parameter, was_sent) for item in (cast if isinstance(cast, list) else [cast])]
     return None if None in items else items if isinstance(cast, list) else items[0]
+
+
+def gives_way(value: Any, kind: str, parameter: Parameter, given: Collection[str]) -> bool:
+    """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
+    is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
+    return kind == "response" or (is_setting and str(value) in given)
 
 
 def guess(parameter: Parameter) -> tuple[Any, str, int] | None:

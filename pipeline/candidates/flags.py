@@ -11,7 +11,7 @@ from collections.abc import Collection, Set
 from typing import Any
 
 from pipeline.candidates import names
-from pipeline.candidates.literals import spaced
+from pipeline.candidates.literals import spaced, unquoted
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import PLAIN_ENUMS, TEXT
 from pipeline.types import Parameter
@@ -19,7 +19,6 @@ from pipeline.types import Parameter
 _HELPERS = frozenset(("enable", "is", "has", "allow", "should", "use", "with", "include"))  # what a name begins with
 _SWITCH = frozenset(("enabled", "enable", "state", "active", "on"))  # that say nothing of what is on or off
 _OPPOSITES = {"public": "private", "private": "public", "visible": "hidden", "hidden": "visible"}
-_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|(?<!\w)'[^'\n]{0,200}'(?!\w)|`[^`\n]{0,200}`")
 _ON = re.compile(r"\b(?:enable|activate|(?:turn|switch)(?: \w+){0,3} on|(?:turn|switch) on)\b")
 _OFF = re.compile(r"\b(?:disable|deactivate|(?:turn|switch)(?: [\w-]+){0,5} off|(?:turn|switch) off)\b")
 _DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip|stop)|n['’]t)(?:[ -]\w+){0,2}[ -]$")
@@ -36,7 +35,7 @@ def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | N
     All words of the name have to stand in it in their order, in any of their forms; of one that is a plural, or
     `taken` by the operation's own name, it is said with or without what. "Private" denies `public`.
     """
-    text = _unquoted(lower)
+    text = unquoted(lower)
     if len(words) == 1 and words[0] in _SWITCH:
         on, off = _ON.search(text) is not None, _OFF.search(text) is not None
         return on if on != off else None
@@ -77,11 +76,6 @@ def granted(name: Name, parameter: Parameter, words: Set[str], lower: str) -> An
     of_it = rf"{wants}(?: (?:an|a|the|any))? {noun}\b"
     answers = {"no" if found.group(1) else "yes" for found in re.finditer(of_it, spaced(lower))}
     return literal[answers.pop()] if len(answers) == 1 and "no" not in name.words else None
-
-
-@functools.lru_cache(maxsize=64)
-def _unquoted(lower: str) -> str:
-    return _QUOTED.sub(" ", lower)
 
 
 @functools.lru_cache(maxsize=4096)

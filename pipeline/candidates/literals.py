@@ -12,12 +12,13 @@ from typing import Any
 
 from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
-from pipeline.candidates.vocabulary import PLAIN_ENUMS
+from pipeline.candidates.vocabulary import PLAIN_ENUMS, TIMES
 from pipeline.types import Operation, Parameter
 
 Named = tuple[Any, Sequence[str]]  # a literal and the words it is said by
 
 _LABEL = re.compile(r"(?<![\w.])(-?\d{1,4}) ?(?:\(|=|:|- |– |is )\s?`?([A-Za-z]{3,20})")
+_QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|(?<!\w)'[^'\n]{0,200}'(?!\w)|`[^`\n]{0,200}`")
 _GIVES_WAY = re.compile(r"\b(?:instead of|rather than|not|no longer)(?: an?| the)? (?=[a-z])|\bfrom (?=\w+ to )")
 _MAKES = re.compile(r"(?:^|[.!?:] |\bplease |\bto )(\w+) (?:an?|another) ")  # a verb: "Open a ticket"
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -40,7 +41,13 @@ def named(
     if said.isdisjoint(_any_word(tuple(map(str, parameter.enum)), parameter.description)):
         return None
     lower = prompt.lower()
-    found = [f for f in _by_word(parameter, said, lower) if not _gives_way(f[1], lower)]
+    outside = unquoted(lower)
+    found = _by_word(parameter, _kin(outside), outside)
+    if not found and len(outside) < len(lower):
+        found = _by_word(parameter, said, lower)
+    if any(said.isdisjoint(words) for _, words in found):
+        found = [f for f in found if not said.isdisjoint(f[1]) or _says_plural(f, parameter)]
+    found = [f for f in found if not _gives_way(f[1], lower)]
     if found and operation is not None:
         taken = own_words(f"{operation.path} {operation.summary}") | frozenset(_MAKES.findall(lower))
         found = [f for f in found if taken.isdisjoint(f[1]) and taken.isdisjoint(map(names.singular, f[1]))]
@@ -62,6 +69,19 @@ def labelled(parameter: Parameter, prompt: str, said: frozenset[str]) -> str | N
         return None
     found = [n for n, label in of.items() if label in said and not _gives_way((label,), prompt.lower())]
     return found[0] if len(found) == 1 else None
+
+
+@functools.lru_cache(maxsize=64)
+def unquoted(lower: str) -> str:
+    """A text without what stands in quotes."""
+    return _QUOTED.sub(" ", lower)
+
+
+@functools.lru_cache(maxsize=64)
+def _kin(lower: str) -> frozenset[str]:
+    """The words of a text in lower case, and their singulars."""
+    said = spans.words(lower)
+    return frozenset((*said, *map(names.singular, said)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -87,6 +107,7 @@ def _any_word(texts: tuple[str, ...], description: str) -> frozenset[str]:
     """All words of which one has to be said where a literal is."""
     explained = labels(description).values()
     words = {word for text in texts for word in (*names.split(text), text.lower(), *_verbs(text.lower()))}
+    words |= {f"{word}s" for word in words if len(word) > 2}
     return frozenset((*words, *explained, *(f"{label}s" for label in explained)))
 
 
@@ -99,9 +120,18 @@ def _by_word(parameter: Parameter, said: frozenset[str], lower: str) -> list[Nam
         label = explained.get(text)
         if label is not None and (label in said or f"{label}s" in said):
             found.append((literal, (label,)))
-        elif len(text) >= 3 and text not in PLAIN_ENUMS and said >= set(words) and " ".join(words) in spaced(lower):
-            found.append((literal, words))
+        elif len(text) < 3 or text in PLAIN_ENUMS:
+            continue
+        elif text in said or (said >= set(words) and " ".join(words) in spaced(lower)):
+            found.append((literal, words if said >= set(words) else (text,)))
     return found
+
+
+def _says_plural(named: Named, parameter: Parameter) -> bool:
+    """Whether a plural alone says a literal: "playlists", but neither "four days" nor a part of another literal."""
+    literal, words = named
+    parts = [word for other in parameter.enum if other != literal for word in names.split(str(other))]
+    return str(literal)[:1].isalnum() and TIMES.isdisjoint(words) and not set(words) <= set(parts)
 
 
 def _meant(found: Sequence[Named], text: str, given: Collection[str]) -> Any:

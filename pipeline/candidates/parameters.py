@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names
@@ -21,6 +21,7 @@ from pipeline.candidates.vocabulary import (
     DAY,
     GIVERS,
     LAST_DAY,
+    PEOPLE_NOUNS,
     PERSON,
     PLAIN_DAY,
     UNIT_WORDS,
@@ -53,6 +54,9 @@ _PHONE = re.compile(
     r"(?i)(?:(?!(?:ids?|sids?|identifiers?|of|for|to|by|list|whether)\b)[\w'-]{1,20} ){0,4}(?:tele)?phone number\b"
 )
 _FULL_NAME = re.compile(r"(?i)\bfull name\b")
+_OWN = re.compile(r"(?i)\buse (?:the )?(?:keyword |value |alias )?[\"'`](\w{2,20})[\"'`]")
+_WHOSE = re.compile(r"(?i)\bUR[IN]s? (?:of|for) ")
+_SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
@@ -142,6 +146,14 @@ def counted(name: Name) -> tuple[str, tuple[str, ...]]:
     return names.singular(words[at]), words[:at] + words[at + 1 :]
 
 
+def takes_people(name: Name, parameter: Parameter) -> bool:
+    """Whether it takes how many come along: `party_size`, `guests`, `number_of_people`."""
+    if parameter.type not in ("integer", "number") or name.kind == "id":
+        return False
+    words = {names.singular(word) for word in name.words}
+    return not words.isdisjoint(PEOPLE_NOUNS) or words in ({"party", "size"}, {"group", "size"}, {"occupancy"})
+
+
 def tells_unit(parameter: Parameter) -> bool:
     """Whether an amount can be written as it was said: whole numbers may count cents where nobody tells."""
     if parameter.type not in ("integer", "number") and _ID.search(parameter.description):
@@ -176,6 +188,19 @@ def person(name: Name, parameter: Parameter) -> str | None:
     if name.full == "name" and _FULL_NAME.search(parameter.description):
         return "full_name"
     return PERSON.get(name.full)
+
+
+def decisive(
+    needed: Sequence[Parameter], origins: Mapping[str, str], last: str, is_read: bool = False
+) -> Parameter | None:
+    """Of the arguments that the session gave, the one that says which thing is meant: the last key, else the last.
+
+    `origins` are their kinds. What the prompt gave is left out; of a read its last key is better than none.
+    """
+    known = [p for p in needed if origins[p.name] != "default"]
+    keys = [p for p in known if is_key(names.name(p.name, last), p) and not _SECRET.search(p.name.lower())]
+    given = [[p for p in some if origins[p.name] != "prompt"] for some in (keys, known)]
+    return next((some[-1] for some in (*given, keys if is_read else []) if some), None)
 
 
 def is_credential(parameter: Parameter, path: str) -> bool:
@@ -221,6 +246,19 @@ def is_iban(value: str) -> bool:
     return _IBAN.fullmatch(value) is not None
 
 
+def takes_urn(value: Any, parameter: Parameter) -> bool:
+    """Whether an address is of a kind that the description speaks of: `x:album:1` is none "of the tracks to play"."""
+    parts = str(value).split(":")
+    whose = _WHOSE.search(parameter.description) if len(parts) > 2 else None
+    said = re.findall(r"[a-z]+", parameter.description.lower()) if whose else []
+    return whose is None or not {names.singular(word) for word in said}.isdisjoint(parts[1:-1])
+
+
+def keyword(parameter: Parameter) -> str:
+    """What a description says to use for the caller's own: `primary` of 'use the "primary" keyword'; "" without one."""
+    return _keyword(parameter.description) if parameter.type == "string" and not parameter.enum else ""
+
+
 def literals(parameter: Parameter) -> tuple[str, ...]:
     """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'"."""
     if parameter.enum or parameter.type != "string" or "'" not in parameter.description:
@@ -253,6 +291,12 @@ def _plain(name: str) -> str:
 def _run(run: re.Match[str]) -> str:
     text = run.group()
     return "a" if not text[0].isdigit() else "0" if len(text) < _LONG else "00"
+
+
+@functools.lru_cache(maxsize=16384)
+def _keyword(description: str) -> str:
+    found = _OWN.search(description)
+    return found.group(1).lower() if found else ""
 
 
 @functools.lru_cache(maxsize=16384)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from pipeline.candidates import names
@@ -99,12 +99,6 @@ def fitting(values: Iterable[Value], parameter: Parameter) -> Found | None:
         if (value := fit(seen.value, parameter, was_sent=True)) is not None:
             return value, seen.kind, seen.call
     return None
-
-
-def gives_way(found: Found, parameter: Parameter, given: Collection[str]) -> bool:
-    """Whether a write takes what the prompt says instead: of what is so far, or of a setting it was given before."""
-    is_setting = bool(parameter.enum) or parameter.type in ("integer", "number")
-    return found[1] == "response" or (is_setting and str(found[0]) in given)
 
 
 def at(params: Mapping[str, Any], name: str) -> Any:

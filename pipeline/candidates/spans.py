@@ -87,6 +87,7 @@ _SPAN = re.compile(
     re.VERBOSE,
 )
 _DIGIT = re.compile(r"\d")
+_COUNTED = re.compile(r"(?<![\d.-])\d{1,3}(?![\d.-])")
 _SPARK = re.compile(  # no span without one of these or a digit
     rf"[\"“'`@/_-]|\w\.\w|[A-Z]{{5}}|(?i:{days.SPARK})"
 )
@@ -121,6 +122,8 @@ class Span:
     before: tuple[str, ...]  # the three words before it, nearest first
     after: tuple[str, ...]  # the two words after it
     start: int
+    past: str = ""  # of a day that may be the next or the last one the last, `value` being the next
+    is_short: bool = False  # a day without its year
 
 
 def words(text: str) -> list[str]:
@@ -132,20 +135,22 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
     """Spans in the order of the prompt; `today` resolves "yesterday", which is left out without it."""
     found: list[Span] = []
     taken = bytearray(len(prompt))
-    has_digit, end = _DIGIT.search(prompt) is not None, 0
+    has_digit, end, year = _DIGIT.search(prompt) is not None, 0, None
     for match in _SPAN.finditer(prompt) if has_digit or _SPARK.search(prompt) else ():
         kind, text = str(match.lastgroup), match.group()
         if match.start() < end:
             continue
+        if kind in ("range", "date") and year is None:
+            year = days.year(prompt)
         if kind == "range":
-            for side, day in zip(("from", "to"), days.month_days(text), strict=False):
-                found.append(
-                    dataclasses.replace(_span(prompt, "date", day, match.start(), match.end()), before=(side,))
-                )
+            for side, day in zip(("from", "to"), days.month_days(text, today, year or 0), strict=False):
+                span = _span(prompt, "date", day, match.start(), match.end())
+                past, is_short = days.past(text, day, today, year or 0), days.is_short(text)
+                found.append(dataclasses.replace(span, before=(side,), past=past, is_short=is_short))
             taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
             continue
         if kind == "date":
-            end = _read_day(prompt, match, today, found, taken)
+            end = _read_day(prompt, match, today, year or 0, found, taken)
             continue
         elif kind == "quoted":
             text = text[1:-1].strip()
@@ -200,11 +205,15 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
 
 
 def _read_day(
-    prompt: str, match: re.Match[str], today: datetime.date | None, found: list[Span], taken: bytearray
+    prompt: str, match: re.Match[str], today: datetime.date | None, year: int, found: list[Span], taken: bytearray
 ) -> int:
     """Adds a day, once with each time that stands beside it; returns where it ends."""
-    day = days.day(match.group(), today)
+    text = match.group()
+    day, counts = days.day(text, today, year), _COUNTED.search(text)
     if day is None:
+        if counts:
+            begin = match.start() + counts.start()
+            found.append(_span(prompt, "number", counts.group(), begin, begin + len(counts.group())))
         return 0
     is_plain = len(day) == 16  # to the minute, without a zone
     start, end = match.start(), match.start() + 10 if is_plain else match.end()
@@ -212,11 +221,19 @@ def _read_day(
     day = day[:10] if clocks else day
     found[:] = [span for span in found if span.start < start]  # the numbers of a time before the day
     span = _span(prompt, "date", f"{day}T{clocks[0]}" if clocks else day, start, end)
+    past = days.past(text, span.value, today, year)
+    span = dataclasses.replace(span, past=past, is_short=days.is_short(text))
+    previous = found[-1] if found and found[-1].kind == "date" else None
+    if previous is not None and days.JOINED.fullmatch(prompt[previous.start : start]):  # "30 Nov - 11 Dec 2026"
+        found[-1], span = dataclasses.replace(previous, before=("from",)), dataclasses.replace(span, before=("to",))
     if clocks[1:]:
         last = dataclasses.replace(span, value=f"{day}T{clocks[1]}", before=("to",))
         found += [dataclasses.replace(span, before=("from",)), last]
     else:
         found.append(span)
+    if counts and text[0] in "iI":  # "in 30 days" counts days too
+        begin = match.start() + counts.start()
+        found.append(_span(prompt, "number", counts.group(), begin, begin + len(counts.group())))
     taken[start:end] = b"\x01" * (end - start)
     return end
 

@@ -156,7 +156,12 @@ UNITS = {
     "min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory",
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
     "bag": "baggage", "luggage": "baggage", "suitcase": "baggage", "monthly": "month", "weekly": "week", "daily": "day",
+    "children": "child",
 }  # fmt: skip
+# Those who come along, and what counts them: `party_size`, `guests`, `number_of_people`.
+PEOPLE_NOUNS = frozenset(
+    re.findall(r"\w+", "people person guest traveller traveler passenger rider diner pax cover participant attendee")
+)
 UNIT_WORDS = frozenset(
     re.findall(r"\w+", "seconds minutes hours days weeks months years gigabytes megabytes terabytes gb mb tb")
 )

@@ -18,14 +18,17 @@ import msgspec
 from pipeline.candidates import (
     beside,
     branches,
+    changes,
     codes,
     counts,
     dates,
     flags,
+    listed,
     literals,
     measures,
     names,
     parameters,
+    rows,
     spans,
     wording,
 )
@@ -63,12 +66,16 @@ class Wish:
         said = spans.words(prompt)
         self.words = frozenset(said)
         self._prompt, self.lower = prompt, prompt.lower()
+        self.moves = not changes.CUES.isdisjoint(self.words) and bool(changes.said(self.lower))  # a number changes
+        self._languages = codes.languages(self.lower, self.words)
+        self._has_own = "my" in self.words or listed.has_urn(prompt)
         self._codes = codes.Codes(prompt, self.words)
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
+        self.lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
         self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
         self._mentions = beside.mentions(self.spans)
@@ -83,6 +90,10 @@ class Wish:
         value, cue = next(iter(self._lone.items()))
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
+
+    def change(self, parameter: Parameter, resource: str) -> changes.Change | None:
+        """By what the prompt changes a number."""
+        return changes.of(self.lower, parameter, resource)
 
     @property
     def ordinals(self) -> Sequence[tuple[int, str]]:
@@ -117,6 +128,10 @@ class Wish:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
         if (code := self._codes.take(name, parameter, given)) is not None:
             return code
+        if parameter.type == "array" and not parameter.enum and (found := self.lists.of(name, parameter)) is not None:
+            return found
+        if self._has_own and (own := self._own(name, parameter)) is not None:
+            return own
         if not self._by_kind:
             return None
         if (value := self._sided(name, parameter, given)) is not None:
@@ -147,6 +162,10 @@ class Wish:
         if parameter.type == "array":
             return [value for value in dict.fromkeys(values) if value] or None
         return next((value for value in values if value not in given), values[-1]) or None
+
+    def objects(self, name: Name, parameter: Parameter) -> Any:
+        """The objects that the prompt says for a list of them."""
+        return rows.of(name, parameter, self._prompt, self._by_kind, self.lists) if self.words else None
 
     def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An IBAN, or the id that stands behind "from" or "to" where the name begins so: `from_account_id`."""
@@ -211,7 +230,8 @@ class Wish:
             return measured
         if parameter.type in ("integer", "number"):
             count = (
-                self._counts.of(name)
+                self._counts.people(name, parameter)
+                or self._counts.of(name)
                 or self._counts.behind(name)
                 or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self.lower)
             )
@@ -267,6 +287,10 @@ class Wish:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
+        if parameter.type == "array":
+            items = self.objects(name, parameter) if parameter.fields else self.lists.of(name, parameter)
+            if items is not None or parameter.fields:
+                return items
         if not self.spans:
             return None
         if (value := self._sided(name, parameter, ())) is not None:
@@ -311,6 +335,7 @@ class Wish:
             found = next((span.value for span in numbers if cues.intersection(span.before[:1])), None)
             if is_limit and found is None:
                 found = next((s.value for s in numbers if {s.after[:1], s.after[:2]} & COUNTED), None)
+            found = found or self._counts.people(name, parameter)
             return found or self._counts.of(name) or self._counts.behind(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
@@ -328,7 +353,19 @@ class Wish:
             found: Any = measures.percent(self.lower, name, self.words)
             found = found or measures.duration(self.lower, name, parameter, self.words)
             return found or literals.labelled(parameter, self._prompt, self.words)
+        if self._languages and (language := codes.language(self._languages, parameter, name)) is not None:
+            return language
+        if self._has_own and len(urns := self.lists.urns(name, parameter)) == 1:
+            return urns[0]
         return branches.named(self._prompt, name, parameter)
+
+    def _own(self, name: Name, parameter: Parameter) -> str | None:
+        """An address of the prompt, or what a description says to use for the caller's own: "my primary calendar"."""
+        if len(urns := self.lists.urns(name, parameter)) == 1 and parameter.type == "string":
+            return urns[0]
+        own = parameters.keyword(parameter)
+        says = own and re.search(rf"\bmy (?:{own} )?{name.entity}s?\b", self.lower)
+        return own if says else None
 
     def _networked(self, name: Name, parameter: Parameter) -> Any:
         """The only address, or name of a host, of the prompt; of several hosts the only one behind "in" or its noun."""

@@ -24,6 +24,8 @@ _NAMING = {
 }
 _SAYING = frozenset(("saying", "says", "reading"))
 _TO = frozenset(("to", "as", "into"))
+# From where to where: `pickup` and `dropoff` of a ride.
+_ENDS = {"pickup": "from", "origin": "from", "source": "from", "from": "from", "dropoff": "to", "destination": "to"}
 _OTHER_NAMES = frozenset(("first", "last", "middle", "family", "given", "user", "file"))
 _PLAIN = re.compile(r"(?: [a-z]+){1,3}(?![\w'’])")
 _NEAR = 200  # characters before a text that say whose it is
@@ -39,6 +41,10 @@ def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower
     last = names.singular(name.words[-1])
     is_title, is_body = name.full in _TITLES, name.full in _BODIES
     quotes = found.get("quoted", ())
+    if (side := _ENDS.get(last)) is not None:
+        ends = [span.value for span in quotes if span.before[:1] == (side,)]
+        if len(ends) == 1:
+            return ends[0]
     phrases = [*quotes, *found.get("entity", ()), *found.get("slug", ())][:_PHRASES]
     for span in phrases:
         cue, said = span.before[0] if span.before else "", lower[max(0, span.start - _NEAR) : span.start]

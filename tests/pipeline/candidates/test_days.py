@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.candidates import spans
-from pipeline.types import Operation
+from pipeline.candidates import days, spans
+from pipeline.types import Call, Operation
 from tests.pipeline.candidates.test_arguments import after, body, operation, query
 
 THURSDAY = datetime.date(2026, 11, 26)
@@ -135,3 +135,58 @@ def test_a_time_of_day_is_no_day() -> None:
     book = operation("POST", "/bookings", body("time", description="Time of day, HH:MM"))
     assert after(prompt="on 4 May 2026 at 9am").bind(book).params == {"time": "09:00"}
     assert after(prompt="on 4 May 2026").bind(book).params == {}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("on December 3 at 8pm", ["2026-12-03T20:00:00"]),
+        ("on 3 May", ["2027-05-03"]),  # the next one
+        ("from Dec 9 to 12, or 3 to 5 May", ["2026-12-09", "2026-12-12", "2027-05-03", "2027-05-05"]),
+        ("not on 2 July 2026 but on 9 July", ["2026-07-02", "2026-07-09"]),
+        ("she was born on 2 July 2014 and flies on 9 July", ["2014-07-02", "2027-07-09"]),
+        ("tonight at 19:00", ["2026-11-26T19:00:00"]),
+        ("the day after tomorrow", ["2026-11-28"]),
+        ("in two weeks, or Monday next week", ["2026-12-10", "2026-11-30"]),
+        ("3 days ago", ["2026-11-23"]),
+        ("due Friday", ["2026-11-27"]),
+        ("may 2 people march 5 miles?", []),
+        ("31 April, version 2.12 March", []),
+    ],
+)
+def test_days_are_read_without_their_year(prompt: str, expected: list[str]) -> None:
+    assert [span.value for span in spans.extract(prompt, THURSDAY) if span.kind == "date"] == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "raw", "prompt", "expected"),
+    [
+        ("POST", "date", "on September 1", "2027-09-01"),
+        ("GET", "since", "since September 1", "2026-09-01"),
+        ("GET", "modified_after", "modified after Monday, by somebody", None),
+        ("GET", "modified_after", "modified after January 15", "2026-01-15"),
+        ("GET", "from", "from November 20 on", "2026-11-20"),
+        ("GET", "from", "from December 20 on", "2026-12-20"),
+        ("GET", "from", "from June 1 on", None),
+        ("GET", "check_in", "from June 1 on", "2027-06-01"),
+    ],
+)
+def test_a_day_without_its_year_is_the_next_one_unless_it_has_happened(
+    method: str, raw: str, prompt: str, expected: str | None
+) -> None:
+    takes = query(raw, required=True, format="date") if method == "GET" else body(raw, required=True, format="date")
+    params = after(prompt=prompt, today=THURSDAY).bind(operation(method, "/things", takes)).params
+    assert params.get(raw) == expected
+
+
+def test_a_number_of_days_from_now_is_a_day_and_a_number() -> None:
+    found = [(span.kind, span.value) for span in spans.extract("it ends in 30 days", THURSDAY)]
+    assert found == [("date", "2026-12-26"), ("number", "30")]
+    assert [span.kind for span in spans.extract("it ends in 30 days")] == ["number"]
+
+
+def test_the_day_of_the_request_counts_where_no_call_says_when_it_was() -> None:
+    assert days.today([Call("GET", "/x"), Call("GET", "/y", ts=1_780_000_000.0), Call("GET", "/z")], THURSDAY) == (
+        datetime.date(2026, 5, 28)
+    )
+    assert days.today([Call("GET", "/x")], THURSDAY) == THURSDAY

@@ -63,3 +63,24 @@ def test_a_verb_before_what_is_made_is_no_literal() -> None:
     create = operation("POST", "/tickets", state)
     assert after(prompt="Open a ticket").bind(create).params == {}
     assert after(prompt="A ticket that is open").bind(create).params == {"status": "open"}
+
+
+FOUND = query("type", enum=("album", "playlist", "track", "video_track", "-popularity"))
+SPAN = query("span", enum=("day", "week"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parameter", "expected"),
+    [
+        ("the playlists of today", FOUND, "playlist"),
+        ("all tracks", FOUND, None),  # or video tracks
+        ("popularities", FOUND, None),
+        ('playlists for "An album"', FOUND, "playlist"),
+        ('what is an "album"?', FOUND, "album"),
+        ("it takes four days", SPAN, None),
+    ],
+)
+def test_a_plural_says_a_literal_and_quotes_do_where_nothing_else_does(
+    prompt: str, parameter: Parameter, expected: Any
+) -> None:
+    assert bound(prompt, parameter) == expected

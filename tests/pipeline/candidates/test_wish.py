@@ -121,7 +121,7 @@ SLOT = query("day", description="YYYY-MM-DD")
         ("the week of 2025-06-09", query("week", description="Monday of the week, YYYY-MM-DD."), "2025-06-09"),
         ("the week of 2025-06-11", query("week", description="Monday of the week, YYYY-MM-DD."), None),
         ("NW5 of 2025-06-10, not until 2025-06-11", query("departureDate", description="Day of departure"), None),
-        ("from 1 March until 31 May 2026", query("start_date", format="date"), None),
+        ("from 1 March until 31 May 2026", query("start_date", format="date"), "2026-03-01"),
         ("since 31 May 2026", query("end_date", format="date"), None),
         ("a pitch from 3 to 10 October 2026", query("departure", description="Last day"), "2026-10-10"),
         ("my number is +49 170 5551234", query("msisdn"), "+491705551234"),

@@ -238,7 +238,7 @@ class Wish:
             if count is not None:
                 return count
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
-            return self._search_text(name, given)
+            return wording.sought(self._by_kind, name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
             return self._loose_id(name, parameter, given, others)
         if not name.kind and not name.is_generic and (prefixed := self._prefixed(name, given)) is not None:
@@ -340,7 +340,7 @@ class Wish:
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
         if words & FREE_TEXT and name.kind != "id":
-            return self._search_text(name, sent)
+            return wording.sought(self._by_kind, name, sent)
         if parameter.type == "array":
             return None
         if name.kind == "name" and (who := beside.called(self._by_kind.get("entity", ()), name)) is not None:
@@ -397,30 +397,6 @@ class Wish:
             prefix, mark, _ = span.value.partition("_")
             if mark and span.value not in given and parameters.abbreviates(prefix.lower(), name):
                 return span.value
-        return None
-
-    def _search_text(self, name: Name, given: Collection[str]) -> str | None:
-        """What to look for: quoted words, else a capitalised phrase, the one beside the resource first.
-
-        Who asks is not looked for, nor is the single word that is left where they say who they are.
-        """
-        sought = {text.lower() for text in given}
-        for kind in ("quoted", "entity", "opening"):
-            phrases = self._by_kind.get(kind, ())
-            found = [
-                span
-                for span in phrases
-                if span.value.lower() not in sought
-                and span.value.lower() != name.resource
-                and (kind == "quoted" or not (spans.is_time(span.value) or beside.is_self(span)))
-            ]
-            found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
-            close = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
-            callers = [span.start for span in phrases if beside.is_self(span)] if kind != "quoted" and not close else []
-            if callers:
-                found = [span for span in found if span.start < callers[0] or beside.is_title(span)]
-            if found:
-                return (close or found)[0].value
         return None
 
     def _loose_id(

@@ -6,11 +6,11 @@ Pure functions of a prompt's text and spans; used by `wish`, and flags are `flag
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.candidates import names
+from pipeline.candidates import beside, names
 from pipeline.candidates.names import Name
-from pipeline.candidates.spans import Span
+from pipeline.candidates.spans import Span, is_time
 from pipeline.candidates.vocabulary import DATE_WORDS, SENTENCE_STARTERS, TEXT
 
 _TITLES = frozenset(("name", "title", "topic", "summary", "subject", "headline", "displayname"))
@@ -91,3 +91,28 @@ def _run_on(span: Span, lower: str) -> str:
     more = following.group().split() if following else []
     more = more[: next((i for i, word in enumerate(more) if word in SENTENCE_STARTERS), len(more))]
     return " ".join((span.value, *more))
+
+
+def sought(by_kind: Mapping[str, Sequence[Span]], name: Name, given: Collection[str]) -> str | None:
+    """What to look for: quoted words, else a capitalised phrase, the one beside the resource first.
+
+    Who asks is not looked for, nor is the single word that is left where they say who they are.
+    """
+    known = {text.lower() for text in given}
+    for kind in ("quoted", "entity", "opening"):
+        phrases = by_kind.get(kind, ())
+        found = [
+            span
+            for span in phrases
+            if span.value.lower() not in known
+            and span.value.lower() != name.resource
+            and (kind == "quoted" or not (is_time(span.value) or beside.is_self(span)))
+        ]
+        found = [s for s in found if len(s.value) > 3 or not s.value.isupper()] or found  # "TV" names no show
+        close = [s for s in found if name.resource in map(names.singular, (*s.before[:1], *s.after[:1]))]
+        callers = [span.start for span in phrases if beside.is_self(span)] if kind != "quoted" and not close else []
+        if callers:
+            found = [span for span in found if span.start < callers[0] or beside.is_title(span)]
+        if found:
+            return (close or found)[0].value
+    return None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline import guardrails
-from pipeline.candidates import arguments
+from pipeline.candidates.arguments import Session
 from pipeline.catalog.embed import Encoder, operation_card
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.match import Matcher
@@ -187,7 +187,8 @@ def bind(compiled: Compiled, query: Query, operation: Operation) -> dict[str, An
     operations = [None if match is None else compiled.catalog.operations[match.index] for match in matches]
     values = [{} if match is None else match.path_params for match in matches]
     read_by = compiled.relations.entities.reader_of
-    return arguments.bind(operation, query.calls, operations, values, query.prompt, read_by).params
+    session = Session(query.calls, operations, values, query.prompt, query.today, read_by)
+    return session.bind(operation).params
 
 
 class ServerPredictor:

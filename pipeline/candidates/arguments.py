@@ -70,6 +70,7 @@ class Session:
         self._context = Context()
         self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
+        self._known: dict[tuple[Any, ...], tuple[Parameter, Found | None]] = {}  # what was sought, and for which
         self._last_write = -1
         self._wish = wish.read(prompt, days.today(calls, today))
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
@@ -275,6 +276,27 @@ class Session:
         given: Collection[str],
         is_read: bool,
     ) -> Found | None:
+        if near is not None or given:
+            found = self._sought(name, parameter, scope, near, given, is_read)
+        else:  # as many operations ask
+            key = (id(parameter), name.full, name.resource, is_read, *scope.items())
+            if key not in self._known:
+                self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
+            found = self._known[key][1]
+        if found is None and self._last < 0 and parameters.is_key(name, parameter):
+            value = self._wish.lone(name, parameter, template)  # later calls may need an id that an answer gave
+            return None if value is None else (value, "prompt", -1)
+        return found
+
+    def _sought(
+        self,
+        name: Name,
+        parameter: Parameter,
+        scope: Mapping[str, str],
+        near: Found | None,
+        given: Collection[str],
+        is_read: bool,
+    ) -> Found | None:
         if not is_read and parameter.location == "body" and (text := self._wish.worded(name, parameter)) is not None:
             return text, "prompt", -1
         if (value := self._wish.mention(name, parameter, given)) is not None:
@@ -304,8 +326,6 @@ class Session:
             people.sort(key=lambda value: (value.call, value.name.kind == name.kind), reverse=True)
             if (found := fitting(people, parameter)) is not None:
                 return found
-        if is_key and self._last < 0 and (value := self._wish.lone(name, parameter, template)) is not None:
-            return value, "prompt", -1  # later calls may need an id that an answer gave
         return None
 
     def _move(
@@ -424,15 +444,3 @@ class Session:
             return ""
         del bound[raw]
         return raw
-
-
-def bind(
-    operation: Operation,
-    calls: Sequence[Call],
-    operations: Sequence[Operation | None],
-    path_params: Sequence[Mapping[str, str]],
-    prompt: str,
-    reader_of: ReaderOf = lambda _: None,
-) -> Binding:
-    """Arguments of one operation; `Session` binds many."""
-    return Session(calls, operations, path_params, prompt, reader_of=reader_of).bind(operation)

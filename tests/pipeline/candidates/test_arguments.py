@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.candidates.arguments import Binding, Session, bind
+from pipeline.candidates.arguments import Binding, Session
 from pipeline.candidates.fitting import coerce, fit
 from pipeline.catalog.match import Matcher
 from pipeline.catalog.parse import parse_spec
@@ -541,7 +541,7 @@ def test_values_are_cast_to_the_declared_type_or_left_out() -> None:
 
 def test_bind_is_the_session_for_one_operation() -> None:
     call = Call("GET", "/repos/ada/engine")
-    assert bind(ISSUES, [call], [REPO], [{"owner": "ada", "repo": "engine"}], "").params == {
+    assert Session([call], [REPO], [{"owner": "ada", "repo": "engine"}], "").bind(ISSUES).params == {
         "owner": "ada",
         "repo": "engine",
     }
@@ -622,13 +622,13 @@ def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignor
         calls = [Call(*event["endpoint"].split(" ", 1), event["params"] or {}) for event in case["events"]]
         matches = [matcher.match(call.method, call.path) for call in calls]
         target = operations[case["next"]]
-        binding = bind(
-            target,
+        session = Session(
             calls,
             [None if match is None else catalog.operations[match.index] for match in matches],
             [{} if match is None else match.path_params for match in matches],
             case["prompt"] or "",
         )
+        binding = session.bind(target)
         wanted = {name: _plain(value) for name, value in case["next_params"].items()}
         given_ = {name: _plain(value) for name, value in binding.params.items()}
         right += sum(wanted.get(name) == value for name, value in given_.items())

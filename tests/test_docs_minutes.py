@@ -82,6 +82,8 @@ def _typed() -> list[Command]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not metafunc.config.getoption("--minutes"):  # named by hand, or by a pattern of the shell
+        raise pytest.UsageError("what is typed here takes hours and writes the packaged ranker: add --minutes")
     metafunc.parametrize("command", _typed(), ids=lambda command: f"{command.page}: {command.text}")
 
 

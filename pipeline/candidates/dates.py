@@ -24,6 +24,7 @@ _PLANNED = frozenset(
     ("checkin", "checkout", "in", "out", "arrival", "departure", "pickup", "dropoff", "due", "deadline")
 )
 _NEAR_DAYS = 150  # of two days that may be meant, one that is so near
+_PLAIN = frozenset(("date", "day"))
 _SIDED = FIRST_DAY | LAST_DAY | {"first", "last"}
 
 
@@ -37,7 +38,8 @@ class Dates:
         self._today = today.isoformat() if today else ""
 
     def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str]) -> str | None:
-        """The day for what nobody has to give: a cued one, one whose name the prompt says, or a write's only day.
+        """The day for what nobody has to give: a cued one, one whose name the prompt says, or the only day of a write
+        or of a read by `date`.
 
         Of two forms of a day (`due_date` beside `due_datetime`) it takes the one that the prompt says, and none that
         is in people's words (`due_string`).
@@ -47,11 +49,13 @@ class Dates:
         words, is_day = frozenset(name.words), parameters.is_date(parameter)
         sets = operation.method in ("POST", "PUT", "PATCH")
         may_set = sets and parameters.takes_day(name, parameter) and (parameter.format or name.words[-1] != "time")
-        if not (may_set or (is_day and words & _SIDED)):
+        is_plain = is_day and operation.method == "GET" and words <= _PLAIN
+        if not (may_set or is_plain or (is_day and words & _SIDED)):
             return None
         is_meant = HAPPENED.isdisjoint(words) or not self._words.isdisjoint(words & HAPPENED)
         day = self.of(words, parameter, is_needed=False, sets=sets) if is_meant else None
-        if day is None and sets and is_day and parameter.format != "date-time" and self._all[0].value not in sent:
+        is_only = (sets or is_plain) and is_day and parameter.format != "date-time"
+        if day is None and is_only and self._all[0].value not in sent:
             others = [p for p in operation.parameters if parameters.takes_day(names.name(p.name, ""), p)]
             if others == [parameter] and self._all[0].before[:1] not in _NOT_ON:
                 return self.of(words, parameter)

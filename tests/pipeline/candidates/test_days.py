@@ -190,3 +190,17 @@ def test_the_day_of_the_request_counts_where_no_call_says_when_it_was() -> None:
         datetime.date(2026, 5, 28)
     )
     assert days.today([Call("GET", "/x")], THURSDAY) == THURSDAY
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more", "expected"),
+    [
+        ("a table for tomorrow", [], "2026-11-27"),
+        ("tables on 3 December or 4 December", [], None),
+        ("tables before 3 December", [], None),
+        ("a table for tomorrow", ["until_date"], None),
+    ],
+)
+def test_a_read_by_date_takes_the_only_day(prompt: str, more: list[str], expected: str | None) -> None:
+    search = operation("GET", "/tables", *(query(raw, required=False, format="date") for raw in ("date", *more)))
+    assert after(prompt=prompt, today=THURSDAY).bind(search).params.get("date") == expected

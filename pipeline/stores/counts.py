@@ -20,6 +20,7 @@ p0; the same with (prev2, last) backs off to that.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -48,11 +49,11 @@ class Followed:
         self._after: dict[tuple[str, ...], dict[str, float]] = {}
         self._total: dict[tuple[str, ...], float] = {}
         for member, count in members:
-            *context, following = member.decode().split(SEPARATOR)
+            context, following = _member(member)
             if following:
-                self._after.setdefault(tuple(context), {})[following] = count
+                self._after.setdefault(context, {})[following] = count
             else:
-                self._total[tuple(context)] = count
+                self._total[context] = count
 
     def after(self, *context: str) -> Mapping[str, float]:
         """Counts of the operations that came after `last`, or after `prev2, last`; the most frequent ones."""
@@ -126,6 +127,13 @@ def learning(limits: settings.State) -> dict[str, Any]:
         "once_s": max(limits.once_ttl_s, limits.join_window_s),
         "join_s": limits.join_window_s,
     }
+
+
+@functools.lru_cache(maxsize=16384)
+def _member(member: bytes) -> tuple[tuple[str, ...], str]:
+    """Context and what came next: kept in each replica, as most members come again with the next prediction."""
+    *context, following = member.decode().split(SEPARATOR)
+    return tuple(context), following
 
 
 _REMEMBERED = msgspec.msgpack.Decoder(Remembered)

@@ -3,8 +3,8 @@
 A slot is a named argument with its value; both count as text, so 5 and "5" are the same. A value is
 hallucinated when it stands, as a whole word, neither in the prompt (dates, money, time spans and numbers in words
 read as such) nor in the history (paths, arguments, answers) and is none of the operation's literals: enum, default,
-example. Sums are kept per case, so that whoever adds them up can resample them. Called by `train/evaluate.py`
-where a case says its `next_params`.
+example; a list or an object when anything in it is. Sums are kept per case, so that whoever adds them up can resample
+them. Called by `train/evaluate.py` where a case says its `next_params`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def count(case: Case, operation: Operation, params: Mapping[str, Any]) -> Array:
     right = {name for name, value in ours.items() if gold.get(name) == value}
     declared = {parameter.name: parameter for parameter in operation.parameters}
     seen = _seen(case)
-    hallucinated = [
-        name for name in ours if not (_is_literal(ours[name], declared.get(name)) or _stands_in(params[name], seen))
-    ]
+    hallucinated = [name for name, value in params.items() if not _is_known(value, declared.get(name), seen)]
     path = [name for name, parameter in declared.items() if parameter.location == "path"]
     return np.array(
         [
@@ -81,6 +79,16 @@ def _texts(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _texts(inner) for name, inner in value.items()}
     return [_texts(inner) for inner in value] if isinstance(value, list) else plain(value)
+
+
+def _is_known(value: Any, parameter: Parameter | None, seen: str) -> bool:
+    """Whether a value stands in `seen` or is a literal of its parameter; of a list or an object all that is in it."""
+    if isinstance(value, list):
+        return all(_is_known(item, parameter, seen) for item in value)
+    if isinstance(value, dict):
+        parts = {part.name: part for part in parameter.parts} if parameter is not None else {}
+        return all(_is_known(inner, parts.get(name), seen) for name, inner in value.items())
+    return _is_literal(plain(value), parameter) or _stands_in(value, seen)
 
 
 def _is_literal(value: str, parameter: Parameter | None) -> bool:

@@ -66,7 +66,7 @@ def named(found: Sequence[spans.Span]) -> dict[str, list[str]]:
     quoted: dict[str, list[str]] = {}
     for span in found:
         cues = [word for word in span.before if word not in NAMED and word not in CUE_NOISE]
-        for cue in (*cues[:1], *span.after[:1]):
+        for cue in (*cues[:1], *(word for word in span.after[:1] if word not in _PREPOSITIONS)):
             quoted.setdefault(names.singular(cue), []).append(span.value)
     return quoted
 

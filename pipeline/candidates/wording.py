@@ -23,6 +23,7 @@ _NAMING = {
     "description": frozenset(("described", "description", "describe")),
 }
 _SAYING = frozenset(("saying", "says", "reading"))
+_SENDING = frozenset(("send", "reply", "say", "tell"))
 _TO = frozenset(("to", "as", "into"))
 # From where to where: `pickup` and `dropoff` of a ride.
 _ENDS = {"pickup": "from", "origin": "from", "source": "from", "from": "from", "dropoff": "to", "destination": "to"}
@@ -75,7 +76,8 @@ def quoted(name: Name, quotes: Sequence[Span], is_new: bool) -> str | None:
 
 def is_anothers(name: Name, quote: Span) -> bool:
     """Whether the word before a quote says that it is a title, of what is written, or the other way round."""
-    is_title, is_body = not _TITLES.isdisjoint(quote.before[:1]), not (_BODIES | _SAYING).isdisjoint(quote.before[:1])
+    is_title = not (_TITLES | _CALLED).isdisjoint(quote.before[:1])
+    is_body = not (_BODIES | _SAYING | _SENDING).isdisjoint(quote.before[:1])
     return (is_title and name.full in _BODIES | {"description", "note"}) or (is_body and name.full in _TITLES)
 
 

@@ -74,3 +74,17 @@ def test_ratios_of_sums_are_micro_averages() -> None:
     assert values["all exact"] == 0.5
     assert values["hallucinated"] == 0.25
     assert np.isnan(slots.ratios(np.zeros(len(slots.SUMS)))["slot F1"])
+
+
+def test_a_literal_within_a_list_or_an_object_is_none_from_nowhere() -> None:
+    kinds = Parameter(name="kinds", location="body", type="array", items="string", enum=("bug", "task"))
+    draft = Parameter(name="draft", location="body", type="boolean")
+    issue = Parameter(name="issue", location="body", type="object", parts=(kinds, draft))
+    create = Operation(method="POST", path="/issues", parameters=(kinds, issue))
+    case = Case("s", "c", "prompt_only", "x.json", create.key, prompt="file it", events=(), next_params={})
+
+    def made_up(**params: Any) -> float:
+        return float(slots.count(case, create, params)[slots.SUMS.index("hallucinated")])
+
+    assert made_up(kinds=["bug"], issue={"kinds": ["task", "bug"], "draft": True}) == 0
+    assert made_up(kinds=["bug", "epic"], issue={"draft": True, "title": "Crash"}) == 2

@@ -100,3 +100,16 @@ def test_a_text_that_a_thing_needs_stands_beside_its_noun() -> None:
 )
 def test_a_quote_is_of_the_noun_before_it(prompt: str, parameter: Parameter, expected: str | None) -> None:
     assert after(prompt=prompt).bind(operation("POST", "/things", parameter)).params.get(parameter.name) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ('send "see you" to bob@y.io', {"to": "bob@y.io", "body": "see you"}),
+        ('email bob@y.io titled "Lunch"', {"to": "bob@y.io", "subject": "Lunch"}),
+        ('email bob@y.io, subject "Lunch"', {"to": "bob@y.io", "subject": "Lunch"}),
+    ],
+)
+def test_a_quote_is_one_text_and_not_what_a_preposition_behind_it_says(prompt: str, expected: dict[str, str]) -> None:
+    fields = body("to", format="email"), body("subject"), body("body")
+    assert after(prompt=prompt).bind(operation("POST", "/messages", *fields)).params == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def idle_group(root: Path = _ROOT) -> Path | None:
     within its session only. None where that has no part, or this process may not make one. Below `root` lie proc, sys.
     """
     for folder in _groups(root):
-        if (folder / "cpu.idle").exists():
+        if (folder / "cpu.idle").exists() and os.access(folder, os.W_OK):  # another user's is not ours to enter
             return folder
     for folder in _groups(root) if shared_by_session(root) else ():
         if not (folder.parent / "cgroup.procs").exists():

@@ -127,9 +127,8 @@ _STAKE = 100
 _ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it
 _WIDTH = 1 + len(EXPERTS) + 1  # bytes of a row: whose, what each expert loses, who had it first
-_TAG = (
-    zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER, _SURE, _STAKE)).encode()) & 0xFE
-)  # those of others are not read
+# Rows of others are not read.
+_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER, _SURE, _STAKE)).encode()) & 0xFE
 
 
 def adapt(

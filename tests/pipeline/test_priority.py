@@ -6,11 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.priority import giving_way, idle_group, leave_no_group, shared_by_session
+
+
+@pytest.fixture(autouse=True)
+def no_group_is_left() -> Iterator[None]:
+    yield
+    leave_no_group()
 
 
 def told(idle: bool, question: str) -> int:

@@ -153,15 +153,15 @@ def prepare(
     without = NEEDS_OPERATION if compiled.catalog.holds_propositions else None
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
         block = features.ground_block(evidence, without).astype(np.float16)
-    opening = None
     if not is_opening:
-        order = features.prior_order(block, _head(query, bool(matched)))
+        opening, order = None, features.prior_order(block, _head(query, bool(matched)))
     else:
         keys = [operations[i].key for i in evidence.candidates]
         signing = np.isin(evidence.candidates, ways_in) * 1.0 - np.isin(evidence.candidates, matched)
         opening = entry_scores(block, signing, [habit.get(key, 0.0) for key in keys])
         order = np.argsort(-opening, kind="stable")
-        opening = opening[order]
+    order = evidence.leading(order, max(limits.leading, limits.schemas, 2 * query.k))
+    opening = None if opening is None else opening[order]
     block = block[order]
     candidates = []
     for position in order.tolist():
@@ -343,11 +343,11 @@ def assemble(
     habit: Mapping[str, float],
     limits: Shortlist,
 ) -> tuple[GroundedQuery, np.ndarray]:
-    """The grounded query and the matrix [n_candidates, n_features] float32 that serving would score, without generator.
+    """The grounded query and the matrix [n_candidates, n_features] float32 of its whole shortlist, without generator.
 
     Training and evaluation make their query groups through this, so that no feature is ever computed twice.
     """
-    grounded = prepare(query, compiled, prompt_vector, habit, limits)
+    grounded = prepare(query, compiled, prompt_vector, habit, limits.model_copy(update={"leading": limits.total}))
     return grounded, features.compute(grounded, query, None)
 
 

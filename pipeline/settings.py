@@ -102,6 +102,7 @@ class Shortlist(Section):
     producers: pydantic.NonNegativeInt
     habit: pydantic.NonNegativeInt
     total: pydantic.PositiveInt
+    leading: pydantic.PositiveInt
     schemas: pydantic.NonNegativeInt
 
 

@@ -140,6 +140,11 @@ class Evidence:
     demand: np.ndarray  # [n] how much of the API needs what it supplies, 0..1
     document_order: np.ndarray  # [n] place in the document, 0..1
 
+    def leading(self, order: np.ndarray, most: int) -> np.ndarray:
+        """The first `most` rows of `order`, and behind them what habit proposed; [at most n]."""
+        by_habit = np.array(["habit" in named for named in self.sources], dtype=bool)
+        return order[(np.arange(len(order)) < most) | by_habit[order]]
+
 
 def gather(
     compiled: Compiled,

@@ -45,6 +45,7 @@ _KINDS = ("type", "types", "kind", "entity", "object", "resource")  # last words
 _SEARCHED = 0.5  # the grade from which a search answers with something
 _KINDS_READ = 200  # characters of such an argument
 _ASKED = 0.9  # what it asks for is there
+NOTHING = frozenset({-1})  # asked for by a call that failed or found nothing: no key
 _UNASKED = 0.3  # of what an answer may hold, where an argument asks for something else in it
 
 SEARCH_REQUIRED, SEARCH_OPTIONAL = 1.0, 0.5
@@ -166,10 +167,12 @@ class Entities:
         return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
 
     def supplies_asked(self, operation: int, asked: Set[int]) -> tuple[np.ndarray, np.ndarray]:
-        """What it supplies, the rest less where a call's arguments asked for some of it; as `supplies`."""
+        """What it supplies, less of the rest where a call's arguments asked for some, and nothing of NOTHING."""
         keys, grades = self.supplies(operation)
         if not asked:
             return keys, grades
+        if asked is NOTHING:
+            return keys, np.zeros_like(grades)
         return keys, np.where([key in asked for key in keys.tolist()], np.maximum(grades, _ASKED), _UNASKED * grades)
 
     def ending_in(self, word: str) -> list[tuple[Key, int]]:

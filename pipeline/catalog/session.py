@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.catalog.entities import SEARCH_REQUIRED, Entities
+from pipeline.catalog.entities import NOTHING, SEARCH_REQUIRED, Entities
 from pipeline.catalog.relations import Relations
 from pipeline.catalog.words import Words
 from pipeline.types import Call, Match
@@ -23,6 +23,8 @@ _CALLS = 40  # calls whose arguments and answers are read for entities
 _SUPPLIED = 0.9  # an entity that was only supplied, against one that was used
 _OWN = 0.5  # an entity of which the caller's own goes by a keyword
 _BODY_FIELDS = 64  # fields of a sampled response that are read
+_LEVELS = 3  # of its lists
+_IDENTIFYING = ("id", "key", "number", "name", "title")  # ends of names: beside an empty list they are of something
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     recent: dict[int, int] = {}
     e = relations.entities
     asked = [
-        frozenset[int]() if m is None else e.asked(m.index, m.path_params, c.params)
+        frozenset[int]() if m is None else NOTHING if _found_nothing(c) else e.asked(m.index, m.path_params, c.params)
         for c, m in zip(calls, matches, strict=True)
     ]
     newest: list[frozenset[int]] = []
@@ -81,9 +83,24 @@ def read(relations: Relations, words: Words, calls: Sequence[Call], matches: Seq
     )
 
 
+def _found_nothing(call: Call) -> bool:
+    """Whether a call failed, or read an empty list."""
+    return (call.status or 0) >= 400 or (call.method == "GET" and _is_empty(call.body))
+
+
+def _is_empty(body: Any, level: int = 0) -> bool:
+    """Whether a sampled answer is a list of nothing, or holds only such beside plain values that identify nothing."""
+    if not isinstance(body, dict):
+        return isinstance(body, list) and not body
+    parts = [value for value in body.values() if isinstance(value, (dict, list))]
+    if not parts or level > _LEVELS or any(str(name).lower().endswith(_IDENTIFYING) for name in body):
+        return False
+    return all(_is_empty(part, level + 1) for part in parts)
+
+
 def _add(state: np.ndarray, e: Entities, call: Call, match: Match | None, asked: frozenset[int]) -> None:
     if match is not None:
-        if call.status is None or call.status < 400:  # what failed supplied nothing
+        if asked is not NOTHING:
             keys, grades = e.supplies_asked(match.index, asked)
             state[keys] = np.maximum(state[keys], _SUPPLIED * grades)
         for name in match.path_params:
@@ -93,7 +110,7 @@ def _add(state: np.ndarray, e: Entities, call: Call, match: Match | None, asked:
     for name, value in call.params.items():
         if value not in (None, "", []) and (key := e.of_parameter(name)) is not None:
             state[key] = 1.0
-    if call.body is not None:
+    if call.body is not None and asked is not NOTHING:
         names = list(_names(call.body))
         of_fields = itertools.chain.from_iterable(map(e.of_field, names))
         for key, grade in itertools.chain(of_fields, e.of_parts(names)):

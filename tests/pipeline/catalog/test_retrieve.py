@@ -159,6 +159,29 @@ def test_a_call_that_failed_supplies_nothing() -> None:
     assert ready(500) == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ([], False),
+        ({"data": []}, False),
+        ({"orders": {"items": [], "href": "/orders", "next": None}, "total": 0}, False),
+        ([{"id": 1}], True),
+        ({"data": [{"id": 1}], "errors": []}, True),
+        ({"order_id": 7, "lines": []}, True),
+        ({"total": 3}, True),
+        (None, True),
+    ],
+)
+def test_an_empty_answer_supplies_nothing(body: Any, found: bool) -> None:
+    made = shop()
+    query = Query(Source(name="shop"), calls=(Call("GET", "/orders", body=body),))
+    evidence = gather(made, query, (made.matcher.match("GET", "/orders"),), None, {}, LIMITS)
+    get_order = evidence.candidates.tolist().index(2)
+    assert evidence.pairs is not None
+    assert (evidence.ready[get_order] > 0.5, evidence.pairs[0, PAIR["supplied"], get_order] > 0.5) == (found, found)
+    assert bool(evidence.newly[get_order]) == found
+
+
 def test_a_sampled_answer_makes_its_entities_available() -> None:
     made = shop()
     call = Call("GET", "/orders/1", body={"order": {"customer": {"id": 4}}})

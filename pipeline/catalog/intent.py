@@ -20,6 +20,8 @@ _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[.,;:!?()\n]|\S", re.I)
 
 # Parts of the phrases below
 _MY = r"(?:the|my|our|your|this|that|his|her|their)"
+_NAME = r"(?!Me |Us |You )(?-i:[A-Z])\w*"
+_SOME = r"(?:[\w'’#-]{1,30} ){1,5}?"
 _OF_IT = rf"(?:{_MY}\b|what\b|which\b|these|those|all\b|every|(?-i:[A-Z]))"
 _MONEY = (
     r"(?:[$€£] ?\d[\d.,]{0,14}|\d[\d.,]{0,14} ?(?:[$€£]|(?:euros?|dollars?|pounds?|francs?|bucks|eur|usd|gbp|chf|jpy"
@@ -72,6 +74,19 @@ _PHRASES = tuple(
         ("transfer", rf"pay(?:ing)? {_MONEY}(?= (?:in)?to (?:{_MY}\b|(?-i:[A-Z])))"),
         ("disable", r"(?:turn|switch)(?:ing)? (?:(?:it|them|this) )?off"),
         ("terminate", r"shut(?:ting)? (?:(?:it|them|this) )?down"),
+        ("create", r"(?:log(?:ging)?|fil(?:e|ing)|rais(?:e|ing)|lodg(?:e|ing)|open(?:ing)?)(?= (?:an?|another)\b)"),
+        ("send", rf"{_LEADS}(?:tell|inform|dm|text|message|e?-?mail)(?= (?:the|my|our|him|her|them|{_NAME})\b)"),
+        ("send", rf"let(?:ting)? (?!me\b|us\b){_SOME}know"),
+        (
+            "assign",
+            rf"hand(?:ing)? {_SOME}over|giv(?:e|ing)(?= (?:it|this|that|the [\w-]{{1,30}}|[\w#-]{{0,30}}\d) to\b)",
+        ),
+        ("add", rf"put(?:ting)?(?= {_SOME}(?:on|onto|into) {_MY}\b)|bring(?:ing)?(?= {_SOME}into\b)"),
+        ("restore", rf"bring(?:ing)?(?= (?:{_SOME})?back\b)"),
+        ("resume", rf"(?:get|turn|switch)(?:ting|ing)? {_SOME}back on"),
+        ("complete", r"wrap(?:ping)? up|(?:tick|check)(?:ing)? off"),
+        ("watch", rf"keep(?:ing)? {_SOME}in the loop|keep(?:ing)? an eye on"),
+        ("start", r"kick(?:ing)? off"),
         ("logout", r"log(?:ging)? (?:(?:me|him|her|them) )?out|sign(?:ing)? (?:me )?out"),
         ("reset password", r"forgot(?:ten)? (?:(?:my|the|his|her) )?password"),
         (
@@ -136,7 +151,9 @@ _OTHERWISE: dict[str, frozenset[str]] = {
     "report": word_set("of on for about log logs"),
     "credit": word_set("note notes card cards memo memos"),
     "turn": word_set("up out by"),
+    "play": word_set("list lists"),
 }
+_NOUNS_TOO = word_set("login logout invite install")  # in prompts: "the login bug"
 _ONLY_BEFORE: dict[str, frozenset[str]] = {"top": word_set("up")}  # "top up", not "top rated"
 # "and do not send a new SIM", "I don't want to change my plan", "you do not want a refund"; every repeat is bounded
 _UNWANTED = re.compile(
@@ -196,12 +213,27 @@ def wanted(prompt: str) -> str:
     return rest if parts and prompt_verbs(rest) else prompt
 
 
+def idioms(prompt: str) -> tuple[str, ...]:
+    """Words of the lexicon that the prompt says in other words: "hand it over" means assign."""
+    return _reworded(prompt)[1]
+
+
 @functools.lru_cache(maxsize=256)
-def _asked(prompt: str) -> tuple[_Asked, ...]:
+def _reworded(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """The prompt with such words in place of the phrases that mean them, and these words."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", prompt.replace("’", "'").replace("_", " "))  # deleteUser
     text = re.sub(r",? (?:under|in) any circumstances?,?", "", text)
+    found: dict[str, None] = {}
     for pattern, word in _PHRASES:
-        text = pattern.sub(word, text)
+        text, times = pattern.subn(word, text)
+        if times:
+            found[word] = None
+    return text, tuple(word for word in found if word in CLASS)
+
+
+@functools.lru_cache(maxsize=256)
+def _asked(prompt: str) -> tuple[_Asked, ...]:
+    text, _ = _reworded(prompt)
     tokens = [token.lower() for token in _TOKEN.findall(text)]
     return tuple(asked for clause in _clauses(tokens) for asked in _read(clause))
 
@@ -288,9 +320,10 @@ def _reading(word: str, form: str, near: list[str], following: str, governor: st
         is_wished = governor == "order" and before not in _DETERMINERS and before not in _STATES
         is_passive = before in ("be", "get", "getting") or is_wished
         return "noun" if is_passive and governor != "read" and (not following or following in _AFTER_PASSIVE) else ""
-    is_noun = word in AMBIGUOUS or word in NOUNS
+    is_noun = word in AMBIGUOUS or word in NOUNS or word in _NOUNS_TOO
     if form == "ing":
-        return "" if is_noun and governor not in ("", "order") else "noun"
+        is_attribute = before in _DETERMINERS and following  # "my running playlist"
+        return "" if is_attribute or (is_noun and governor not in ("", "order")) else "noun"
     if not is_noun:
         return "verb"
     is_verb = before in _VERB_LEADS or (following in _OBJECTS and before not in _DETERMINERS)

@@ -49,21 +49,22 @@ ADMITS: dict[str, frozenset[str]] = {
 _VERBS: dict[Verb, str] = {
     "read": "get list search query find fetch retrieve read show view lookup count describe check validate calculate "
     "estimate preview compare download export display browse filter see scan inspect evaluate autocomplete suggest "
-    "geocode compute tell check identify summarize monitor track review",
+    "geocode compute tell check identify summarize monitor track review analyze detect translate extract recommend",
     "create": "create add new insert register make post publish upload import invite generate open order book "
     "purchase buy submit clone copy fork duplicate save schedule draft compose provision define establish place "
-    "issue record write append subscribe enroll comment reply upsert",
+    "issue record write append subscribe enroll comment reply upsert remind",
     "update": "update set edit modify change put patch rename replace configure adjust assign tag untag attach link "
     "associate mark enable upgrade increase decrease extend reorder move customize alter correct overwrite swap "
     "exchange rotate resize switch convert freeze unfreeze renew reschedule rebook amend waive relocate reassign "
-    "toggle prolong turn",
+    "toggle prolong turn bump promote demote dim",
     "delete": "unstar unfollow unwatch unpin unlike unblock unban unmute unlock leave kick expel",
     "action": "send start stop run execute trigger restart reboot pause resume approve reject accept confirm complete "
     "verify sync synchronize refresh merge login logout authenticate redeliver retry rerun rerequest test ping "
     "connect disconnect invoke apply deploy activate reactivate capture authorize pay charge initiate request notify "
     "share star follow watch pin like lock unlock mute acknowledge dismiss decline deny restore rollback revert undo "
     "recover reinstate undelete resend migrate process simulate perform do release claim redeem register handle "
-    "install dispute escalate recall report offer credit top",
+    "install dispute escalate recall report offer credit top reopen resolve solve answer respond forward skip seek "
+    "play snooze arm disarm join flag unflag unarchive unsuspend unpause regenerate reissue",
 }
 CLASS: dict[str, Verb] = {}
 for _verb, _words in _VERBS.items():
@@ -79,7 +80,7 @@ AMBIGUOUS = word_set(
     "charge pay share star watch pin like lock process sync trigger run start stop transfer refund return archive "
     "block ban void drop clear close trash kill flush reverse remit new patch count check estimate preview filter "
     "scan track register open swap exchange switch restart deploy pause handle present ping merge put "
-    "freeze dispute toggle recall report offer credit turn top"
+    "freeze dispute toggle recall report offer credit turn top bump answer forward skip seek play arm flag join dim"
 )
 
 NOUNS: dict[str, str] = {

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.catalog.intent import intents, prompt_verbs, wanted
+from pipeline.catalog.intent import idioms, intents, prompt_verbs, wanted
 from pipeline.catalog.lexicon import AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, word_set
 from pipeline.types import Verb
 
-__all__ = ["classify", "intents", "prompt_verbs", "wanted"]
+__all__ = ["classify", "idioms", "intents", "prompt_verbs", "wanted"]
 
 _HTTP = {"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"}
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"}

@@ -83,7 +83,8 @@ def read_wish(
     prompt_vector: np.ndarray | None,
 ) -> Wish:
     """The prompt's match with every operation."""
-    terms = words.terms(verbs.wanted(prompt))
+    asked_for = verbs.wanted(prompt)
+    terms = words.terms(" ".join([asked_for, *verbs.idioms(asked_for)]))
     scores = words.score(terms)
     scale = np.maximum(scores[:N_FIELDS].max(axis=1, initial=0.0), 1e-6)
     scores[:N_FIELDS] /= scale[:, None]

@@ -82,6 +82,12 @@ def test_the_words_of_the_prompt_move_the_right_operation_up() -> None:
     assert {"words", "meaning"} <= set(evidence.sources[names.index("delete_shipment")])
 
 
+def test_an_idiom_matches_what_it_stands_for() -> None:
+    evidence, names = ask("file an invoice", made=shop(vectors=False))
+    assert evidence.words is not None
+    assert evidence.words[0].argmax() == names.index("create_invoice")
+
+
 def test_what_is_not_wanted_is_not_matched() -> None:
     evidence, names = ask("list the invoices and do not create a coupon", made=shop(vectors=False))
     assert evidence.match is not None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.lexicon import ADMITS, CLASS, FAMILY, INFLECTED, NOUNS
-from pipeline.catalog.verbs import classify, intents, prompt_verbs, wanted
+from pipeline.catalog.verbs import classify, idioms, intents, prompt_verbs, wanted
 
 # method, path, operation id, summary -> verb, family
 OPERATIONS = [
@@ -288,6 +288,14 @@ def test_prompt_asks_for_what_it_says_and_not_for_what_it_denies(prompt, asked, 
         ("what do people say", {"read"}),
         ("do you sell tickets", set()),
         ("do it again", {"action"}),
+        ("show me the login bug", {"read"}),
+        ("reopen ticket 4411", {"action"}),
+        ("file a bug about the login", {"create"}),
+        ("hand 4411 over to billing", {"update"}),
+        ("give WEB-12 to Priya", {"update"}),
+        ("put it on my running playlist", {"create"}),
+        ("merge it and tell the customer", {"action"}),
+        ("tell me the price", {"read"}),
     ],
 )
 def test_prompt_verbs_are_those_of_its_orders(prompt, verbs):
@@ -321,6 +329,23 @@ def test_a_clause_that_only_says_what_not_to_do_is_left_out(prompt, unwanted):
     left = wanted(prompt)
     assert left.split() == (prompt.replace(unwanted, " ") if unwanted else prompt).split()
     assert left == prompt or unwanted
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("hand it over to Tom", ("assign",)),
+        ("let Bob know that I'm late", ("send",)),
+        ("let me know when it ships", ()),
+        ("wrap up sprint 42", ("complete",)),
+        ("bring back the old channel", ("restore",)),
+        ("open the door", ()),
+        ("open a ticket about the printer and get rid of the old one", ("delete", "create")),
+        ("I've forgotten my password", ()),
+    ],
+)
+def test_idioms_stand_for_words_of_operations(prompt, words):
+    assert idioms(prompt) == words
 
 
 def test_every_destructive_word_has_a_family_that_admits_itself():

@@ -127,6 +127,12 @@ _ORDERS = word_set(
 )
 _TELLERS = word_set("i you we they he she it have has had already just i've you've we've they've")  # "you sent a ..."
 _SUBJECTS = word_set("i you we they")
+_ASKERS = word_set("did didn't does doesn't has hasn't had is isn't are aren't was wasn't were weren't am")
+_AFTER_ASKER = word_set("do don't have haven't")  # ask only with a subject behind: "do I", not "have it cancelled"
+# A question that wants something done after all: "is it possible to cancel it", "do you mind ..."
+_REQUESTS = word_set(
+    "possible able ok okay allowed mind way please can could will need want like wish and if to then or"
+)
 _DETERMINERS = word_set("the a an my all any this that these those our your his her their its every some")
 _OBJECTS = _DETERMINERS | {"it", "them", "me", "everything", "both", "him"}
 _VERB_LEADS = word_set(
@@ -264,6 +270,9 @@ def _is_order(token: str) -> bool:
 
 def _read(clause: list[str]) -> Iterator[_Asked]:
     """The verbs and nouns of verbs that a clause asks for or forbids."""
+    if _asks_whether(clause):
+        yield _Asked("find", False)
+        return
     negation = _Negation()
     governor = ""  # of the words before: are things looked at (read, maybe), done (order) or past (told)
     for index, token in enumerate(clause):
@@ -299,6 +308,14 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             governor = "told"
         elif is_boon or token in _ORDERS:
             governor = "order"
+
+
+def _asks_whether(clause: list[str]) -> bool:
+    """Whether a clause asks if something is so, or what somebody did: its verbs order nothing."""
+    first, following = clause[0], clause[1] if len(clause) > 1 else ""
+    is_asked = first in _ASKERS or (first in _AFTER_ASKER and following in _SUBJECTS)
+    is_told = first in _QUESTIONS - {"how"} and not {"did", "does"}.isdisjoint(clause[1:4])
+    return (is_asked or is_told or first in ("any", "anything", "anyone")) and _REQUESTS.isdisjoint(clause)
 
 
 def _tells(known: Inflected, before: str, following: str) -> bool:

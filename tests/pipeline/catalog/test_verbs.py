@@ -286,8 +286,13 @@ def test_prompt_asks_for_what_it_says_and_not_for_what_it_denies(prompt, asked, 
         ("credit note 7", set()),
         ("how many followers does Taylor Swift have?", {"read"}),
         ("what do people say", {"read"}),
-        ("do you sell tickets", set()),
+        ("do you sell tickets", {"read"}),
         ("do it again", {"action"}),
+        ("did I lock the front door?", {"read"}),
+        ("what did I post yesterday", {"read"}),
+        ("any unhappy customers lately?", {"read"}),
+        ("is it possible to reschedule it?", {"update"}),
+        ("Have I paid yet? If not, pay it", {"read", "action"}),
         ("show me the login bug", {"read"}),
         ("reopen ticket 4411", {"action"}),
         ("file a bug about the login", {"create"}),
@@ -346,6 +351,12 @@ def test_a_clause_that_only_says_what_not_to_do_is_left_out(prompt, unwanted):
 )
 def test_idioms_stand_for_words_of_operations(prompt, words):
     assert idioms(prompt) == words
+
+
+def test_a_question_about_the_past_orders_nothing_to_be_lost():
+    assert not intents("did you cancel my order?")
+    assert intents("did you cancel my order? If not, cancel it")
+    assert intents("are you able to cancel my order?")
 
 
 def test_every_destructive_word_has_a_family_that_admits_itself():

@@ -25,6 +25,7 @@ from pipeline.catalog.identifiers import (
     field_keys,
     identifier,
     is_new,
+    listed,
     need,
     nouns_of,
     place,
@@ -84,7 +85,7 @@ class Entities:
         operations = about(catalog.operations)
         self.ids: dict[Key, int] = {}
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
-        self._coded = coded(operations, self._nouns)
+        self._coded = listed(operations) | coded(operations, self._nouns)
         self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
         self._places = places(operations)
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys

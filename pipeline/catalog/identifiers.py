@@ -183,6 +183,18 @@ def coded(operations: Sequence[Operation], nouns: Set[Key]) -> dict[str, Key]:
     return found
 
 
+def listed(operations: Sequence[Operation]) -> dict[str, Key]:
+    """What required texts identify that are called as what answers hold with an id: `channel` by `channels[].id`."""
+    ids = (field.split(".") for o in operations for field in o.response_fields if field.endswith(".id"))
+    held = frozenset(stems(name) for name in {parts[-2] for parts in ids} if name.lower() not in _WRAPPERS)
+    found: dict[str, Key] = {}
+    for p in (p for operation in operations for p in operation.parameters):
+        is_text = p.required and p.type == "string" and not p.enum and p.location in ("query", "body")
+        if is_text and "name" not in p.description.lower() and (key := stems(p.name)) in held:
+            found[p.name] = key
+    return found
+
+
 def place(path: str, name: str) -> str:
     """The path up to a parameter, parameters blanked."""
     return _PATH_PARAMETER.sub("{}", path.split("{" + name + "}")[0])

@@ -17,7 +17,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import answers, changes, days, names, parameters, wish
+from pipeline.candidates import answers, changes, days, kindred, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, gives_way, guess, is_value
@@ -64,7 +64,7 @@ class Session:
         self._seen = Seen()
         self._seen.posts.update(i for i, call in enumerate(calls) if call.method == "POST")
         self._texts: set[str] = set()  # that calls were given
-        self._kindred: dict[str, list[str]] = {}  # entity -> those that are one of it, made when asked for
+        self._akin = kindred.Kindred(self._seen)
         self._meant = answers.Meant()
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._context = Context()
@@ -127,7 +127,7 @@ class Session:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
                 if found is None:
                     found = self._again(parameter, operation) if done else None
-                    found = found or self._akin(name, parameter, scope, bound) or guess(parameter)
+                    found = found or self._akin(name, parameter, scope, bound.values()) or guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
             else:
@@ -179,7 +179,7 @@ class Session:
                 own = near if name.kind == "id" and name.entity == template.last else None
                 found = self._required(name, part, template, scope, own, given, False)
                 found = found or (self._again(part, operation, at) if done else None)
-                found = found or self._akin(name, part, scope, bound) or guess(part)
+                found = found or self._akin(name, part, scope, bound.values()) or guess(part)
             else:
                 value = self._wish.optional(name, part, among, self._texts) if self._wish.words else None
                 found = None if value is None else (value, "prompt", -1)
@@ -352,31 +352,6 @@ class Session:
             meant = (v for v in self._seen.values(name, scope) if (v.name.entity, v.value) in self._meant.keys)
             return fitting(meant, parameter) or found
         return found
-
-    def _akin(
-        self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Mapping[str, Found]
-    ) -> Found | None:
-        """What goes by a kindred name, where nothing goes by the argument's own.
-
-        An id by what it stands after in the path (`/subscriptions/{subscription_exposed_id}`), one that says more
-        (`latest_charge` for `charge`), and for another one of its kind (`to_project_id`) the only id not used yet.
-        """
-        rest = names.directed(name)
-        if rest is not None and (name.kind or parameter.location == "body"):
-            used = {*scope.values(), *(str(value) for value, _, _ in bound.values())}
-            others = [value for value in self._seen.values(rest, {}) if str(value.value) not in used]
-            return fitting(others, parameter) if len({str(value.value) for value in others}) == 1 else None
-        if not self._seen.by_entity or not parameters.is_key(name, parameter):
-            return None
-        kindred = [name.resource] if name.entity.startswith(name.resource) else []
-        if name.entity not in self._kindred:
-            self._kindred[name.entity] = [e for e in reversed(self._seen.by_entity) if names.is_kind_of(e, name.entity)]
-        kindred += self._kindred[name.entity]
-        for entity in kindred:
-            values = self._seen.values(names.name(name.kind or "id", entity), scope)
-            if (found := fitting((v for v in values if names.directed(v.name) is None), parameter)) is not None:
-                return found
-        return None
 
     def _referred(self, name: Name, parameter: Parameter, refers: bool) -> Found | None:
         """The thing of an answer that the prompt means; else what the last call was about, or made.

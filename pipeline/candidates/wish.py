@@ -25,6 +25,7 @@ from pipeline.candidates import (
     flags,
     listed,
     literals,
+    loose,
     measures,
     names,
     parameters,
@@ -52,7 +53,6 @@ from pipeline.candidates.vocabulary import (
 )
 from pipeline.types import Operation, Parameter
 
-_ID_PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _CONTACT_NOUNS = {"email": {"address"}, "phone": {"number"}, "zip": {"code"}}
 _CONTACTS = ("email", "zip", "phone")
@@ -79,6 +79,7 @@ class Wish:
         is_local = "zone" in self._by_kind
         self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
         self._mentions = beside.mentions(self.spans)
+        self._ids = loose.Ids(prompt, self._by_kind, self._mentions)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = beside.standing_alone(self.spans)
         self._named: dict[str, bool] = {}  # what `says` answered
@@ -240,8 +241,8 @@ class Wish:
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return wording.sought(self._by_kind, name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
-            return self._loose_id(name, parameter, given, others)
-        if not name.kind and not name.is_generic and (prefixed := self._prefixed(name, given)) is not None:
+            return self._ids.of(name, parameter, given, others)
+        if not name.kind and not name.is_generic and (prefixed := self._ids.prefixed(name, given)) is not None:
             return prefixed
         quotes = self._by_kind.get("quoted", ())
         if parameter.type in ("string", "any") and name.full in TEXT and len(quotes) == 1:
@@ -389,44 +390,7 @@ class Wish:
         found = [value for value in said if value in ids or (name.kind and value.isdigit() and value in self._lone)]
         if parameter.type == "array":
             return list(dict.fromkeys(found)) or None
-        return found[0] if found else self._prefixed(name, ()) if name.kind != "number" else None
-
-    def _prefixed(self, name: Name, given: Collection[str]) -> str | None:
-        """An id whose prefix is short for the entity: `ch_1` of a charge."""
-        for span in self._by_kind.get("id", ()):
-            prefix, mark, _ = span.value.partition("_")
-            if mark and span.value not in given and parameters.abbreviates(prefix.lower(), name):
-                return span.value
-        return None
-
-    def _loose_id(
-        self, name: Name, parameter: Parameter, given: Collection[str], others: Collection[str]
-    ) -> str | None:
-        """An id that stands alone: its prefix is short for it (`ch_1`, charge), or its shape is the example's."""
-        shapes = parameters.shapes(parameter)
-        is_listed = sum(form.endswith("_*") for form in shapes) > 1  # 'gift_card_1' or 'certificate_2', no user's id
-        for size in (int(form[2:]) for form in shapes if form[:2] == "A0"):  # a locator may lack digits: IFOYYZ
-            words = re.findall(rf"(?<![\w-])[A-Z]{{{size}}}(?![\w-])", self._prompt)
-            plain = [word for word in words if word not in given and not self._prompt.isupper()]
-            if plain and not any(parameters.shape(span.value) in shapes for span in self._by_kind.get("id", ())):
-                return plain[0]
-        for kind in ("id", "uuid"):
-            for span in self._by_kind.get(kind, ()):
-                value = span.value
-                if value in given or value in self._mentions.get("user", ()):
-                    continue
-                if value in others and not parameters.has_prefix(value):
-                    continue
-                if parameters.is_anothers(value, name, parameter):
-                    continue
-                if parameters.prefix(value) in shapes or (not is_listed and parameters.shape(value) in shapes):
-                    return value
-                found = _ID_PREFIX.match(value)
-                if found and parameters.abbreviates((found.group(1) or found.group(2)).lower(), name):
-                    return value
-                if parameter.format == "uuid" and kind == "uuid":
-                    return value
-        return None
+        return found[0] if found else self._ids.prefixed(name, ()) if name.kind != "number" else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -125,6 +125,8 @@ class Session:
                         found = rows, "prompt", -1
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
+                if found and found[1] == "response" and operation.method == "POST" and parameters.is_quantity(name):
+                    found = None  # what there is of a thing is not what is wanted of it
                 if found is None:
                     found = self._again(parameter, operation) if done else None
                     found = found or self._akin(name, parameter, scope, bound.values()) or guess(parameter)

@@ -21,6 +21,7 @@ from pipeline.candidates.vocabulary import (
     NUMBERED,
     SCALES,
     TIMES,
+    UNIT_WORDS,
     UNITS,
 )
 from pipeline.types import Parameter
@@ -38,6 +39,23 @@ _PEOPLE = re.compile(
     rf"|\bfor (?!one\b){_FEW}(?={_ENDS}| (?:tonight|today|tomorrow|at|on|from|in|with|please|under|next|this)\b)"
 )
 _ANYBODY = frozenset(("", "people", "person", "of us", "pax"))
+_MANY = r"(\d{1,4}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+_WANTED = re.compile(
+    r"(?:\b(?:add|buy|get|give|move|need|put|receive|redeem|sell|send|ship|take|want|withdraw)"
+    r"|(?:^|[.,;:!?] |\b(?:please|and|then|i|like to|want to|need to) )"
+    r"(?:book|order|pack|pick|purchase|reserve|return|transfer))"
+    rf"(?: me| us| up| another)? {_MANY}(?![\w:.,/-]*\d) ([\w-]+)"
+    rf"|\b(?!one of){_MANY} ?(?:[x×] (?=\w)|(?:units?|pieces?|pcs|copies|items)\b"
+    r"|of (?:it|them|these|those|this|that|product)\b)"
+)
+_NO_THINGS = TIMES | UNIT_WORDS
+_NO_THINGS |= frozenset(
+    re.findall(
+        r"\w+",
+        "percent kg km lb lbs gram grams kilo kilos euro euros dollar dollars usd eur gbp pounds cents am pm second "
+        "minute point points degree degrees more extra additional fewer less",
+    )
+)
 
 
 class Counts:
@@ -112,6 +130,21 @@ class Counts:
         own = _ANYBODY | {names.singular(word) for word in name.words}
         found = {count for count, noun in self._people if noun in own or "size" in name.words}
         count = found.pop() if len(found) == 1 else ""
+        return count if count.isdigit() else str(spans.number_word(count) or "") or None
+
+    @functools.cached_property
+    def _wanted(self) -> set[str]:
+        """How many of a thing are asked for: "add 3 of product X", "five of them", "4 x B-8"."""
+        found = _WANTED.findall(unquoted(self._prompt.lower()))
+        return {
+            many or other for many, noun, other in found if other or not (noun in _NO_THINGS or many in ("a", "an"))
+        }
+
+    def quantity(self, name: Name) -> str | None:
+        """The only number of things that is asked for, for what is called a quantity."""
+        if not self._wanted or not parameters.is_quantity(name):
+            return None
+        count = next(iter(self._wanted)) if len(self._wanted) == 1 else ""
         return count if count.isdigit() else str(spans.number_word(count) or "") or None
 
     def behind(self, name: Name) -> str | None:

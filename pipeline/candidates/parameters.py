@@ -154,6 +154,11 @@ def takes_people(name: Name, parameter: Parameter) -> bool:
     return not words.isdisjoint(PEOPLE_NOUNS) or words in ({"party", "size"}, {"group", "size"}, {"occupancy"})
 
 
+def is_quantity(name: Name) -> bool:
+    """Whether it says how many of a thing are wanted: that there are so many in an answer says nothing of it."""
+    return name.words[-1] in ("quantity", "qty") and len(name.words) < 3
+
+
 def tells_unit(parameter: Parameter) -> bool:
     """Whether an amount can be written as it was said: whole numbers may count cents where nobody tells."""
     if parameter.type not in ("integer", "number") and _ID.search(parameter.description):

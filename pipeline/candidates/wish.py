@@ -234,6 +234,7 @@ class Wish:
                 self._counts.people(name, parameter)
                 or self._counts.of(name)
                 or self._counts.behind(name)
+                or self._counts.quantity(name)
                 or self._counts.amount(name, parameter, self._by_kind.get("money", ()), self.lower)
             )
             if count is not None:
@@ -337,7 +338,7 @@ class Wish:
             if is_limit and found is None:
                 found = next((s.value for s in numbers if {s.after[:1], s.after[:2]} & COUNTED), None)
             found = found or self._counts.people(name, parameter)
-            return found or self._counts.of(name) or self._counts.behind(name)
+            return found or self._counts.of(name) or self._counts.behind(name) or self._counts.quantity(name)
         if parameter.type not in ("string", "any") and parameter.items != "string":
             return None
         if words & FREE_TEXT and name.kind != "id":

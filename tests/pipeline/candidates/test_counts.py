@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipeline.candidates.test_arguments import body
+from pipeline.types import Call
+from tests.pipeline.candidates.test_arguments import after, body, operation
 from tests.pipeline.candidates.test_wish import bound
 
 
@@ -33,3 +34,27 @@ from tests.pipeline.candidates.test_wish import bound
 )
 def test_who_comes_along_is_counted(prompt: str, raw: str, expected: int | None, required: bool) -> None:
     assert bound(prompt, body(raw, "integer", required), method="POST") == expected
+
+
+READ = operation("GET", "/products/{product_id}")
+ADD = operation("POST", "/cart", body("product_id"), body("quantity", "integer"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("add 3 of product prd_77", 3),
+        ("put five of them in the cart", 5),
+        ("12 units of prd_77 please", 12),
+        ("add 4 x prd_77", 4),
+        ("please order 6 bolts", 6),
+        ("add it to the cart", None),
+        ("add it to order 6612 and every one of them", None),
+        ("take 3 days to add it", None),
+        ("add 2 or buy 3 bolts", None),
+        ('call it "add 3 bolts"', None),
+    ],
+)
+def test_a_quantity_is_what_is_asked_for_and_not_what_there_is(prompt: str, expected: int | None) -> None:
+    answer = (READ, Call("GET", "/products/prd_77", body={"id": "prd_77", "quantity": 540}))
+    assert after(answer, prompt=prompt).bind(ADD).params.get("quantity") == expected

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import names, spans
+from pipeline.candidates import names, spans, superlatives
 from pipeline.candidates.fitting import is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import PLAIN_ENUMS, SENTENCE_STARTERS
@@ -104,8 +104,8 @@ def _aliases(node: Mapping[str, Any], entity: str) -> Iterator[Said]:
 def meant(items: Sequence[Any], entity: str, wish: Wish) -> list[int]:
     """Which of a list's things the prompt means, by their indexes.
 
-    Those named by one of their texts, else the one at the place it says ("the second one"), else the only one that
-    has most of the prompt's words.
+    The one at the place it says ("the second one"), else those named by one of their texts, of these or all the one
+    that has most or least of something ("the cheapest one"), else the only one that has most of the prompt's words.
     """
     if not wish.words or not any(isinstance(item, dict) for item in items):
         return []
@@ -114,9 +114,14 @@ def meant(items: Sequence[Any], entity: str, wish: Wish) -> list[int]:
     texts = [_texts(item) for item in items]
     alike = set.intersection(*map(set, texts)) if len(texts) > 1 else set()
     named = [{t for t in found if 3 <= len(t) <= 80 and t not in PLAIN_ENUMS and _says(wish, t)} for found in texts]
-    if any(found - alike for found in named):
-        said = set().union(*named)
-        return [i for i, found in enumerate(named) if any(not _is_part(text, said) for text in found - alike)]
+    said = set().union(*named)
+    chosen = [i for i, found in enumerate(named) if any(not _is_part(text, said) for text in found - alike)]
+    if not wish.words.isdisjoint(superlatives.CUES):
+        among = chosen or range(len(items))
+        if (most := superlatives.place([items[i] for i in among], entity, wish.lower)) is not None:
+            return [among[most]]
+    if chosen:
+        return chosen
     words = [{word for text in found for word in spans.words(text) if len(word) > 2} for found in texts]
     shared = set.intersection(*words) if len(words) > 1 else set()
     counts = [sum(len(w) for w in found & wish.words - shared - SENTENCE_STARTERS - PLAIN_ENUMS) for found in words]

@@ -98,3 +98,29 @@ def test_an_account_of_a_user_is_who_does_something() -> None:
     made = (operation("GET", "/user/search"), Call("GET", "/user/search", body=found))
     assign = operation("PUT", "/issues/{issue_key}", body("assignee_id", required=False))
     assert after(made, prompt="OPS-17 is for Mia").bind(assign).params["assignee_id"] == "5b10ac8d"
+
+
+QUOTES = [
+    {"id": "q1", "carrier": "UPS", "price": {"amount": "1450.00"}, "created_at": "2025-03-01", "transit_days": 31},
+    {"id": "q2", "carrier": "GLS", "price": {"amount": "980.00"}, "created_at": "2025-01-04", "transit_days": 35},
+    {"id": "q3", "carrier": "DHL", "price": {"amount": "1610.50"}, "created_at": "2025-06-30", "transit_days": 35},
+]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("show the cheapest one", "q2"),
+        ("open the most expensive quote", "q3"),
+        ("the oldest of them", "q2"),
+        ("open the newest playlist", "q3"),
+        ("the fastest one please", "q1"),
+        ("the longest one", "q1"),  # two are even
+        ("the cheapest one from DHL", "q3"),
+        ("the best-rated one", "q1"),  # nobody tells
+        ("the cheapest two quotes", "q1"),
+    ],
+)
+def test_the_thing_that_has_most_or_least_of_something_is_meant(prompt: str, expected: str) -> None:
+    made = (LIST, Call("GET", "/playlists", body={"quotes": QUOTES}))
+    assert after(made, prompt=prompt).bind(READ).params == {"playlist_id": expected}

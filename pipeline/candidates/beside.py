@@ -5,8 +5,9 @@ Pure functions of spans; which parameter takes which span is `wish`'s business, 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 
 from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
@@ -16,6 +17,23 @@ SELF = "#self"  # key of the ids by which the caller is introduced
 LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
 _KEY = re.compile(r"[A-Z][A-Z0-9_]{1,9}")
+_OLD = frozenset(("drop", "old", "remove", "removed", "current", "previous", "existing"))
+_NEW = frozenset(("add", "added", "new", "replacement", "target"))
+_A = r"(?:(?!and\b|for\b|with\b)[a-z]+ ){0,3}(#?(?=[\w-]*\d)[\w-]+)"
+_SWAP = re.compile(
+    rf"(?i)\b(?:swap|exchange|trade|replace|substitute|switch)(?: out)? {_A} (?:for|with|by) {_A}"
+    rf"|\b(?:drop|remove)(?:ping)? {_A},?(?: and| then)? add(?:ing)? {_A}"
+)
+_MOVES = frozenset(("move", "moved", "reschedule", "postpone", "push", "shift", "change", "switch", "rebook", "bring"))
+_CHANGES = _MOVES | frozenset(
+    re.findall(
+        r"\w+", "grow raise increase resize expand extend lower reduce drop cut scale update bump adjust upgrade"
+    )
+)
+_MOVED = re.compile(
+    rf"\b(?:{'|'.join(sorted(_MOVES))})\b"
+    r"(?:(?!\b(?:ends?|ending|due|until|till|through|dates|deadline|expiry|check-?out)\b)[^.;!?])*$"
+)
 _PREPOSITIONS = frozenset(
     ("for", "on", "to", "at", "in", "by", "about", "like", "from", "into", "up", "look", "show", "see")
 )
@@ -112,3 +130,49 @@ def called(phrases: Sequence[spans.Span], name: Name, given: Collection[str] = (
     behind = [span.value for span in phrases if span.before and names.singular(span.before[0]) == name.entity]
     texts = [text for phrase in behind for text in re.split(r",? and |, ", phrase)] if len(name.words) > 1 else []
     return next((text for text in texts if text not in given), None)
+
+
+def swapped(prompt: str, name: Name) -> str | None:
+    """What is to go or to come, for what is called so: "swap CS-101 for CS-102" and `drop_course_id`."""
+    if len(name.words) < 2 or not name.kind or (side := name.words[0]) not in _OLD | _NEW:
+        return None
+    found = _SWAP.search(prompt)
+    pair = [text.strip() for text in found.groups() if text] if found else []
+    return pair[side in _NEW] if len(pair) == 2 else None
+
+
+def on_side(found: Sequence[spans.Span], side: str) -> list[spans.Span]:
+    """Of several values those behind "from" for that side, for "to" the others; for "any" these if there are some."""
+    sent = [span for span in found if "from" in span.before[: 1 + (span.before[:1] == ("number",))]]
+    if side == "from":
+        return sent
+    others = [span for span in found if span not in sent]
+    return others if others or side == "to" else list(found)
+
+
+def aims(numbers: Sequence[spans.Span], words: Set[str]) -> list[spans.Span]:
+    """Numbers without what one is changed from: 200 of "grow it from 100 GB to 200 GB"."""
+    if "from" not in words or "to" not in words or _CHANGES.isdisjoint(words):
+        return list(numbers)
+    left: list[spans.Span] = []
+    old: spans.Span | None = None
+    for span in numbers:
+        if old is not None and span.before[:1] == ("to",) and old.value in span.before[1:]:
+            left[-1] = dataclasses.replace(span, before=old.before[1:])
+        else:
+            left.append(span)
+        old = span if span.before[:1] == ("from",) else None
+    return left
+
+
+def moved_days(days: Sequence[spans.Span], lower: str) -> Sequence[spans.Span]:
+    """Days without what is moved away from: "move it from 3 May to 9 May" says no two ends of a time, nor does "to"."""
+    if not 0 < len(days) < 3 or days[-1].before[:1] != ("to",) or len(days[-1].before) == 1:
+        return days
+    first, last = days[0], days[-1]
+    is_pair = first is not last
+    if is_pair and (first.before[:1] != ("from",) or len(first.before) == 1 or first.value[:10] == last.value[:10]):
+        return days
+    if _MOVED.search(lower[max(0, first.start - 60) : first.start]) is None:
+        return days
+    return [dataclasses.replace(last, before=first.before[1:])]

@@ -181,11 +181,15 @@ def network(name: Name, parameter: Parameter) -> str:
     return "host" if _HOST_WORDS.intersection(name.words) or _HOST.search(parameter.description) else ""
 
 
-def takes_phone(name: Name, parameter: Parameter) -> bool:
-    """Whether its description begins with a phone number; whose call comes from there is another's."""
-    if parameter.type not in ("string", "any") or name.kind == "id" or not GIVERS.isdisjoint(name.words):
-        return False
-    return _PHONE.match(parameter.description) is not None
+def takes_phone(name: Name, parameter: Parameter) -> str:
+    """Whose phone number it takes: "from" or "to" of a call, or "any"; "" where its description does not begin with
+    one, or whose call comes from there is another.
+    """
+    if parameter.type not in ("string", "any") or name.kind == "id" or _PHONE.match(parameter.description) is None:
+        return ""
+    if not GIVERS.isdisjoint(name.words):
+        return "from" if name.full == "from" else ""
+    return "to" if name.full == "to" else "any"
 
 
 def person(name: Name, parameter: Parameter) -> str | None:

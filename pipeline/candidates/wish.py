@@ -74,10 +74,14 @@ class Wish:
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
+        if "number" in self._by_kind:
+            self._by_kind["number"] = beside.aims(self._by_kind["number"], self.words)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
         self.lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
-        self._dates = dates.Dates(self._by_kind.get("date", ()), self.words, is_local, today)
+        self._dates = dates.Dates(
+            beside.moved_days(self._by_kind.get("date", ()), self.lower), self.words, is_local, today
+        )
         self._mentions = beside.mentions(self.spans)
         self._ids = loose.Ids(prompt, self._by_kind, self._mentions)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
@@ -171,10 +175,15 @@ class Wish:
     def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An IBAN, or the id that stands behind "from" or "to" where the name begins so: `from_account_id`."""
         takes_iban, side = "iban" in name.words, SIDES.get(name.words[0]) if len(name.words) > 1 else None
+        if parameter.type != "array" and (swapped := beside.swapped(self._prompt, name)) is not None:
+            return swapped
         if not takes_iban and (side is None or name.kind not in ("id", "number", "key", "code")):
             return None
         noun = names.singular(name.words[-1 - bool(name.kind)])
         found = [span for span in self._by_kind.get("id", ()) if parameters.is_iban(span.value) is takes_iban]
+        if side and not takes_iban:  # "from list 5 to list 8", "from loc_1 to loc_2"
+            found += [span for span in self._by_kind.get("slug", ()) if span.value[-1].isdigit()]
+            found += [s for s in self._by_kind.get("number", ()) if s.before[:1] == (noun,) and s.value.isdigit()]
         for span in found if side and not takes_iban else ():
             before = re.split(r"[.,;!?]", self._prompt[max(0, span.start - 45) : span.start])[-1]
             near = spans.words(before)[::-1][:4]
@@ -214,8 +223,9 @@ class Wish:
                 if kind == "money" and found:
                     return _next_money(found, parameter, given)
                 return _first_new(self._old_first(found), given) if found else None
-        if "phone" in self._by_kind and parameters.takes_phone(name, parameter):
-            return _first_new(self._old_first(self._by_kind["phone"]), given)
+        if "phone" in self._by_kind and (side := parameters.takes_phone(name, parameter)):
+            found = beside.on_side(self._by_kind["phone"], side)
+            return _first_new(self._old_first(found), given) if found else None
         if (
             name.kind == "name"
             and name.full not in PERSON
@@ -255,7 +265,9 @@ class Wish:
         words = frozenset(name.words)
         for kind in _CONTACTS:
             found = self._by_kind.get(kind)
-            if found and (words & TYPED[kind] or (kind == "phone" and parameters.takes_phone(name, parameter))):
+            side = parameters.takes_phone(name, parameter) if found and kind == "phone" else ""
+            if found and (words & TYPED[kind] or side):
+                found = beside.on_side(found, side) if side else found
                 new = [span for span in found if span.value not in sent]
                 return next((span.value for span in new if self._is_new(span)), new[0].value if new else None)
         return None
@@ -309,7 +321,7 @@ class Wish:
             if (
                 kind in self._by_kind
                 and words & TYPED[kind]
-                and not words - TYPED[kind] - _CONTACT_NOUNS.get(kind, set())
+                and words - TYPED[kind] - _CONTACT_NOUNS.get(kind, set()) <= self.words
             ):
                 if operation.method in ("GET", "HEAD") or kind not in _CONTACTS:
                     return self._old_first(self._by_kind[kind])[0].value

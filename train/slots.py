@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import changes, codes, literals, measures, spans
+from pipeline.candidates import changes, codes, literals, measures, shifts, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -118,6 +118,8 @@ def _seen(case: Case) -> str:
     known += [leaf for e in case.events if e.response is not None for leaf in _leaves(e.response.body)]
     for change in changes.said(prompt.lower()):  # "2 more" are 3 where there was one
         texts += [moved for leaf in known if (moved := changes.moved(leaf, change[2:])) is not None]
+    if (shift := shifts.said(prompt.lower())) is not None:  # "a week later" than what was
+        texts += [moved for leaf in known if (moved := shifts.moved(leaf, shift.shift)) is not None]
     for event in case.events:
         texts.append(urllib.parse.unquote(event.endpoint.partition(" ")[2]))
         texts += _leaves(event.params)

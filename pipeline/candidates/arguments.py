@@ -333,16 +333,17 @@ class Session:
     def _move(
         self, parameter: Parameter, operation: Operation, last: str, scope: Mapping[str, str], bound: dict[str, Found]
     ) -> bool:
-        """Whether the prompt says by how much a number changes; it is bound where an answer had it so far.
+        """Whether the prompt says by how much a number or a day changes; it is bound where an answer had it so far.
 
         What the operation was given once is not changed again.
         """
-        change = self._wish.change(parameter, last)
+        change = self._wish.change(parameter, last, operation)
         if change is None:
             return False
         _, sent = self._latest.get(operation.key, (-1, {}))
         found = None if parameter.name in sent else self._newest(names.name(parameter.name, last), parameter, scope)
-        value = fit(changes.moved(found[0], change), parameter) if found and found[1] == "response" else None
+        moved = changes.moved(found[0], change) if found and found[1] == "response" else None
+        value = None if moved is None else fit(moved, parameter)
         if found is not None and value is not None:
             bound[parameter.name] = (value, found[1], found[2])
         return change[2] or value is not None

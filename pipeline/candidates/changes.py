@@ -12,7 +12,7 @@ import re
 from collections.abc import Set
 from typing import Any
 
-from pipeline.candidates import names, parameters, spans
+from pipeline.candidates import names, parameters, shifts, spans
 from pipeline.candidates.literals import unquoted
 from pipeline.candidates.vocabulary import PEOPLE_NOUNS, SCALES, TIMES, UNITS
 from pipeline.types import Operation, Parameter
@@ -112,8 +112,10 @@ def of(lower: str, parameter: Parameter, resource: str) -> Change | None:
     return None
 
 
-def moved(value: Any, change: Change) -> str | None:
-    """A number after a change, as text; None for what is no number, or where its unit is another."""
+def moved(value: Any, change: Change | shifts.Shift) -> str | None:
+    """A number after a change, or a day after a shift, as text; None for what is none, or where its unit is another."""
+    if isinstance(change, shifts.Shift):
+        return shifts.moved(value, change)
     factor, added, _ = change
     if isinstance(value, bool) or not isinstance(value, (int, float, str)) or math.isnan(factor):
         return None

@@ -86,13 +86,15 @@ class Dates:
         if parameters.takes_monday(parameter):
             found = [span for span in found if datetime.date.fromisoformat(span.value[:10]).weekday() == 0]
         own = words - PLAIN_DAY
-        named = [span for span in found if not own.isdisjoint(span.before[:2])]
+        named = [span for span in found if not own.isdisjoint((*span.before[:2], *_nouns(span)[:1]))]
         if len(named) == 1:
             return self._written(named[0], parameter, words)  # "pickup on 4 May 2026"
         first = bool(FIRST_DAY.intersection(words)) or "first" in words
         last = parameters.takes_last_day(words, parameter) or "last" in words
         for span in found:
             cue = [word for word in span.before if word != "on"][:1]  # "checking out on Friday"
+            if cue == ["to"] and not _PLAIN.isdisjoint(span.before[1:2]):
+                continue  # "move the due date to"
             if (first and FIRST_DAY.intersection(cue)) or (last and LAST_DAY.intersection(cue)):
                 return self._written(span, parameter, words)
         is_range = any(span.before[:1] in _RANGE for span in found)
@@ -132,3 +134,8 @@ class Dates:
                 return None
             value = value if ways[0] <= ways[1] else span.past + value[10:]
         return parameters.as_date(value, parameter, self._is_local)
+
+
+def _nouns(span: spans.Span) -> list[str]:
+    """The words before a day that are not said of any day: `due` of "the due date to"."""
+    return [word for word in span.before if word not in PLAIN_DAY]

@@ -30,6 +30,7 @@ from pipeline.candidates import (
     names,
     parameters,
     rows,
+    shifts,
     spans,
     wording,
 )
@@ -67,6 +68,7 @@ class Wish:
         self.words = frozenset(said)
         self._prompt, self.lower = prompt, prompt.lower()
         self.moves = not changes.CUES.isdisjoint(self.words) and bool(changes.said(self.lower))  # a number changes
+        self._shifts = not shifts.CUES.isdisjoint(self.words) and shifts.said(self.lower) is not None  # or a day does
         self._languages = codes.languages(self.lower, self.words)
         self._has_own = "my" in self.words or listed.has_urn(prompt)
         self._codes = codes.Codes(prompt, self.words)
@@ -74,6 +76,8 @@ class Wish:
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
             self._by_kind.setdefault(span.kind, []).append(span)
+        self._shifts = self._shifts and "date" not in self._by_kind  # it says where to
+        self.moves = self.moves or self._shifts
         if "number" in self._by_kind:
             self._by_kind["number"] = beside.aims(self._by_kind["number"], self.words)
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
@@ -96,8 +100,10 @@ class Wish:
         is_bare = len(name.words) == 1 and bool(name.kind)
         return value if is_bare or cue in ("", name.entity, template.last) else None
 
-    def change(self, parameter: Parameter, resource: str) -> changes.Change | None:
-        """By what the prompt changes a number."""
+    def change(self, parameter: Parameter, resource: str, operation: Operation) -> changes.Change | shifts.Shift | None:
+        """By what the prompt changes a number, or moves a day."""
+        if self._shifts and parameter.type in ("string", "any"):
+            return shifts.of(self.lower, names.name(parameter.name, resource), parameter, operation)
         return changes.of(self.lower, parameter, resource)
 
     @property

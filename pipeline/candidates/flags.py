@@ -21,7 +21,15 @@ _SWITCH = frozenset(("enabled", "enable", "state", "active", "on"))  # that say 
 _OPPOSITES = {"public": "private", "private": "public", "visible": "hidden", "hidden": "visible"}
 _ON = re.compile(r"\b(?:enable|activate|(?:turn|switch)(?: \w+){0,3} on|(?:turn|switch) on)\b")
 _OFF = re.compile(r"\b(?:disable|deactivate|(?:turn|switch)(?: [\w-]+){0,5} off|(?:turn|switch) off)\b")
+_WAY = re.compile(r" (?:(?:are |is )?(enabled|disabled)|(on|off))\b")
+_TURN = re.compile(r"\b(?:turn|switch)(?:ed|ing)?(?: \w+){0,3} $")
+_QUIETLY = re.compile(
+    r"\b(?:quietly|silently|(?:without|no|(?:do not|don['’]t|never) (?:send )?(?:any )?)"
+    r" ?(?:notify|notifying|alert|alerting|notifications?|alerts?)\b(?! (?:the )?(?!any|every|them|people)[a-z]))"
+)
+_NOTIFIES = frozenset(("notify", "notification", "notifications", "notifies"))
 _DENIED = re.compile(r"(?:\b(?:no|not|without|never|disable|off|non|nor|skip|stop)|n['’]t)(?:[ -]\w+){0,2}[ -]$")
+_SWITCHES = re.compile(r"\b(?:enable|activate|(?:turn|switch) on|allow)(?: \w+){0,2} $")
 _BOTH = re.compile(r"\b(?:with|and|or) (?:and|or) without (?:\w+ ){0,2}$")
 _GRANTED = re.compile(r"\b(?:with|plus|and|include|including|enable|add|also)(?: \w+){0,2} $")
 _NEAR = 40  # characters before a flag in which it is denied
@@ -39,7 +47,11 @@ def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | N
     if len(words) == 1 and words[0] in _SWITCH:
         on, off = _ON.search(text) is not None, _OFF.search(text) is not None
         return on if on != off else None
+    if not _NOTIFIES.isdisjoint(words) and _QUIETLY.search(text):
+        return False
     stem = words[1:] if len(words) > 1 and words[0] in _HELPERS else words
+    is_switch = len(stem) > 1 and stem[-1] in ("enabled", "active")  # `comments_enabled`: where they are turned
+    stem = stem[:-1] if is_switch else stem
     root, pattern = _pattern(stem)
     opposite = _OPPOSITES.get(stem[0]) if len(stem) == 1 else None
     if (root not in text and (not opposite or opposite not in text)) or (len(stem) == 1 and stem[0] in _NO_FLAGS):
@@ -47,11 +59,15 @@ def said(lower: str, words: tuple[str, ...], taken: Collection[str]) -> bool | N
     answers: set[bool] = set()
     for found in pattern.finditer(text):
         before = text[max(0, found.start() - _NEAR) : found.start()]
+        way = _WAY.match(text, found.end())
+        if way is not None and (way.group(1) or _TURN.search(before)):  # "turn comments off"
+            answers.add((way.group(1) or way.group(2)) in ("on", "enabled"))
+            continue
         if _BOTH.search(before):
             return None
         if found.group(1) or _DENIED.search(before):
             answers.add(False)
-        elif _is_plain(stem, taken) or _GRANTED.search(before):
+        elif _SWITCHES.search(before) if is_switch else _is_plain(stem, taken) or _GRANTED.search(before):
             answers.add(True)
     for found in re.finditer(rf"\b{opposite}\b", text) if opposite else ():
         answers.add(_DENIED.search(text[max(0, found.start() - _NEAR) : found.start()]) is not None)
@@ -90,5 +106,5 @@ def _pattern(stem: tuple[str, ...]) -> tuple[str, re.Pattern[str]]:
         doubled = len(root) > 3 and root[-1] == root[-2]
         more = f"{root[-1]}?" if doubled else ""
         root = root[:-1] if doubled else root
-        forms.append(f"{re.escape(root)}{more}(?:e|ed|d|s|es|ing)?")
+        forms.append(f"{re.escape(root)}{more}(?:e|ed|d|s|es|ing|ly)?")
     return root, re.compile(r"(?<![\w-])(un)?" + r"(?:[ _-]?| (?:\w+ ){1,2})".join(forms) + r"(?![\w-])")

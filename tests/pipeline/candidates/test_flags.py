@@ -32,6 +32,15 @@ TAKEN = frozenset(("update", "a", "label", "squash"))
         ("turn it off and on", "enabled", None),
         ("the enabled ones", "enabled", None),
         ("the default branch", "default", None),
+        ("turn comments off", "comments_enabled", False),
+        ("turn voicemail off", "voicemail", False),
+        ("enable comments on it", "comments_enabled", True),
+        ("comments are disabled", "comments_enabled", False),
+        ("the comments of it", "comments_enabled", None),
+        ("do it silently", "silent", True),
+        ("do it quietly", "notify_subscribers", False),
+        ("without notifying anyone", "notify_consignee", False),
+        ("don't notify the sender", "notify_consignee", None),
     ],
 )
 def test_a_flag_is_said_by_its_own_words(prompt: str, raw: str, expected: bool | None) -> None:

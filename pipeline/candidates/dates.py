@@ -25,6 +25,8 @@ _PLANNED = frozenset(
 )
 _NEAR_DAYS = 150  # of two days that may be meant, one that is so near
 _PLAIN = frozenset(("date", "day"))
+_ABOVE = frozenset(("after", "since", "from", "min", "gte", "gt"))
+_BELOW = frozenset(("before", "until", "till", "to", "max", "lte", "lt"))
 _SIDED = FIRST_DAY | LAST_DAY | {"first", "last"}
 
 
@@ -91,6 +93,8 @@ class Dates:
             return self._written(named[0], parameter, words)  # "pickup on 4 May 2026"
         first = bool(FIRST_DAY.intersection(words)) or "first" in words
         last = parameters.takes_last_day(words, parameter) or "last" in words
+        if first and last:  # `start_time_before`
+            first, last = bool(_ABOVE & words), bool(_BELOW & words)
         for span in found:
             cue = [word for word in span.before if word != "on"][:1]  # "checking out on Friday"
             if cue == ["to"] and not _PLAIN.isdisjoint(span.before[1:2]):

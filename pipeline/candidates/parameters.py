@@ -40,6 +40,10 @@ _LONG = 12  # digits; an account's number is no order's
 _MOMENT = re.compile(r"(?i)date|\bdays?\b|iso|stamp|rfc|utc|epoch|unix")
 _TIME_OF_DAY = re.compile(r"(?i)\btime of (?:the )?day\b")
 _DAY_FORM = re.compile(r"(?i)(?<![\w-])yyyy-mm-dd(?![\w-])|\bdate of birth\b")
+_HANDED = frozenset(  # `assigned_to`, `forward_to`: no day
+    ("assign", "assigned", "bill", "copy", "forward", "forwarded", "move", "redirect", "refer", "related", "reply",
+     "sent", "send", "share", "shared", "ship", "shipped", "transfer", "transferred", "call", "belongs", "linked")
+)  # fmt: skip
 _NO_ZONE = re.compile(r".{10}T\d\d:\d\d:\d\d")
 _JOURNEY = re.compile(r"(?i)\b(?:flight|train|bus|ferry|outbound|trip|journey|origin|travel)s?\b")
 _CURRENCY = re.compile(rf"(?i)\bin (?:US )?({'|'.join(CURRENCIES)})\b")
@@ -74,6 +78,8 @@ def takes_day(name: Name, parameter: Parameter) -> bool:
     if parameter.type not in ("string", "any") or name.kind == "id":
         return False
     last = name.words[-1]
+    if last in ("to", "from") and not _HANDED.isdisjoint(name.words):
+        return False
     if last in DATE_WORDS and (len(name.words) > 1 or last in DAY or is_date(parameter)):
         return True
     return not BIRTH.isdisjoint(name.words) or _DAY_FORM.search(parameter.description) is not None

@@ -29,6 +29,9 @@ _TO = frozenset(("to", "as", "into"))
 _ENDS = {"pickup": "from", "origin": "from", "source": "from", "from": "from", "dropoff": "to", "destination": "to"}
 _OTHER_NAMES = frozenset(("first", "last", "middle", "family", "given", "user", "file"))
 _PLAIN = re.compile(r"(?: [a-z]+){1,3}(?![\w'’])")
+_LINKS = frozenset(
+    re.findall(r"\w+", "is to of as called named titled saying be with reading the a an for in it from by")
+)
 _NEAR = 200  # characters before a text that say whose it is
 _PHRASES = 60  # of one prompt that are looked at
 _LABELS = frozenset(("tag", "label", "tags", "labels"))
@@ -70,8 +73,14 @@ def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower
 def quoted(name: Name, quotes: Sequence[Span], is_new: bool) -> str | None:
     """The quote behind the argument's own noun, or behind what gives a new thing such a text: `call it "Welcome"`."""
     last = frozenset((names.singular(name.words[-1]),))
-    cues = _NAMING.get(name.full, last) if is_new else last
-    return next((span.value for span in quotes if not cues.isdisjoint(map(names.singular, span.before[:2]))), None)
+    naming = _NAMING.get(name.full) if is_new else None
+    for span in quotes:
+        near = list(map(names.singular, span.before[:2]))
+        if near and naming is None and near[0] not in _LINKS:
+            near = near[:1]  # of "a high priority task 'Call'" no priority is said
+        if not (naming or last).isdisjoint(near):
+            return span.value
+    return None
 
 
 def is_anothers(name: Name, quote: Span) -> bool:

@@ -77,3 +77,16 @@ END = body("end", required=False, format="date-time")
 def test_what_is_changed_takes_what_it_is_changed_to(prompt: str, expected: dict[str, object]) -> None:
     size, mail = body("size_gb", "integer", False), body("owner_email", required=False, format="email")
     assert after(prompt=prompt).bind(operation("PATCH", "/things", size, mail, START, END)).params == expected
+
+
+def test_a_side_in_a_name_is_its_last_word_and_what_is_handed_to_somebody_has_no_day() -> None:
+    calls = [body(name, required=False, format="date-time") for name in ("start_time_after", "start_time_before")]
+    shares = body("assigned_to", required=False, description="ID of the user it is assigned to")
+    bound = after(prompt="since 2026-05-04").bind(operation("POST", "/calls/search", *calls, shares)).params
+    assert bound == {"start_time_after": "2026-05-04T00:00:00Z"}
+
+
+def test_a_quote_behind_the_thing_is_no_text_of_what_is_said_of_the_thing() -> None:
+    task = operation("POST", "/tasks", body("title"), body("priority", required=False))
+    assert after(prompt='a high priority task "Call Acme"').bind(task).params == {"title": "Call Acme"}
+    assert after(prompt='a task "Call Acme" with priority "High"').bind(task).params["priority"] == "High"

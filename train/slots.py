@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import changes, codes, literals, measures, shifts, spans
+from pipeline.candidates import changes, codes, countries, literals, measures, shifts, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -112,6 +112,7 @@ def _seen(case: Case) -> str:
     said = codes.Codes(prompt, ())
     texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR
     texts += [code for _, code in codes.languages(prompt.lower(), spans.words(prompt))]
+    texts += [code for _, code in countries.said(prompt)]
     texts += [str(span) for span in measures.times(prompt.lower())]
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]
     known = [leaf for event in case.events for leaf in _leaves(event.params)]

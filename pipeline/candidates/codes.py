@@ -31,9 +31,10 @@ _DOLLARS = re.compile(r"(?i)\$ ?\d|\d dollars?\b")
 _CURRENCY = re.compile(rf"\b(?!USD)(?:{'|'.join(sorted(ISO_CURRENCIES))})\b")  # "$" may stand for other dollars
 _SAID = re.compile(
     rf"(?<![A-Za-z])({'|'.join(sorted(ISO_CURRENCIES))})(?![A-Za-z])"
-    r"|(€|(?i:\beuros?\b))|(£)|((?i:\bUS ?\$|\bUS dollars?\b))"
+    r"|(€|(?i:\beuros?\b))|(£|(?i:\b(?:in|british) pounds\b|\bpounds sterling\b))|((?i:\bUS ?\$|\bUS dollars?\b))"
+    r"|(?i:\b(yen|swiss francs?|zloty|zlotys|swedish kronor|danish kroner|norwegian kroner)\b)"
 )
-
+_CALLED = {"yen": "JPY", "swis": "CHF", "zlot": "PLN", "swed": "SEK", "dani": "DKK", "norw": "NOK"}
 
 _LANGUAGES = dict(
     re.findall(
@@ -65,8 +66,8 @@ class Codes:
         ]
         self._goes_back = not _BACK.isdisjoint(words)
         said = (
-            "EUR" if euro else "GBP" if pound else "USD" if dollar else code
-            for code, euro, pound, dollar in _SAID.findall(prompt)
+            "EUR" if euro else "GBP" if pound else "USD" if dollar else code or _CALLED[called.lower()[:4]]
+            for code, euro, pound, dollar, called in _SAID.findall(prompt)
         )
         self.currencies = tuple(dict.fromkeys(said))
         self.dollars = ("USD",) if not self.currencies and _DOLLARS.search(prompt) else ()

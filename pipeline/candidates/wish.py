@@ -20,6 +20,7 @@ from pipeline.candidates import (
     branches,
     changes,
     codes,
+    countries,
     counts,
     dates,
     flags,
@@ -72,6 +73,7 @@ class Wish:
         self._languages = codes.languages(self.lower, self.words)
         self._has_own = "my" in self.words or listed.has_urn(prompt)
         self._codes = codes.Codes(prompt, self.words)
+        self._names_country = bool(prompt) and bool(countries.said(prompt))
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
@@ -137,7 +139,7 @@ class Wish:
 
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
-        if (code := self._codes.take(name, parameter, given)) is not None:
+        if (code := self._coded(name, parameter, given)) is not None:
             return code
         if parameter.type == "array" and not parameter.enum and (found := self.lists.of(name, parameter)) is not None:
             return found
@@ -173,6 +175,12 @@ class Wish:
         if parameter.type == "array":
             return [value for value in dict.fromkeys(values) if value] or None
         return next((value for value in values if value not in given), values[-1]) or None
+
+    def _coded(self, name: Name, parameter: Parameter, given: Collection[str] = ()) -> Any:
+        """The code of an airport, a currency or a country."""
+        if self._names_country and (country := countries.code(self._prompt, name, parameter)) is not None:
+            return country
+        return self._codes.take(name, parameter, given)
 
     def objects(self, name: Name, parameter: Parameter) -> Any:
         """The objects that the prompt says for a list of them."""
@@ -303,6 +311,8 @@ class Wish:
         """
         if (answer := flags.granted(name, parameter, self.words, self.lower)) is not None:
             return answer
+        if (code := self._coded(name, parameter)) is not None:
+            return code
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":

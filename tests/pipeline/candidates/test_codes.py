@@ -63,3 +63,40 @@ def test_the_next_pair_goes_to_the_next_call() -> None:
 )
 def test_a_currency_is_that_of_the_amounts(prompt: str, parameter: Parameter, expected: object) -> None:
     assert bound(prompt, parameter, method="POST") == expected
+
+
+TWO = "Country code, ISO 3166-1 alpha-2."
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    ("prompt", "raw", "description", "expected"),
+    [
+        ("ship to Germany", "country", TWO, "DE"),
+        ("from the Netherlands to South Korea", "origin_country", TWO, "NL"),
+        ("from the Netherlands to South Korea", "destination_country", TWO, "KR"),
+        ("from the Netherlands to South Korea", "country", TWO, None),
+        ("in the US", "country_code", "Two-letter code", "US"),
+        ("tell us of it", "country", TWO, None),
+        ("in New Mexico", "country", TWO, None),
+        ("in Mexico City", "country", TWO, None),
+        ("for India Arie", "country", TWO, None),
+        ("from Jordan", "country", TWO, None),
+        ('a post "in France"', "country", TWO, None),
+        ("in France", "country", "Three-letter code (ISO 3166-1 alpha-3)", None),
+        ("in France", "country", "Name of the country", None),
+        ("in France", "city", "Two letters", None),
+        ("priced at 20 in pounds", "currency", "ISO 4217 code", "GBP"),
+        ("worth 500 Swiss francs", "currency", "ISO 4217 code", "CHF"),
+    ],
+)
+def test_a_country_or_a_currency_that_is_named_is_written_as_its_code(
+    prompt: str, raw: str, description: str, expected: str | None, required: bool
+) -> None:
+    assert bound(prompt, body(raw, required=required, description=description), method="POST") == expected
+
+
+def test_a_country_is_one_of_an_enum_of_countries() -> None:
+    some = query("country", required=False, enum=("us", "de", "fr", "jp"))
+    assert bound("headlines in Germany", some) == "de"
+    assert bound("headlines in Spain", some) is None

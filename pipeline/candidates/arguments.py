@@ -64,7 +64,7 @@ class Session:
         self._seen = Seen()
         self._seen.posts.update(i for i, call in enumerate(calls) if call.method == "POST")
         self._texts: set[str] = set()  # that calls were given
-        self._akin = kindred.Kindred(self._seen)
+        self._akin = kindred.Kindred(self._seen).find
         self._meant = answers.Meant()
         self._done: dict[str, list[tuple[int, dict[str, str]]]] = {}  # operation key -> its calls and their arguments
         self._context = Context()

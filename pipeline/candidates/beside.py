@@ -24,6 +24,7 @@ _SWAP = re.compile(
     rf"(?i)\b(?:swap|exchange|trade|replace|substitute|switch)(?: out)? {_A} (?:for|with|by) {_A}"
     rf"|\b(?:drop|remove)(?:ping)? {_A},?(?: and| then)? add(?:ing)? {_A}"
 )
+SWAPS = frozenset(("swap", "exchange", "trade", "replace", "substitute", "switch", "drop", "dropping", "remove"))
 _MOVES = frozenset(("move", "moved", "reschedule", "postpone", "push", "shift", "change", "switch", "rebook", "bring"))
 _CHANGES = _MOVES | frozenset(
     re.findall(

@@ -72,13 +72,11 @@ class Codes:
         self.currencies = tuple(dict.fromkeys(said))
         self.dollars = ("USD",) if not self.currencies and _DOLLARS.search(prompt) else ()
 
+        self.are_any = bool(self._all or self.currencies or self.dollars)
+
     def take(self, name: Name, parameter: Parameter, given: Collection[str] = ()) -> str | None:
         """The code for a parameter of that form; the way back goes from where the way there, `given` before, went."""
-        if (
-            not (self._all or self.currencies or self.dollars)
-            or parameter.type not in ("string", "any")
-            or parameter.enum
-        ):
+        if not self.are_any or parameter.type not in ("string", "any") or parameter.enum:
             return None
         words = set(name.words)
         is_money = "currency" in words or "4217" in parameter.description or "currency" in parameter.description.lower()

@@ -20,9 +20,7 @@ class Kindred:
         self._seen = seen
         self._entities: dict[str, list[str]] = {}  # entity -> those that are one of it, made when asked for
 
-    def __call__(
-        self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Iterable[Found]
-    ) -> Found | None:
+    def find(self, name: Name, parameter: Parameter, scope: Mapping[str, str], bound: Iterable[Found]) -> Found | None:
         """An id by what it stands after in the path (`/subscriptions/{subscription_exposed_id}`), one that says more,
         and for another one of its kind (`to_project_id`) the only id that is not `bound` yet.
         """

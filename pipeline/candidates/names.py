@@ -25,6 +25,14 @@ _GLUED = {
     "orgid": ("org", "id"),
     "accountid": ("account", "id"),
 }
+# Names that are written as one word in lower case: `firstname`, `closedate`, `postalcode`.
+_ONE_WORD = re.compile(
+    r"(first|last|middle|given|family|full|display|deal|company|contact|friendly|nick|customer|product)(name)"
+    r"|(due|close|start|end|birth|create|order|ship|delivery|expiry|expiration|issue|invoice|payment|pickup|check)(date)"
+    r"|(zip|postal|country|currency|language|area|promo|coupon|discount|product|voucher)(code)"
+    r"|(phone|mobile|order|invoice|account|tracking|serial|house|flight|room|card|policy)(number)"
+    r"|(mobile|home|work|cell)(phone)|(blood|account|room|order|payment|event|card)(type)"
+)
 _GENERIC_WORDS = (
     "id iid name key number slug code sha type kind value values title body description message text content label "
     "state status sort order direction page perpage limit offset size count url date from to start end since until "
@@ -117,13 +125,18 @@ def resource_of(segment: str) -> str:
 def name(raw: str, resource: str) -> Name:
     """`raw` taken apart, `resource` being the singular noun it stands after."""
     words = split(raw) or (raw.lower(),)
-    words = sum((_GLUED.get(word, (word,)) for word in words), ())
+    words = sum((_GLUED.get(word) or _parts(word) for word in words), ())
     last = singular(words[-1])
     is_plural = last != words[-1]
     kind = _KINDS.get(last, "")
     entity = "".join(singular(word) for word in (words[:-1] if kind else words)) or resource
     full = "".join((*words[:-1], last))
     return Name(full, entity, kind, resource, words, full in _GENERIC, is_plural)
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    found = _ONE_WORD.fullmatch(word) if len(word) > 6 else None
+    return tuple(part for part in found.groups() if part) if found else (word,)
 
 
 def directed(taken: Name) -> Name | None:

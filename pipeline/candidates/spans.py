@@ -97,7 +97,8 @@ _CONNECTORS = frozenset(("of", "the", "and", "de", "la", "van", "von", "a", "an"
 _NAME = r"[A-ZÀ-ÖØ-ÞĀ-Ž](?:[^\W\d_]|['’-](?!s\b)(?=[^\W\d_])){1,40}\b"
 _PERSON = re.compile(
     r"\b(?i:i am|i'm|you are|you're|name is|name's|this is|called|named|(?:user|customer|client|guest|patient|employee"
-    r"|contact|member|colleague|candidate|student|passenger|tenant|person|caller)(?: called| named| is)?,?)"
+    r"|contact|member|colleague|candidate|student|passenger|tenant|person|caller)(?: called| named| is)?[,:]?"
+    r"|register|enroll?|onboard|(?:contact|account|profile) for)"
     rf"\s+(?!The\b)({_NAME})(?:\s{{1,3}}(?:{_NAME}|[A-Z]\.)){{0,2}}"
     rf"\s{{1,3}}((?:(?:van|von|de|del|der|den|di|da|la|le)\s{{1,3}}){{0,3}}{_NAME})(?!\s{{1,3}}{_NAME})"
 )

@@ -74,6 +74,8 @@ class Wish:
         self._has_own = "my" in self.words or listed.has_urn(prompt)
         self._codes = codes.Codes(prompt, self.words)
         self._names_country = bool(prompt) and bool(countries.said(prompt))
+        self._has_codes = self._names_country or self._codes.are_any
+        self._swaps = not beside.SWAPS.isdisjoint(self.words)
         self._changes = not CHANGES.isdisjoint(self.words)
         self._by_kind: dict[str, list[spans.Span]] = {}
         for span in self.spans:
@@ -139,7 +141,7 @@ class Wish:
 
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
-        if (code := self._coded(name, parameter, given)) is not None:
+        if self._has_codes and (code := self._coded(name, parameter, given)) is not None:
             return code
         if parameter.type == "array" and not parameter.enum and (found := self.lists.of(name, parameter)) is not None:
             return found
@@ -189,7 +191,7 @@ class Wish:
     def _sided(self, name: Name, parameter: Parameter, given: Collection[str]) -> str | None:
         """An IBAN, or the id that stands behind "from" or "to" where the name begins so: `from_account_id`."""
         takes_iban, side = "iban" in name.words, SIDES.get(name.words[0]) if len(name.words) > 1 else None
-        if parameter.type != "array" and (swapped := beside.swapped(self._prompt, name)) is not None:
+        if self._swaps and parameter.type != "array" and (swapped := beside.swapped(self._prompt, name)) is not None:
             return swapped
         if not takes_iban and (side is None or name.kind not in ("id", "number", "key", "code")):
             return None
@@ -311,7 +313,7 @@ class Wish:
         """
         if (answer := flags.granted(name, parameter, self.words, self.lower)) is not None:
             return answer
-        if (code := self._coded(name, parameter)) is not None:
+        if self._has_codes and (code := self._coded(name, parameter)) is not None:
             return code
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, operation)

@@ -16,6 +16,10 @@ from tests.pipeline.candidates.test_arguments import after, body, operation
         ("tracking number 1Z001985YW99744790", body("tracking_number", required=False), "1Z001985YW99744790"),
         ("the default is pm_1MqLiJLkd", body("default_payment_method", required=False), "pm_1MqLiJLkd"),
         ("add the customer Leo Brandt", body("last_name", required=False), "Brandt"),
+        ("register Leo Brandt", body("lastname", required=False), "Brandt"),
+        ("a contact for Leo Brandt", body("firstname", required=False), "Leo"),
+        ("new contact: Leo Brandt", body("firstname"), "Leo"),
+        ("set the phone number to +1 415 555 0199", body("phonenumber", required=False), "+14155550199"),
         ("I am Leo Brandt", body("last_name", required=False), None),
     ],
 )

@@ -18,6 +18,11 @@ from pipeline.candidates import names
         ("username", "", "user", "name"),
         ("commit_sha", "", "commit", "sha"),
         ("charge", "charge", "charge", ""),
+        ("firstname", "contact", "first", "name"),
+        ("postalcode", "", "postal", "code"),
+        ("phonenumber", "", "phone", "number"),
+        ("hostname", "", "hostname", ""),
+        ("update", "", "update", ""),
     ],
 )
 def test_name_says_its_entity_and_kind(raw: str, resource: str, entity: str, kind: str) -> None:

@@ -39,6 +39,7 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""  # at most 200 characters
     fields: tuple[str, ...] = ()  # of an object, or of the objects of an array
     parts: tuple[Parameter, ...] = ()  # of an object in a body: its properties, as far as a call could be told them
+    is_key: bool = False  # a security scheme of the document is an API key in the query by this name
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):

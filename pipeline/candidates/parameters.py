@@ -220,6 +220,8 @@ def decisive(
 
 def is_credential(parameter: Parameter, path: str) -> bool:
     """Whether it authenticates the caller, as a header would; what an operation on tokens acts on does not."""
+    if parameter.is_key:
+        return True
     if parameter.location not in ("query", "body") or _plain(parameter.name) not in _CREDENTIALS:
         return False
     return _AUTHENTICATION.search(parameter.description) is not None and _TOKENS.search(path) is None

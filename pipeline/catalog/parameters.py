@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ _FIELDS_MAX = 24  # of the objects of an argument; more of them are no form to b
 _PARTS_MAX = 48  # in one argument, objects within it counted too: of a larger one only the upper levels
 _PARTS_DEPTH = 4  # `data.relationships.workspace.data.id`
 _BODY_PARTS_MAX = 128  # in all arguments of a body
+_SCHEMES_MAX = 100  # security schemes that are looked at
 _VALUE_NODES = 64  # of a default or example
 _OBJECTS = frozenset(("properties", "allOf", "oneOf", "anyOf"))  # what a schema without a type has that is an object
 _SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credential|private[-_]?key", re.I)
@@ -34,7 +36,10 @@ _SECRET = re.compile(r"password|secret|token|api[-_]?key|authorization|credentia
 class Parameters:
     """Reads the parameters of one document's operations; what several of them share is read once."""
 
-    def __init__(self, schemas: Schemas, texts: Texts, warnings: Warnings, is_v2: bool) -> None:
+    def __init__(
+        self, schemas: Schemas, texts: Texts, warnings: Warnings, is_v2: bool, keys: Collection[str] = ()
+    ) -> None:
+        self._keys = keys
         self._schemas = schemas
         self._text = texts.plain
         self._warnings = warnings
@@ -151,6 +156,7 @@ class Parameters:
             maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
             description=self._text(description, 200),
             fields=_fields(detail, items_detail, location),
+            is_key=location == "query" and name in self._keys,
         )
 
     def _kind(self, schema: dict[str, Any], pointer: str) -> tuple[str, dict[str, Any]]:
@@ -316,6 +322,15 @@ def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any])
         if type(several) is list and several:
             return _value(several[0])
     return None
+
+
+def query_keys(document: dict[str, Any]) -> frozenset[str]:
+    """Names under which a document's security schemes want an API key in the query (OpenAPI 2 and 3)."""
+    components = document.get("components")
+    schemes = components.get("securitySchemes") if type(components) is dict else document.get("securityDefinitions")
+    found = list(schemes.values())[:_SCHEMES_MAX] if type(schemes) is dict else []
+    keys = (s.get("name") for s in found if type(s) is dict and (s.get("type"), s.get("in")) == ("apiKey", "query"))
+    return frozenset(key for key in keys if type(key) is str)
 
 
 def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tuple[str, ...]:

@@ -506,6 +506,8 @@ def test_a_credential_is_what_calls_were_given_and_never_missing() -> None:
     users, talks = operation("GET", "/users", token), operation("GET", "/talks", token)
     assert after(prompt="token ab12cd34").bind(users) == Binding({}, (), (), {})
     assert after((users, Call("GET", "/users", {"token": "x1"}))).bind(talks).params == {"token": "x1"}
+    keyed = operation("GET", "/users", query("key", is_key=True))
+    assert after(prompt="key ab12cd34").bind(keyed) == Binding({}, (), (), {})
     revoke = operation("POST", "/tokens/revoke", body("token", description="The OAuth token."))
     assert after().bind(revoke).missing == ("token",)
 

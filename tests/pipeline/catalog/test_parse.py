@@ -459,3 +459,13 @@ class TestReferences:
     def test_same_remote_reference_warns_once(self):
         paths = {f"/a{i}": answer({"$ref": "https://x.example/s.json"}) for i in range(5)}
         assert len(parse(spec(paths)).warnings) == 1
+
+
+def test_a_parameter_that_a_security_scheme_names_is_a_key() -> None:
+    scheme = {"key": {"type": "apiKey", "in": "query", "name": "appid"}, "broken": 1, "other": {"type": "http"}}
+    declared = [{"name": "appid", "in": "query", "required": True}, {"name": "q", "in": "query"}]
+    paths = {"/weather": get(parameters=declared)}
+    for more in ({"components": {"securitySchemes": scheme}}, {"securityDefinitions": scheme}):
+        assert {p.name: p.is_key for p in only(spec(paths, **more)).parameters} == {"appid": True, "q": False}
+    for more in ({}, {"components": {"securitySchemes": 1}}, {"components": 1}, {"securityDefinitions": {"key": []}}):
+        assert not any(p.is_key for p in only(spec(paths, **more)).parameters)

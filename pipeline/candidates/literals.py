@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from pipeline.candidates import names, spans
 from pipeline.candidates.names import Name
@@ -21,6 +23,7 @@ _LABEL = re.compile(r"(?<![\w.])(-?\d{1,4}) ?(?:\(|=|:|- |– |is )\s?`?([A-Za-z
 _QUOTED = re.compile(r"\"[^\"\n]{0,200}\"|“[^”\n]{0,200}”|(?<!\w)'[^'\n]{0,200}'(?!\w)|`[^`\n]{0,200}`")
 _GIVES_WAY = re.compile(r"\b(?:instead of|rather than|not|no longer)(?: an?| the)? (?=[a-z])|\bfrom (?=\w+ to )")
 _MAKES = re.compile(r"(?:^|[.!?:] |\bplease |\bto )(\w+) (?:an?|another) ")  # a verb: "Open a ticket"
+_SEXES = {"m": "male", "f": "female"}  # what such literals stand for
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
@@ -60,6 +63,22 @@ def named(
     if parameter.type == "array":
         return literals or None
     return literals[0] if len(literals) == 1 else None
+
+
+def described(
+    enum: Sequence[str],
+    parameter: Parameter,
+    name: Name,
+    prompt: str,
+    said: frozenset[str],
+    operation: Operation | None = None,
+    given: Collection[str] = (),
+) -> Any:
+    """As `named`, of what a description lists; not where it is a part of another word: "sub-task" is no Task."""
+    spelled = msgspec.structs.replace(parameter, enum=tuple(enum))
+    found = named(spelled, name, prompt, said, operation, given)
+    text = re.escape(str(found).lower())
+    return None if found is None or re.search(rf"\w-{text}\b|\b{text}-\w", prompt.lower()) else found
 
 
 def labelled(parameter: Parameter, prompt: str, said: frozenset[str]) -> str | None:
@@ -105,7 +124,7 @@ def own_words(text: str) -> frozenset[str]:
 @functools.lru_cache(maxsize=4096)
 def _any_word(texts: tuple[str, ...], description: str) -> frozenset[str]:
     """All words of which one has to be said where a literal is."""
-    explained = labels(description).values()
+    explained = {*labels(description).values(), *(_SEXES.values() if {"M", "F"} <= set(texts) else ())}
     words = {word for text in texts for word in (*names.split(text), text.lower(), *_verbs(text.lower()))}
     words |= {f"{word}s" for word in words if len(word) > 2}
     return frozenset((*words, *explained, *(f"{label}s" for label in explained)))
@@ -113,7 +132,9 @@ def _any_word(texts: tuple[str, ...], description: str) -> frozenset[str]:
 
 def _by_word(parameter: Parameter, said: frozenset[str], lower: str) -> list[Named]:
     found: list[Named] = []
-    explained = labels(parameter.description)
+    explained: Mapping[str, str] = labels(parameter.description)
+    if {"M", "F"} <= set(parameter.enum):
+        explained = _SEXES
     for literal in parameter.enum:
         text = str(literal).lower()
         words = names.split(str(literal)) or (text,)

@@ -24,6 +24,7 @@ _GLUED = {
     "userid": ("user", "id"),
     "orgid": ("org", "id"),
     "accountid": ("account", "id"),
+    "dateofbirth": ("date", "of", "birth"),
 }
 # Names that are written as one word in lower case: `firstname`, `closedate`, `postalcode`.
 _ONE_WORD = re.compile(

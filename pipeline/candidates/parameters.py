@@ -24,6 +24,7 @@ from pipeline.candidates.vocabulary import (
     PEOPLE_NOUNS,
     PERSON,
     PLAIN_DAY,
+    PLAIN_ENUMS,
     UNIT_WORDS,
 )
 from pipeline.types import Operation, Parameter
@@ -31,7 +32,11 @@ from pipeline.types import Operation, Parameter
 _EXAMPLE = re.compile(r"['\"`]([^'\"`\s]{3,40})['\"`]|e\.g\.?,? ?:?([^\s,;)'\"`]{3,40})")
 _TYPED_ID = re.compile(r"((?:[a-z]{2,12}_){0,2}[a-z]{2,12})_(?=[A-Za-z]*\d)[A-Za-z0-9]{3,40}")
 _INITIAL = re.compile(r"['\"`]([A-Z])\d{3,12}['\"`]")
-_LITERAL = re.compile(r"(?<!\w)['\"`]([a-z][a-z _-]{2,40})['\"`](?!\w)")
+_LITERAL = re.compile(r"(?<!\w)['\"`]([A-Za-z][a-z _-]{2,40})['\"`](?!\w)")
+_CAPITAL = r"[A-Z][a-z]{2,20}(?:[ /-][A-Z]?[a-z]{2,20})?"
+_LISTED = re.compile(  # all that a description says, or its last words
+    rf"(?:^|: |\b[Oo]ne of:? |[Ee]ither |\()({_CAPITAL}(?:, {_CAPITAL}){{0,8}},? or {_CAPITAL})(?=[.;)]|$)"
+)
 _IBAN = re.compile(r"[A-Z]{2}\d\d[A-Z0-9]{11,30}")
 _RUN = re.compile(r"[A-Za-z]+|\d+")
 _PREFIX = re.compile(r"[A-Z]{1,6}-(?=[A-Z0-9-]{0,20}\d)")
@@ -277,10 +282,12 @@ def keyword(parameter: Parameter) -> str:
 
 
 def literals(parameter: Parameter) -> tuple[str, ...]:
-    """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'"."""
-    if parameter.enum or parameter.type != "string" or "'" not in parameter.description:
+    """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'", or a list of
+    capitalised words: "One of Bronze, Silver or Gold."
+    """
+    if parameter.enum or parameter.type != "string" or parameter.format:
         return ()
-    return _quoted(parameter.description)
+    return _quoted(parameter.description) if " or " in parameter.description or "'" in parameter.description else ()
 
 
 def shapes(parameter: Parameter) -> frozenset[str]:
@@ -318,7 +325,11 @@ def _keyword(description: str) -> str:
 
 @functools.lru_cache(maxsize=16384)
 def _quoted(description: str) -> tuple[str, ...]:
-    found = _LITERAL.findall(description)
+    found = _LITERAL.findall(description) if "'" in description else []
+    if len(found) < 2:
+        listed = _LISTED.search(description)
+        found = re.split(r", (?:or )?| or ", listed.group(1)) if listed else []
+        found = [word for word in found if word.lower() not in PLAIN_ENUMS]
     return tuple(found) if len(found) > 1 else ()
 
 

@@ -13,8 +13,6 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
-
 from pipeline.candidates import (
     beside,
     branches,
@@ -222,8 +220,7 @@ class Wish:
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, given=given)
         if said := parameters.literals(parameter):
-            spelled = msgspec.structs.replace(parameter, enum=said)
-            return literals.named(spelled, name, self._prompt, self.words, given=given)
+            return literals.described(said, parameter, name, self._prompt, self.words, given=given)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, (name.resource,))
         words = frozenset(name.words)
@@ -317,6 +314,8 @@ class Wish:
             return code
         if parameter.enum:
             return literals.named(parameter, name, self._prompt, self.words, operation)
+        if said := parameters.literals(parameter):
+            return literals.described(said, parameter, name, self._prompt, self.words, operation)
         if parameter.type == "boolean":
             return flags.said(self.lower, name.words, literals.own_words(f"{operation.path} {operation.summary}"))
         if parameter.type == "array":

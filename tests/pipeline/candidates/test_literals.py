@@ -84,3 +84,27 @@ def test_a_plural_says_a_literal_and_quotes_do_where_nothing_else_does(
     prompt: str, parameter: Parameter, expected: Any
 ) -> None:
     assert bound(prompt, parameter) == expected
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    ("prompt", "description", "expected"),
+    [
+        ("make member 88123 gold", "Bronze, Silver or Gold", "Gold"),
+        ("upgrade member 88123 from silver to gold", "One of Bronze, Silver, or Gold.", "Gold"),
+        ("a high priority for case 88123", "How urgent it is: 'High', 'Medium' or 'Low'", "High"),
+        ("a sub-task of it", "Bug, Task or Story", None),
+        ("a task of gold", "The Bronze or Silver of the member is kept", None),
+        ("golden times", "Bronze, Silver or Gold", None),
+        ("open it by name", "Name or Email", None),
+    ],
+)
+def test_what_a_description_lists_is_named_as_an_enum_is(
+    prompt: str, description: str, expected: str | None, required: bool
+) -> None:
+    assert bound(prompt, body("tier", required=required, description=description), method="PATCH") == expected
+
+
+def test_a_person_is_male_or_female_where_the_literals_are_their_initials() -> None:
+    sex = body("sex", enum=("M", "F", "X"))
+    assert [bound(f"a patient, {said}", sex, method="POST") for said in ("female", "male", "tall")] == ["F", "M", None]

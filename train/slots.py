@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.candidates import changes, codes, countries, literals, measures, shifts, spans
+from pipeline.candidates import changes, codes, countries, literals, measures, periods, shifts, spans
 from pipeline.types import Operation, Parameter
 from train.cases import Case
 
@@ -112,6 +112,10 @@ def _seen(case: Case) -> str:
     said = codes.Codes(prompt, ())
     texts += (*said.currencies, *said.dollars)  # "80 euros" are EUR
     texts += [code for _, code in codes.languages(prompt.lower(), spans.words(prompt))]
+    for is_past in (True, False):
+        if (period := periods.said(prompt, today, is_past)) is not None:
+            texts += [period.first, period.last, f"{period.first}T00:00:00Z", f"{period.last}T23:59:59Z"]
+            texts += [str(period.month), period.first[:7]]
     texts += [code for _, code in countries.said(prompt)]
     texts += [str(span) for span in measures.times(prompt.lower())]
     texts += [str(number) for word in spans.words(prompt) if (number := spans.number_word(word)) is not None]

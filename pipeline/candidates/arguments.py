@@ -91,7 +91,7 @@ class Session:
         missing: list[str] = []
         objects: list[Parameter] = []
         is_read = operation.method in _READS
-        speaks, refers = bool(self._wish.spans), operation.method == "POST" and self._last >= 0
+        speaks, refers = self._wish.speaks, operation.method == "POST" and self._last >= 0
         moves = self._wish.moves and changes.sets(operation)
         says = speaks or refers or moves or bool(done or self._meant)
         words, context, lists = self._wish.words, self._context.kept, self._wish.lists.may

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Sequence, Set
+from typing import Any
 
 from pipeline.candidates import beside, names, parameters, spans
 from pipeline.candidates.names import Name
+from pipeline.candidates.periods import Period
 from pipeline.candidates.vocabulary import BIRTH, DUE, FIRST_DAY, HAPPENED, LAST_DAY, PLAIN_DAY
 from pipeline.types import Operation, Parameter
 
@@ -34,8 +36,14 @@ class Dates:
     """The days of one prompt, of which `words` are the words."""
 
     def __init__(
-        self, found: Sequence[spans.Span], words: Set[str], is_local: bool, today: datetime.date | None
+        self,
+        found: Sequence[spans.Span],
+        words: Set[str],
+        is_local: bool,
+        today: datetime.date | None,
+        period: Period | None = None,
     ) -> None:
+        self._period = period if not found else None
         self._all, self._words, self._is_local = found, words, is_local
         self._today = today.isoformat() if today else ""
 
@@ -47,7 +55,7 @@ class Dates:
         is in people's words (`due_string`).
         """
         if not self._all:
-            return None
+            return self._end(frozenset(name.words), parameter) if self._period and operation.method == "GET" else None
         words, is_day = frozenset(name.words), parameters.is_date(parameter)
         sets = operation.method in ("POST", "PUT", "PATCH")
         may_set = sets and parameters.takes_day(name, parameter) and (parameter.format or name.words[-1] != "time")
@@ -116,6 +124,29 @@ class Dates:
         starts = first and is_moment and not DUE.intersection(found[0].before)
         says = sets and (starts or not self._words.isdisjoint(words - PLAIN_DAY))
         return self._written(found[0], parameter, words) if is_needed or says else None
+
+    def _end(self, words: Set[str], parameter: Parameter) -> str | None:
+        """The first or the last day of the period that the prompt names, for a read from or until a day."""
+        if self._period is None or not self._period.first or not parameters.is_date(parameter):
+            return None
+        first = bool(FIRST_DAY & words) or "first" in words
+        last = parameters.takes_last_day(words, parameter) or "last" in words
+        if first and last:
+            first, last = bool(_ABOVE & words), bool(_BELOW & words)
+        if first is last or not _PLANNED.isdisjoint(words):
+            return None
+        if first:
+            return parameters.as_date(self._period.first, parameter)
+        whole = f"{self._period.last}T23:59:59" if parameter.format == "date-time" else self._period.last
+        return parameters.as_date(whole, parameter)
+
+    def month(self, name: Name, parameter: Parameter) -> Any:
+        """The month that the prompt names, as a number or with its year ("YYYY-MM")."""
+        if self._period is None or not self._period.month or name.words[-1] != "month" or len(name.words) > 2:
+            return None
+        if parameter.type in ("integer", "number"):
+            return self._period.month
+        return self._period.first[:7] or None if "YYYY-MM" in parameter.description else None
 
     def _birth(self, parameter: Parameter) -> str | None:
         """The only date said to be a birthday, else the only past one that stands beside a name: "Ada, 3 May 1949"."""

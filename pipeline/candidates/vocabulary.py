@@ -100,6 +100,13 @@ DUE = frozenset(("due", "by", "until", "till", "deadline"))
 HAPPENED = frozenset(
     ("updated", "modified", "changed", "closed", "published", "processed", "deleted", "archived", "edited", "viewed")
 )
+DONE = HAPPENED | frozenset(  # what a prompt says of what is behind it
+    re.findall(
+        r"\w+",
+        "created received sent completed finished sold paid posted opened shipped delivered made placed was were did "
+        "had happened released issued bought ordered won lost",
+    )
+)
 BIRTH = frozenset(("birth", "birthday", "birthdate", "dob", "born"))
 CHANGES = frozenset(("change", "changed", "update", "replace", "switch", "correct", "set", "new", "moved"))
 GIVERS = frozenset(("from", "sender", "caller", "source"))  # whose phone number is another than the one called

@@ -28,6 +28,7 @@ from pipeline.candidates import (
     measures,
     names,
     parameters,
+    periods,
     rows,
     shifts,
     spans,
@@ -41,6 +42,7 @@ from pipeline.candidates.vocabulary import (
     COUNTED,
     COUNTS,
     DOMAIN_CUES,
+    DONE,
     FREE_TEXT,
     LIMITS,
     PERSON,
@@ -85,9 +87,11 @@ class Wish:
         self._counts = counts.Counts(said, self.words, self._by_kind.get("number", ()), prompt)
         self.lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
+        period = periods.said(prompt, today, not self.words.isdisjoint(DONE)) if prompt else None
         self._dates = dates.Dates(
-            beside.moved_days(self._by_kind.get("date", ()), self.lower), self.words, is_local, today
+            beside.moved_days(self._by_kind.get("date", ()), self.lower), self.words, is_local, today, period
         )
+        self.speaks = bool(self.spans) or period is not None
         self._mentions = beside.mentions(self.spans)
         self._ids = loose.Ids(prompt, self._by_kind, self._mentions)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
@@ -248,7 +252,7 @@ class Wish:
         if (part := parameters.person(name, parameter)) is not None:
             found = self._by_kind.get(part)
             return found[0].value if found else None
-        if (year := self._counts.year(name, parameter)) is not None:
+        if (year := self._counts.year(name, parameter) or self._dates.month(name, parameter)) is not None:
             return year
         if (measured := self._measured(name, parameter) or self._networked(name, parameter)) is not None:
             return measured
@@ -322,7 +326,7 @@ class Wish:
             items = self.objects(name, parameter) if parameter.fields else self.lists.of(name, parameter)
             if items is not None or parameter.fields:
                 return items
-        if not self.spans:
+        if not self.speaks:
             return None
         if (value := self._sided(name, parameter, ())) is not None:
             return value
@@ -349,7 +353,7 @@ class Wish:
             callers = [(s.start, s.start + len(s.value)) for s in self._by_kind["full_name"] if beside.is_self(s)]
             others = [s for s in self._by_kind[part] if not any(start <= s.start < end for start, end in callers)]
             return others[0].value if len({span.value for span in others}) == 1 else None
-        if (year := self._counts.year(name, parameter)) is not None:
+        if (year := self._counts.year(name, parameter) or self._dates.month(name, parameter)) is not None:
             return year
         if "money" in self._by_kind and words & TYPED["money"] and parameters.tells_unit(parameter):
             amounts = self._by_kind["money"]

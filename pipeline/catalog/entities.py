@@ -87,7 +87,7 @@ class Entities:
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
         self._coded = listed(operations) | coded(operations, self._nouns)
         self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
-        self._places = places(operations)
+        self._places = places(operations, self._nouns)
         self._literals: dict[str, set[int]] = {}  # lower-case enum literal of a needed parameter -> keys
         needs = [self._needs(operation) for operation in operations]
         self._by_last: dict[str, list[tuple[Key, int]]] = {}

@@ -200,11 +200,13 @@ def place(path: str, name: str) -> str:
     return _PATH_PARAMETER.sub("{}", path.split("{" + name + "}")[0])
 
 
-def places(operations: Iterable[Operation]) -> dict[tuple[str, str], Key]:
-    """What a path parameter identifies that is called after something else than others are at the same place of a path.
+def places(operations: Iterable[Operation], nouns: Set[Key]) -> dict[tuple[str, str], Key]:
+    """What a path parameter identifies whose name alone says something else, by `place` and name.
 
-    By `place` and name: beside `/issues/{issue_id}` the `noteable_id` of
-    `/issues/{noteable_id}/notes` is an issue's. A parent's id at such a place may well be another thing's.
+    Where others at the same place of a path are called after its noun: beside `/issues/{issue_id}` the `noteable_id` of
+    `/issues/{noteable_id}/notes` is an issue's; a parent's id there may well be another thing's. Where the name begins
+    with the noun (`/subscriptions/{subscription_exposed_id}`). And where it is short for several:
+    `/payment_intents/{intent}` beside `/setup_intents/{intent}`.
     """
     names: dict[str, set[str]] = {}
     for operation in operations:
@@ -213,14 +215,23 @@ def places(operations: Iterable[Operation]) -> dict[tuple[str, str], Key]:
             names.setdefault(before, set()).add(name)
             before += "{}" + behind
     found: dict[tuple[str, str], Key] = {}
+    short: dict[Key, dict[Key, list[tuple[str, str]]]] = {}  # what ends the nouns of collections -> these -> where
     for before, some in names.items():
-        own = resource_key(before) if len(some) > 1 and before.endswith("/") and before[:-1][-1:] != "}" else ()
+        own = resource_key(before) if before.endswith("/") and before[:-1][-1:] != "}" else ()
         keys = {name: identifier(name, True) or own for name in some}
-        if own and own in keys.values():
-            for name, key in keys.items():
-                words = split_words(name)
-                if key != own and words[-1] in _PLACED and words[0] != "parent":
-                    found[before, name] = own
+        for name, key in keys.items():
+            if key == own:
+                continue
+            words = split_words(name)
+            is_beside = len(some) > 1 and own in keys.values() and words[0] != "parent"
+            is_longer = key[: len(own)] == own and key not in nouns
+            if own and words[-1] in _PLACED and (is_beside or is_longer):
+                found[before, name] = own
+            elif len(key) < len(own) and own[-len(key) :] == key:
+                short.setdefault(key, {}).setdefault(own, []).append((before, name))
+    for wholes in short.values():
+        if len(wholes) > 1:
+            found.update((at, own) for own, where in wholes.items() for at in where)
     return found
 
 

@@ -200,6 +200,22 @@ def test_an_id_that_others_name_after_its_place_is_of_what_stands_there() -> Non
     assert not issue & below
 
 
+def test_an_id_that_begins_with_the_noun_before_it_is_of_that_noun() -> None:
+    paths = ("/subscriptions/{subscription}", "/users/{user}/subscriptions/{subscription_exposed_id}")
+    looks = [Operation("GET", p, parameters=tuple(map(path_parameter, re.findall(r"{(\w+)}", p)))) for p in paths]
+    entities = Relations(Catalog("sha256:0", operations=tuple(looks))).entities
+    assert set(entities.needs(0).tolist()) < set(entities.needs(1).tolist())
+
+
+def test_a_name_that_is_short_for_several_is_of_what_stands_before_it() -> None:
+    paths = ("/payment_intents/{intent}", "/setup_intents/{intent}", "/setup_intents/{intent}/confirm", "/tags/{$}")
+    looks = [Operation("GET", p, parameters=(path_parameter(p.split("{")[1].split("}")[0]),)) for p in paths]
+    entities = Relations(Catalog("sha256:0", operations=tuple(looks))).entities
+    paid, set_up, confirmed = (entities.needs(i).tolist() for i in range(3))
+    assert paid != set_up
+    assert set_up == confirmed
+
+
 def test_a_search_text_in_a_path_is_no_need() -> None:
     find = Operation("GET", "/projects/search/{query}", parameters=(path_parameter("query"),))
     kept = Operation("GET", "/searches/{saved_search_query}", parameters=(path_parameter("saved_search_query"),))

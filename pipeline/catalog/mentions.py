@@ -1,9 +1,9 @@
 """Values that a prompt names, and which entities of a catalog they identify.
 
 "Refund charge ch_123 of customer 456" names a charge and a customer: what needs those can be called at once.
-A value is recognised by its shape and attached to the entity whose word stands beside it; one without such
-a word is loose and may be whatever is still needed. A literal of an enum is a value of what the enum is of.
-Read by `retrieve.py` and `goals.py`; arguments are filled elsewhere, with stricter rules.
+A value is recognised by its shape and attached to the entity whose word stands beside it, or that its prefix is short
+for; one without either is loose and may be whatever is still needed. A literal of an enum is a value of what the enum
+is of. Read by `retrieve.py` and `goals.py`; arguments are filled elsewhere, with stricter rules.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Set
 
 import numpy as np
 
@@ -24,6 +25,7 @@ _MENTIONS_MAX = 24
 _BEFORE, _AFTER = 36, 16  # characters around a value that say of what kind it is
 _WORDS_BEFORE = 6
 _SURE, _HALF = 0.95, 0.6  # all words of the entity's name stand there; only the last one does
+_PREFIX_MAX, _PREFIXED_MAX = 8, 4  # letters of an identifier's prefix; entities that one may be short for
 _LOOSE_CODE = 0.5  # a word in capitals may be a code (EUR, FRA) or an abbreviation
 _AND = frozenset({"and", "or", "to"})
 _LABELS = frozenset(map(stem, word_set("id number no key code ref reference locator token name slug uuid")))
@@ -95,7 +97,11 @@ def told(prompt: str, entities: Entities) -> Told:
         sure = mention.shape in ("code", "mail", "url", "pair")
         if attached and set(mention.before) <= _AND and mention.shape != "mail":
             continue  # "orders 17 and 18"
-        attached = _attach(state, entities, mention, near=not sure)
+        prefixed = _prefixed(entities, mention) if mention.shape == "code" else []
+        attached = _attach(state, entities, mention, near=not sure, among=frozenset(prefixed))
+        if prefixed and not attached:
+            state[prefixed] = np.maximum(state[prefixed], _SURE if len(prefixed) == 1 else _HALF)
+            attached = True
         if attached:
             continue
         if mention.shape == "code" or (mention.shape == "number" and len(mention.value) >= 5):
@@ -110,8 +116,34 @@ def told(prompt: str, entities: Entities) -> Told:
     return Told(state, min(loose, 6.0))
 
 
-def _attach(state: np.ndarray, entities: Entities, mention: Mention, near: bool) -> bool:
-    """Raises the keys that the words beside the value speak of; whether there was one.
+def _prefixed(entities: Entities, mention: Mention) -> list[int]:
+    """Numbers of the keys that the prefix of a code is short for: `ch_1` of a charge, `pi_1` of a payment intent."""
+    prefix, mark, _ = mention.value.partition("_")
+    if not mark or not prefix.isalpha() or not 2 <= len(prefix) <= _PREFIX_MAX:
+        return []
+    ranked = [(_short_for(prefix.lower(), key), number) for key, number in entities.ids.items()]
+    best = max((rank for rank, _ in ranked), default=0)
+    found = [number for rank, number in ranked if rank == best] if best else []
+    return found if len(found) <= _PREFIXED_MAX else []
+
+
+@functools.lru_cache(maxsize=4096)
+def _short_for(prefix: str, key: Key) -> int:
+    """How well a prefix is short for an entity, 0 not at all: name, begin or initials, begin of one word, letters."""
+    whole = "".join(key)
+    is_long = len(prefix) > 2
+    if whole == prefix:
+        return 4
+    if whole.startswith(prefix) if len(key) == 1 else "".join(word[0] for word in key) == prefix:
+        return 3
+    if whole.startswith(prefix) or (is_long and key[-1:] and key[-1].startswith(prefix)):
+        return 2
+    letters = iter(whole)
+    return int(is_long and whole[:1] == prefix[0] and all(letter in letters for letter in prefix))
+
+
+def _attach(state: np.ndarray, entities: Entities, mention: Mention, near: bool, among: Set[int] = frozenset()) -> bool:
+    """Raises the keys that the words beside the value speak of; whether there was one, `among` these if any are given.
 
     A bare number counts only right behind such a word ("order 12", "order number 12"): "2 adults" identifies nothing.
     "Client CL20455" is of what is called a client reference, too.
@@ -122,7 +154,7 @@ def _attach(state: np.ndarray, entities: Entities, mention: Mention, near: bool)
     if near:
         words = words[-1:]
     for place in range(len(words) - 1, -1, -1):
-        keys = _keys(entities, words[place])
+        keys = [pair for pair in _keys(entities, words[place]) if not among or pair[1] in among]
         for key, number in keys:
             whole = {word for word in key if word not in _LABELS} <= {*words[: place + 1], *mention.after}
             state[number] = max(state[number], _SURE if whole else _HALF)

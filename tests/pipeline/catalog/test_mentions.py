@@ -70,6 +70,23 @@ def test_a_value_belongs_to_the_noun_before_a_label() -> None:
         assert known(entities, prompt) == key
 
 
+def test_an_identifier_whose_prefix_is_short_for_an_entity_is_that_entitys() -> None:
+    names = ("customer", "payment_method", "payment_intent", "subscription", "subscription_item", "label", "card")
+    operations = (operation("GET", f"/{name}s/{{{name}_id}}", f"{name}_id") for name in names)
+    entities = Entities(Catalog(digest="sha256:0", operations=tuple(operations)))
+    for prompt, keys in (
+        ("subscribe cus_9s6 to it", {"custom"}),
+        ("detach pm_55", {"payment method"}),
+        ("remove card pm_55", {"payment method"}),  # not what is said beside it
+        ("pause sub_1", {"subscript"}),
+        ("drop si_1", {"subscript item"}),
+        ("print lbl_7", {"label"}),
+        ("what is zz_9?", set()),
+    ):
+        assert known(entities, prompt) == keys
+    assert told("detach pm_55", entities).loose == 0.0
+
+
 @pytest.mark.parametrize("value", ["INV-2025-0042", "CLM-24-00913", "INV-2025-05-19", "2025-05-19-7", "K7QX2M"])
 def test_an_identifier_is_read_whole(value: str) -> None:
     assert [m.value for m in mentions(f"pay {value}, on 2025-05-19.")] == [value]

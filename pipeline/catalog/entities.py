@@ -31,6 +31,7 @@ from pipeline.catalog.identifiers import (
     place,
     places,
     resource_key,
+    takes_text,
 )
 from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.shapes import Shapes, groups
@@ -404,7 +405,7 @@ def searches(operation: Operation) -> float:
     """How openly the operation takes free text: required, optional or not at all."""
     best = 0.0
     for parameter in operation.parameters:
-        if parameter.name.lower() in SEARCHES:
+        if takes_text(parameter.name):
             best = max(best, SEARCH_REQUIRED if parameter.required else SEARCH_OPTIONAL)
     return best
 

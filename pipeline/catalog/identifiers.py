@@ -24,6 +24,7 @@ _REFERENCES = frozenset({"ref", "reference"})  # identifiers where a noun stands
 # Identifiers only as path parameters.
 _NAMES = frozenset({"name", "code", "handle", "identifier", "index", "no", "nr", "num", "arn"})
 SEARCHES = frozenset({"q", "query", "search", "keyword", "keywords", "term"})  # what takes free text
+_TEXTS = frozenset({"text", "string", "term", "query", "word", "words", "phrase"})  # `search_text`, `queryString`
 _TEXT_WORDS = 2  # `{query}`, `{search_term}`; of more words it names a search that is kept
 _PLACED = frozenset({"id", "ids", "uuid", "guid", "key", "slug"})  # last words of what a place can say better
 _GLUED = re.compile(r"([a-z]{4,40})(ids?|name)")  # orderid, queuename
@@ -61,6 +62,14 @@ _ACTIONS = frozenset(
 _PATH_PARAMETER = re.compile(r"\{([^{}/]*)\}")
 _DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")  # conversations.list
 _FILES = word_set("json xml html htm php csv txt asp aspx jsp yaml do")  # what a path ends in beside its words
+
+
+def takes_text(name: str) -> bool:
+    """Whether an argument of that name takes what is searched for in words."""
+    if name.lower() in SEARCHES:
+        return True
+    said = split_words(name)
+    return len(said) == _TEXT_WORDS and said[0] in SEARCHES and said[1] in _TEXTS
 
 
 def undotted(operations: Sequence[Operation]) -> list[str]:

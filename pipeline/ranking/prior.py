@@ -20,9 +20,9 @@ HAND_WEIGHTS: dict[Order, dict[str, float]] = {
     "prompt_only": {
         "match": 1.8, "match_rank": 0.5, "cover_name": 1.5, "words_path": 0.4, "words_last": 0.2, "cosine_gap": 1.8,
         "verb_agrees": 0.4, "verb_contradicts": -1.0, "goal_producer": 1.5, "goal_producer_2": 1.5,
-        "goal_parent": 0.5, "goal_ready": 0.8, "goal_blocked": -0.7, "free_text": 1.5, "named_kind": 1.5,
-        "typed_fields": 1.0, "unbound": -0.8, "needs": -0.8, "is_read": 1.0, "depth": -1.0, "deprecated": -0.5,
-        "generator_rank": 3.0, "generator_votes": 1.0,
+        "goal_parent": 0.5, "goal_ready": 0.8, "goal_blocked": -0.7, "told_used": 1.0, "free_text": 1.5,
+        "named_kind": 1.5, "typed_fields": 1.0, "unbound": -0.8, "needs": -0.8, "is_read": 1.0, "depth": -1.0,
+        "deprecated": -0.5, "generator_rank": 3.0, "generator_votes": 1.0,
     },
     "prompt_history": {
         "match": 1.0, "match_rank": 0.3, "residue": 1.0, "cover_name": 0.8, "cosine_gap": 1.5, "residual_cosine": 1.5,

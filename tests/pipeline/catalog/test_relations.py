@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.catalog import session
+from pipeline.catalog.entities import SEARCH_REQUIRED, searches
 from pipeline.catalog.identifiers import identifier
 from pipeline.catalog.relations import PAIR, PAIRS, Relations
 from pipeline.catalog.words import Words
@@ -87,6 +88,22 @@ def test_a_search_supplies_the_kinds_it_can_be_asked_for_also_those_its_example_
     assert row(relations, 1)[PAIR["supplied"], 2] == 0  # nothing is searched for
     entities = relations.entities
     assert entities.asked(0, {"type": "show"}) == set(entities.needs(2).tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_text"),
+    [
+        ("q", True),
+        ("search_text", True),
+        ("queryString", True),
+        ("search_id", False),
+        ("text", False),
+        ("term_key", False),
+    ],
+)
+def test_a_text_to_search_for_goes_by_several_names(name: str, is_text: bool) -> None:
+    find = Operation("GET", "/things", parameters=(Parameter(name, "query", required=True, type="string"),))
+    assert searches(find) == (SEARCH_REQUIRED if is_text else 0)
 
 
 FILM = ("id", "name", "runtime", "tagline", "released")

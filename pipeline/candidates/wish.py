@@ -350,8 +350,12 @@ class Wish:
                 first = self._by_kind[kind][0].value
                 return new if operation.method == "PATCH" or first in sent else new or first
         if is_write and "last_name" in self._by_kind and (part := parameters.person(name, parameter)) is not None:
-            callers = [(s.start, s.start + len(s.value)) for s in self._by_kind["full_name"] if beside.is_self(s)]
-            others = [s for s in self._by_kind[part] if not any(start <= s.start < end for start, end in callers)]
+            callers = [
+                (s.start, s.start + len(s.value)) for s in self._by_kind.get("full_name", ()) if beside.is_self(s)
+            ]
+            others = [
+                s for s in self._by_kind.get(part, ()) if not any(start <= s.start < end for start, end in callers)
+            ]
             return others[0].value if len({span.value for span in others}) == 1 else None
         if (year := self._counts.year(name, parameter) or self._dates.month(name, parameter)) is not None:
             return year

@@ -274,6 +274,7 @@ def test_prompt_gives_typed_values(prompt: str, target: Operation, expected: dic
         ("You are Mei Davis in Denver", query("last_name"), "Davis"),
         ("a new user Tom Reyes wants a list", query("firstName"), "Tom"),
         ("You are mei_davis_8935", query("first_name"), "Mei"),
+        ("You are mei_davis_8935, sign up", body("last_name", required=False), "Davis"),
         ("pay $12.50", body("amount", "integer", description="in cents"), 1250),
         ("id 123e4567-e89b-12d3-a456-426614174000", query("id", format="uuid"), "123e4567-e89b-12d3-a456-426614174000"),
     ],

@@ -133,7 +133,7 @@ def _any_word(texts: tuple[str, ...], description: str) -> frozenset[str]:
 def _by_word(parameter: Parameter, said: frozenset[str], lower: str) -> list[Named]:
     found: list[Named] = []
     explained: Mapping[str, str] = labels(parameter.description)
-    if {"M", "F"} <= set(parameter.enum):
+    if "M" in parameter.enum and "F" in parameter.enum:  # which may hold lists
         explained = _SEXES
     for literal in parameter.enum:
         text = str(literal).lower()

@@ -33,8 +33,15 @@ class Period(NamedTuple):
 
 def said(prompt: str, today: datetime.date | None, is_past: bool) -> Period | None:
     """The only period of a prompt; None where it says none, or several. A month without its year is the last one of
-    what `is_past`, else the nearer one where that is near.
+    what `is_past`, else the nearer one where that is near. One that the calendar does not hold is none.
     """
+    try:
+        return _only(prompt, today, is_past)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _only(prompt: str, today: datetime.date | None, is_past: bool) -> Period | None:
     found = [_relative(side, unit, today) for side, unit in _RELATIVE.findall(unquoted(prompt.lower())) if today]
     text = unquoted(prompt)
     for match in _MONTH.finditer(text):

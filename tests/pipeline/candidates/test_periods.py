@@ -59,3 +59,10 @@ def test_a_month_is_a_number_or_has_its_year(parameter: Parameter, expected: Any
 def test_a_write_takes_no_period() -> None:
     call = operation("POST", "/things", body("from", required=False, format="date"))
     assert after(prompt="plan it this week", today=TODAY).bind(call).params == {}
+
+
+@pytest.mark.parametrize("today", [datetime.date.min, datetime.date.max])
+@pytest.mark.parametrize("prompt", ["last quarter", "this week", "next month", "in March 0000", "in December 9999"])
+def test_a_period_beyond_the_calendar_is_none(prompt: str, today: datetime.date) -> None:
+    call = operation("GET", "/tasks", query("from", required=False), query("to", required=False))
+    assert set(after(prompt=prompt, today=today).bind(call).params.values()) <= {"0001-01-01", "0001-01-07"}

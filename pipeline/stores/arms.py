@@ -18,8 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from redis.asyncio.client import Pipeline
-
 from pipeline import settings
 from pipeline.stores.connection import Connection
 from pipeline.stores.counts import SEPARATOR
@@ -70,14 +68,13 @@ def moves(impression: Impression, counted: Counted, limits: settings.State) -> l
     return [_hash(impression), limits.habit_ttl_s, *told] if told else []
 
 
-def show(pipe: Pipeline, impression: Impression, limits: settings.State) -> None:
-    """Count an impression that is being kept."""
-    name, known = _hash(impression), key("t", impression.tenant, "experiments")
-    pipe.hincrby(name, impression.arm + SEPARATOR + "predictions", 1)
-    pipe.expire(name, limits.habit_ttl_s)
-    pipe.zadd(known, {impression.experiment: impression.ts})
-    pipe.zremrangebyrank(known, 0, -_KEPT - 1)
-    pipe.expire(known, limits.habit_ttl_s)
+def shown(impression: Impression, limits: settings.State) -> tuple[list[str], list[Any]]:
+    """Keys and arguments of the count of an impression that is being kept, as `lua.REMEMBER` takes them."""
+    if not impression.experiment:
+        return ["", ""], []
+    known = key("t", impression.tenant, "experiments")
+    counted = impression.arm + SEPARATOR + "predictions"
+    return [_hash(impression), known], [impression.experiment, counted, limits.habit_ttl_s, _KEPT]
 
 
 class Arms:

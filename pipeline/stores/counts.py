@@ -43,17 +43,21 @@ _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Followed:
-    """What followed the last call, as one prediction sees it: for everybody of a tenant, or for one user."""
+    """What followed the last call, as one prediction sees it: for everybody of a tenant, or for one user.
 
-    def __init__(self, members: Iterable[tuple[bytes, float]] = ()) -> None:
+    `sets` as the sorted sets are read: member, count, member, count ... of each.
+    """
+
+    def __init__(self, sets: Iterable[Sequence[bytes]] = ()) -> None:
         self._after: dict[tuple[str, ...], dict[str, float]] = {}
         self._total: dict[tuple[str, ...], float] = {}
-        for member, count in members:
-            context, following = _member(member)
-            if following:
-                self._after.setdefault(context, {})[following] = count
-            else:
-                self._total[context] = count
+        for members in sets:
+            for member, count in zip(members[::2], members[1::2], strict=True):
+                context, following = _member(member)
+                if following:
+                    self._after.setdefault(context, {})[following] = float(count)
+                else:
+                    self._total[context] = float(count)
 
     def after(self, *context: str) -> Mapping[str, float]:
         """Counts of the operations that came after `last`, or after `prev2, last`; the most frequent ones."""

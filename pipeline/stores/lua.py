@@ -4,6 +4,45 @@ Written to the command set of Redis 6.2. Keys are made and answers read by `stat
 their neighbours; a script knows no key by name.
 """
 
+# What a prediction wants to know before it begins.
+# KEYS: 1 uploads of the tenant; 2, 3 the record of the spec's URL, public and the tenant's; 4 accepted operations;
+#       5 losses; 6, 7 prompts of the lineage and of the user, or ""; 8.. sorted sets of what followed what.
+# ARGV: name of the upload; most losses, prompts of the lineage, prompts of the user, members of a sorted set.
+# Answers {upload or nil, spec or nil, spec or nil, accepted, losses, prompts, prompts, {member, count ...} ...}.
+RECALL = """
+local function range(list, most) return list ~= '' and redis.call('LRANGE', list, 0, most - 1) or {} end
+local found = {
+  redis.call('HGET', KEYS[1], ARGV[1]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3]),
+  redis.call('SMEMBERS', KEYS[4]), range(KEYS[5], ARGV[2]), range(KEYS[6], ARGV[3]), range(KEYS[7], ARGV[4])
+}
+for i = 8, #KEYS do found[i] = redis.call('ZREVRANGE', KEYS[i], 0, ARGV[5] - 1, 'WITHSCORES') end
+return found
+"""
+
+# Keep an impression.
+# KEYS: 1 the impression; 2 its user's last one, or ""; 3 the user's last suggestion, or ""; 4 the user's open ones, or
+#       ""; 5 counts of the experiment, or ""; 6 experiments.
+# ARGV: impression; its id; its time; seconds it is kept; most open ones; experiment; what to count of it; seconds the
+#       counts are kept; most experiments.
+REMEMBER = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4])
+for i = 2, 3 do
+  if KEYS[i] ~= '' then redis.call('SET', KEYS[i], ARGV[2], 'EX', ARGV[4]) end
+end
+if KEYS[4] ~= '' then
+  redis.call('ZADD', KEYS[4], ARGV[3], ARGV[2])
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -ARGV[5] - 1)
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
+end
+if KEYS[5] ~= '' then
+  redis.call('HINCRBY', KEYS[5], ARGV[7], 1)
+  redis.call('EXPIRE', KEYS[5], ARGV[8])
+  redis.call('ZADD', KEYS[6], ARGV[3], ARGV[6])
+  redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -ARGV[9] - 1)
+  redis.call('EXPIRE', KEYS[6], ARGV[8])
+end
+"""
+
 # Find the impression that feedback speaks of.
 # KEYS: what was said under this Idempotency-Key, or ""; the user's last impression's id, or "".
 # ARGV: prefix of impression keys; impression id, or "" for the user's last.

@@ -14,10 +14,9 @@ import dataclasses
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from redis.asyncio import Redis
 
 from pipeline import settings
 from pipeline.stores import arms, lua
@@ -140,31 +139,26 @@ class State:
         method, path = (last.method, last.path) if last else ("", "")
         ends = shapes_of_call(method, path) if last else ("",)
 
-        async def read(redis: Redis) -> list[Any]:
-            pipe = redis.pipeline(transaction=False)
-            pipe.hget(key("t", tenant, "name"), source.name)
-            pipe.mget(key("spec", source.url), key("t", tenant, "spec", source.url))
-            pipe.smembers(key("t", tenant, "user", user, lineage, "accepted"))
-            pipe.lrange(key("t", tenant, "losses", lineage), 0, LOSSES_MAX - 1)
-            if query.prompt:
-                pipe.lrange(key("t", tenant, "prompts", lineage), 0, self._limits.prompts_max - 1)
-                if is_known:
-                    pipe.lrange(own(tenant, user, lineage, "prompts"), 0, self._limits.prompts_user_max - 1)
-            for end in ends:
-                pipe.zrange(key("t", tenant, "follow", lineage, end), 0, COUNTS_READ - 1, desc=True, withscores=True)
-                if is_known:
-                    pipe.zrange(
-                        own(tenant, user, lineage, "follow", end), 0, COUNTS_READ - 1, desc=True, withscores=True
-                    )
-            return await pipe.execute()
-
-        upload_data, spec_data, accepted, lost, *rest = await self._quick.run(read)
-        prompts: list[list[bytes]] = []
-        if query.prompt:
-            prompts, rest = rest[: 1 + is_known], rest[1 + is_known :]
-        step = 1 + is_known
-        followed = Followed(member for members in rest[::step] for member in members)
-        own_followed = Followed(member for members in rest[1::step] for member in members) if is_known else Followed()
+        prompts = key("t", tenant, "prompts", lineage) if query.prompt else ""
+        own_prompts = own(tenant, user, lineage, "prompts") if query.prompt else ""
+        sets = [key("t", tenant, "follow", lineage, end) for end in ends]
+        own_sets = [own(tenant, user, lineage, "follow", end) for end in ends] if is_known else []
+        upload_data, spec_data, own_spec_data, accepted, lost, said, own_said, *counted = await self._quick.script(
+            lua.RECALL,
+            [
+                key("t", tenant, "name"),
+                key("spec", source.url),
+                key("t", tenant, "spec", source.url),
+                key("t", tenant, "user", user, lineage, "accepted"),
+                key("t", tenant, "losses", lineage),
+                prompts,
+                own_prompts,
+                *sets,
+                *own_sets,
+            ],
+            [source.name, LOSSES_MAX, self._limits.prompts_max, self._limits.prompts_user_max, COUNTS_READ],
+        )
+        followed, own_followed = Followed(counted[: len(sets)]), Followed(counted[len(sets) :])
         habit: dict[str, float] = {}
         for counts in (followed, own_followed):
             for context in counts.contexts():
@@ -172,7 +166,7 @@ class State:
                     for operation, count in counts.after(*context).items():
                         habit[operation] = habit.get(operation, 0.0) + count
         upload = decode_upload(upload_data)
-        spec = decode_spec(spec_data[0]) or decode_spec(spec_data[1])
+        spec = decode_spec(spec_data) or decode_spec(own_spec_data)
         return Recall(
             digest=upload.digest if upload else spec.digest if spec else source.digest,
             accepted=frozenset(operation.decode() for operation in accepted),
@@ -180,8 +174,8 @@ class State:
             spec=spec,
             followed=followed,
             own_followed=own_followed,
-            prompts=unpack_remembered(prompts[0]) if prompts else (),
-            own_prompts=unpack_remembered(prompts[1]) if len(prompts) > 1 else (),
+            prompts=unpack_remembered(said),
+            own_prompts=unpack_remembered(own_said),
             losses=lost,
         )
 
@@ -189,24 +183,21 @@ class State:
         """Keep an impression for the join window, as its user's last one and as one that waits for the next call."""
         data = pack_impression(impression, self._limits.impression_limit_bytes)
 
-        async def write(redis: Redis) -> None:
-            pipe = redis.pipeline(transaction=False)
-            name = key("t", impression.tenant, "impression", impression.id)
-            pipe.set(name, data, ex=self._limits.join_window_s)
-            if impression.user != ANONYMOUS:
-                tenant, user, window_s = impression.tenant, impression.user, self._limits.join_window_s
-                pipe.set(key("t", tenant, "last", user), impression.id, ex=window_s)
-                if impression.shown and impression.shown[0].startswith(f"{SHOW} "):
-                    pipe.set(key("t", tenant, "suggested", user), impression.id, ex=window_s)
-                waiting = own(tenant, user, impression.lineage, "open")
-                pipe.zadd(waiting, {impression.id: impression.ts})
-                pipe.zremrangebyrank(waiting, 0, -_OPEN_MAX - 1)
-                pipe.expire(waiting, window_s)
-            if impression.experiment:
-                arms.show(pipe, impression, self._limits)
-            await pipe.execute()
-
-        await self._quick.run(write)
+        tenant, user = impression.tenant, impression.user
+        is_known = user != ANONYMOUS
+        is_suggestion = bool(impression.shown) and impression.shown[0].startswith(f"{SHOW} ")
+        experiment_keys, experiment = arms.shown(impression, self._limits)
+        await self._quick.script(
+            lua.REMEMBER,
+            [
+                key("t", tenant, "impression", impression.id),
+                key("t", tenant, "last", user) if is_known else "",
+                key("t", tenant, "suggested", user) if is_known and is_suggestion else "",
+                own(tenant, user, impression.lineage, "open"),
+                *experiment_keys,
+            ],
+            [data, impression.id, impression.ts, self._limits.join_window_s, _OPEN_MAX, *experiment],
+        )
 
     async def amend(self, impression: Impression) -> None:
         """Keep more about an impression that is there; nothing happens when it no longer is."""

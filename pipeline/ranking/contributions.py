@@ -92,8 +92,11 @@ def spread(rows: int) -> Array:
     return np.arange(0, rows, max(1, rows // _SAMPLE))
 
 
-def strongest(parts: Array, most: int) -> tuple[tuple[int, float], ...]:
-    """The `most` largest positive entries of a row of parts, as (feature, part), the largest first; to four places."""
-    order = np.argsort(-parts, kind="stable")[:most]
-    rounded = ((int(i), round(float(parts[i]), 4)) for i in order)
-    return tuple((feature, part) for feature, part in rounded if part > 0)
+def strongest(parts: Array, most: int) -> list[tuple[tuple[int, float], ...]]:
+    """Of each row of `parts` the `most` largest positive entries as (feature, part), largest first; to four places."""
+    order = np.argsort(-parts, axis=1, kind="stable")[:, :most]
+    largest = np.take_along_axis(parts, order, axis=1).astype(np.float64).round(4)
+    return [
+        tuple((feature, part) for feature, part in zip(features, row, strict=True) if part > 0)
+        for features, row in zip(order.tolist(), largest.tolist(), strict=True)
+    ]

@@ -43,5 +43,5 @@ def entry(raw: np.ndarray, matrix: np.ndarray, shown: Sequence[int], explain: in
     rows = np.asarray(shown, dtype=np.int64)
     rows = rows[np.argsort(-raw[rows], kind="stable")[:explain]]
     parts = hand_parts(matrix, HEAD, rows)
-    because = {int(row): strongest(part, _PARTS_TOLD) for row, part in zip(rows, parts, strict=True)}
+    because = dict(zip(rows.tolist(), strongest(parts, _PARTS_TOLD), strict=True))
     return Scores(raw, _CALIBRATION.confidence(raw), VERSION, HEAD, because)

@@ -253,7 +253,7 @@ class Ranker:
             rows = np.asarray(shown, dtype=np.int64)
             rows = rows[np.argsort(-raw[rows], kind="stable")[:explain]]
             parts = ours.parts(read, rows)
-            because = {int(row): strongest(part, _PARTS_TOLD) for row, part in zip(rows, parts, strict=True)}
+            because = dict(zip(rows.tolist(), strongest(parts, _PARTS_TOLD), strict=True))
         return Scores(raw, self._calibration[head].confidence(raw), self.version, head, because)
 
     def _prove(self, head: str, golden: Golden) -> None:

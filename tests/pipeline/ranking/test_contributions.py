@@ -77,4 +77,4 @@ def test_only_the_best_of_those_that_may_be_shown_are_explained(booster: lightgb
 
 
 def test_what_lowers_a_row_is_no_reason_for_it() -> None:
-    assert strongest(np.array([0.2, -3.0, 0.0, 0.5, 1e-9]), 3) == ((3, 0.5), (0, 0.2))
+    assert strongest(np.array([[0.2, -3.0, 0.0, 0.5, 1e-9]]), 3) == [((3, 0.5), (0, 0.2))]

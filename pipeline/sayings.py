@@ -188,6 +188,7 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
         ),
     ),
     "named_kind": ("typed", _positive("named_kind", "it searches for the kind of thing that the prompt names")),
+    "named_gap": ("typed", _positive("named_gap", "it searches for the kind of thing that the prompt names")),
     "typed_fields": (
         "typed",
         _when(lambda v: v["typed_fields"] > 0, lambda v: v.given or "the prompt holds a value of a kind it requires"),

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import re
+import weakref
 
 import numpy as np
 
-from pipeline.catalog import verbs
+from pipeline.catalog import naming, verbs
 from pipeline.catalog.entities import TYPED
-from pipeline.catalog.lexicon import word_set
 from pipeline.catalog.relations import VERBS, Relations
 from pipeline.catalog.session import Session
 from pipeline.catalog.words import FIELDS, N_FIELDS, Words
@@ -42,18 +41,10 @@ _PROPER = re.compile(
     rf"(?<![.!?:;\n] )(?<!^)\b[{_UPPER}][{_LOWER}]+|[\"“”‘«][^\"”’»]{{2,80}}[\"”’»]|(?<=\s)'[^']{{2,80}}'"
 )
 _IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
-_NAMED = re.compile(r"[A-Z][\w'’-]{0,40}(?: (?:of |the |and )?[A-Z][\w'’-]{0,40}){0,6}|[\"“«][^\"”»]{2,80}[\"”»]")
-_FULL = re.compile(r"(?!The )[A-Z][\w'’-]+(?: [A-Z][\w'’.-]*){1,2}")
-_BEFORE, _AFTER = 40, 24  # characters around a name that say of what kind it is
-_KIND_WORDS = 2  # of a kind that stands right beside a name: "the TV show Friends"
-_PASSED = word_set("the a an my our their his her its this that called named titled entitled")  # before a name
-_PARTS = word_set("of by in on at to from with for and or as is was are about s")  # part a name from a word
-_NAMES_READ = 8
-_WORD = re.compile(r"[^\W_]+")
-_PERSONS = " ".join(("person people user customer member contact employee author artist actor player patient student",
-                     "guest owner account profile"))  # fmt: skip
-_PERSON = 0.7  # a full name is a person's more often than not
-_NEAR = 0.5  # a kind that is said near a name may be what is asked of it: "movies by", "the keywords for"
+_ASIDE = 0.4  # a search for other things that also tells of this kind
+_OWN = 0.6  # the last word of a name may say its kind
+_ALWAYS: weakref.WeakKeyDictionary[Words, dict[str, tuple[np.ndarray, np.ndarray, float]]] = weakref.WeakKeyDictionary()
+_NEAR = 0.3  # a kind that is said near a name may be what is asked of it: "movies by", "the keywords for"
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
 
@@ -156,44 +147,45 @@ def products(asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
     """How surely each operation is about the kind of a name in the prompt, or searches for it; float32 [n].
 
-    The word right beside a name says its kind ("the collection Dune"), a word near to it perhaps; a full name without
-    a kind beside it is a person's.
+    The word right beside a name says its kind, as does that it made something; else a word near to it perhaps, and a
+    full name without a kind beside it is a person's.
     """
-
-    def about(text: str) -> np.ndarray:
-        searches = relations.entities.searched_by(text, relations.free)
-        return np.concatenate([words.last_about(words.terms(text)), searches])
-
     kinds = np.zeros(words.size, dtype=np.float32)
-    has_person = False
-    for found in list(_NAMED.finditer(prompt))[:_NAMES_READ]:
-        start, end = found.span()
-        is_full = _FULL.fullmatch(found[0]) is not None
-        if start == 0 and not is_full:
-            continue  # a capital at the start of a sentence names nothing
-        before = prompt[max(0, start - _BEFORE) : start].rsplit(".")[-1]
-        after = prompt[end : end + _AFTER].split(".")[0]
-        of_kind = about(_kind_beside(before, after, owns=found[0].endswith(("'s", "’s"))))
-        for places, grade in ((of_kind, 1.0), (about(f"{before} {after}"), _NEAR)):
-            kinds[places] = np.maximum(kinds[places], np.float32(grade))
-        has_person |= is_full and not len(of_kind)
-    if has_person:
-        persons = about(_PERSONS)
-        kinds[persons] = np.maximum(kinds[persons], np.float32(_PERSON))
+
+    def grade(about: tuple[np.ndarray, np.ndarray, float], sure: float) -> bool:
+        """Grades what is of a kind, and less what searches for it beside others; whether anything is."""
+        things, searches, aside = about
+        kinds[searches] = np.maximum(kinds[searches], np.float32(sure * aside))
+        kinds[things] = np.maximum(kinds[things], np.float32(sure))
+        return bool(len(things) or len(searches))
+
+    for named in naming.names(prompt):
+        if grade(_about(named.beside, relations, words), 1.0):
+            continue
+        if named.last:
+            grade(_about(named.last, relations, words), _OWN)
+        if named.as_person:
+            grade(_about_always(naming.PERSONS, relations, words), named.as_person)
+        if named.as_firm:
+            grade(_about_always(naming.MAKERS, relations, words), named.as_firm)
+        if not named.makes:
+            grade(_about(named.near, relations, words), _NEAR)
     return kinds
 
 
-def _kind_beside(before: str, after: str, owns: bool) -> str:
-    """The words that stand right before and right after a name; behind one that owns something stands what it owns."""
-    left = [word.lower() for word in _WORD.findall(before)]
-    while left and left[-1] in _PASSED:
-        left.pop()
-    right = [] if owns or after.startswith(",") else [word.lower() for word in _WORD.findall(after)]
-    near = itertools.chain(
-        itertools.takewhile(lambda word: word not in _PARTS, reversed(left[-_KIND_WORDS:])),
-        itertools.takewhile(lambda word: word not in _PARTS, right[:_KIND_WORDS]),
-    )
-    return " ".join(near)
+def _about(text: str, relations: Relations, words: Words) -> tuple[np.ndarray, np.ndarray, float]:
+    """Operations on what a word of `text` is, those that search for it, and how much less these are about it."""
+    things = words.last_about(words.terms(text))
+    searches = relations.entities.searched_by(text, relations.free)
+    return things, searches, _ASIDE if (relations.free[things] > 0).any() else 1.0
+
+
+def _about_always(text: str, relations: Relations, words: Words) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same of a text that does not come from a prompt, remembered with the catalog."""
+    known = _ALWAYS.setdefault(words, {})
+    if text not in known:
+        known[text] = _about(text, relations, words)
+    return known[text]
 
 
 def _unexplained(prompt_vector: np.ndarray, vectors: np.ndarray, session: Session) -> np.ndarray:

@@ -171,6 +171,7 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
     columns["goal_blocked"] = np.where(blocked, e.match, 0.0)
     columns["free_text"] = e.free * ((0.3 if e.searched else 1.0) if named else 0.0)
     columns["named_kind"] = e.named * (e.free > 0) * (0.3 if e.searched else 1.0)
+    columns["named_gap"] = e.named_gap * (0.3 if e.searched else 1.0)
     columns["typed_fields"] = (2.0 * e.typed - 1.0) @ e.demands
     columns["told_ready"] = e.told_ready
     columns["told_unmet"] = np.minimum(e.told_unmet, 4) / 4.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NamedTuple
 
-VERSION = 3  # raised when a column is computed otherwise under the same name and meaning
+VERSION = 4  # raised when a column is computed otherwise under the same name and meaning
 
 Head = Literal["prompt_only", "prompt_history", "history_only"]
 HEADS: tuple[Head, ...] = ("prompt_only", "prompt_history", "history_only")
@@ -83,6 +83,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("goal_blocked", "match, where the session lacks something it needs", "goal", 0, "prompt"),
     Feature("free_text", "it takes a search text and the prompt holds a name or a quote", "typed", 1, "prompt"),
     Feature("named_kind", "it takes a search text, about the kind of thing the prompt names", "typed", 1, "prompt"),
+    Feature("named_gap", "the same, less the best of the others", "typed", 1, "prompt"),
     Feature("typed_fields", "required mail, zip, name, date: in the prompt less not in it", "typed", 1, "prompt"),
     Feature("identifier_unready", "the prompt holds an identifier and it lacks one", "typed", 0, "prompt"),
     Feature("told_ready", "how surely session or prompt give its needs; 1 if it needs nothing", "told", 1, "prompt"),

@@ -56,7 +56,7 @@ def test_members_give_the_geometric_mean_of_their_probabilities() -> None:
     for logs in (*alone, whole.log_shares(*shortlist())):
         assert np.exp(logs).sum() == pytest.approx(1.0, abs=1e-5)
     mean = np.exp(np.mean(alone, axis=0))
-    np.testing.assert_allclose(np.exp(whole.log_shares(*shortlist())), mean / mean.sum(), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(whole.log_shares(*shortlist())), mean / mean.sum(), rtol=1e-4, atol=1e-12)
 
 
 def test_the_order_of_the_candidates_does_not_count() -> None:

@@ -86,7 +86,7 @@ def test_trees_learn_and_are_monotone() -> None:
 
 
 def test_held_out_specs_that_are_content_early_do_not_stop_it_before_its_least_rounds() -> None:
-    held_out = _groups(60, 2)
+    held_out = _groups(400, 2)
     contrary = dataclasses.replace(held_out, x=-held_out.x)  # every round makes it worse
     params = dataclasses.replace(PARAMS, rounds=30, min_rounds=12, patience=3)
     head, rounds, _ = fit_trees(_groups(300, 1), contrary, params)

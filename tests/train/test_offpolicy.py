@@ -52,7 +52,10 @@ def _groups(count: int, draw: Draw, tells_next: bool, held_back: bool = False, s
 
     Who `tells_next` was seen to make the next call; others only accept rank 1 or reject.
     """
-    rng = np.random.default_rng(3)
+    rng, people = (
+        np.random.default_rng(3),
+        np.random.default_rng(4),
+    )  # who want the same, however many columns there are
     serving = Ranker.load_text(saved_ranker("serving"))
     groups = []
     for i in range(count):
@@ -62,7 +65,7 @@ def _groups(count: int, draw: Draw, tells_next: bool, held_back: bool = False, s
         raw = serving.score(x.astype(np.float32), "prompt_only").raw
         served = np.argsort(-raw[:4]).tolist()
         asked = served[::-1]
-        wanted = rng.choice([served[0], asked[0], served[1]], p=[*_LIKELY.values(), 0.2])
+        wanted = people.choice([served[0], asked[0], served[1]], p=[*_LIKELY.values(), 0.2])
         shown, how = draw(served, asked, random.Random(i))
         rows = [*shown, 4] if held_back else shown
         names = [*_OPERATIONS, "DELETE /a"]

@@ -30,8 +30,8 @@ MAKERS = (
     "builder bureau press"
 )
 
-_UPPER = "".join(filter(str.isupper, map(chr, range(0x530))))  # to Cyrillic
-_WORD = rf"[{_UPPER}](?:[\w'’-]|\.(?=\w)|(?<=\b[{_UPPER}])\.|(?<=\b[DMS][rt])\.){{0,40}}"
+UPPER = "".join(filter(str.isupper, map(chr, range(0x530))))  # to Cyrillic
+_WORD = rf"[{UPPER}](?:[\w'’-]|\.(?=\w)|(?<=\b[{UPPER}])\.|(?<=\b[DMS][rt])\.){{0,40}}"
 _JOINS = "of |the |and |& |de |del |di |da |du |la |le |van |von |der |ten |al |bin "
 # Every repeat is bounded: a prompt may be written to make a search slow.
 _NAME = re.compile(
@@ -39,8 +39,8 @@ _NAME = re.compile(
     r"|[\"“«][^\"“”«»]{2,80}[\"”»]|(?<!\S)'[^']{2,80}'(?!\w)"
 )
 _FULL_NAME = re.compile(
-    rf"(?!The |A |An )[{_UPPER}][\w'’-]+"
-    rf"(?: (?:de |del |di |da |van |von |der |la |le |al |bin )?[{_UPPER}][\w'’.-]*){{1,2}}"
+    rf"(?!The |A |An )[{UPPER}][\w'’-]+"
+    rf"(?: (?:de |del |di |da |van |von |der |la |le |al |bin )?[{UPPER}][\w'’.-]*){{1,2}}"
 )
 _JOINTS = ("of", "the", "and", "&")
 _QUOTES = "\"“«'"
@@ -141,7 +141,7 @@ _PLACE = word_set(  # the last word of what is no person, though a given name be
 _NO_FIRM = word_set("city house games game works books pictures united school academy network radio")
 
 _BY = re.compile(  # before who made something
-    r"(?i)(?<!near )(?<!close )\b(?:by|starring|featuring|feat|from the pen of|works of|work of|oeuvre of)(?: the)?\s*$"
+    r"(?i)\b(?:by|starring|featuring|feat|from the pen of|works of|work of|oeuvre of)(?: the)?\s*$"
 )
 _ORDERED = re.compile(  # before what orders or limits something, or how it is done
     r"(?i)\b(?:sort(?:ed|ing)?|order(?:ed|ing)?|group(?:ed)?|filter(?:ed)?|rank(?:ed)?|due|pay|paid|split|"
@@ -201,7 +201,7 @@ def names(prompt: str) -> tuple[Named, ...]:
     found = [
         named for match in itertools.islice(_NAME.finditer(prompt), _NAMES_READ) if (named := _read(prompt, match))
     ]
-    if not found and not any(c in _UPPER for c in prompt[1:]) and (match := _LOWER_BY.search(prompt)) is not None:
+    if not found and not any(c in UPPER for c in prompt[1:]) and (match := _LOWER_BY.search(prompt)) is not None:
         preposition, first, more = match.groups()
         if preposition != "by" or first in GIVEN_NAMES:
             found.append(Named("", "", "", True, 1.0 if more.count(" ") == 1 else 0.7, 0.6))
@@ -258,7 +258,7 @@ def _looks(name: str, before: str, makes: bool, is_quoted: bool) -> tuple[str, f
     is_full = is_full and _FULL_NAME.fullmatch(name) is not None
     has_given = is_full and words[0] in GIVEN_NAMES
     tail = name.rstrip("\"”»'").rpartition(" ")[2]
-    last = words[-1] if len(words) > 1 and not is_full and tail[:1] in _UPPER else ""
+    last = words[-1] if len(words) > 1 and not is_full and tail[:1] in UPPER else ""
     if makes:
         as_person = 0.0 if is_firm else 1.0 if has_given else 0.9 if is_full else 0.7
         return last, as_person, 1.0 if is_firm else 0.4 if has_given else 0.6 if is_full else 0.8
@@ -279,7 +279,7 @@ def _without_openers(text: str, most: int = 20) -> str:
 def _one_name(text: str) -> str:
     """The first of two full names that "and" joins."""
     first, joint, second = text.partition(" and ")
-    return first if joint and " " in first and " " in second and second[0] in _UPPER else text
+    return first if joint and " " in first and " " in second and second[0] in UPPER else text
 
 
 def _opens(prompt: str, start: int) -> bool:

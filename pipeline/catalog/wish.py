@@ -34,7 +34,8 @@ _DATE = re.compile(
 _PHONE = re.compile(
     r"(?<!\w)\+?\d[\d ().-]{7,17}\d(?!\w)|(?i:\b(?:phone|telephone|mobile|msisdn)(?: number)?\b\D{0,12}\d{9,15}\b)"
 )
-_UPPER, _LOWER = ("".join(filter(case, map(chr, range(0x530)))) for case in (str.isupper, str.islower))  # to Cyrillic
+_UPPER = naming.UPPER
+_LOWER = "".join(filter(str.islower, map(chr, range(0x530))))
 _CAPITALISED = rf"[{_UPPER}](?:['’][{_UPPER}])?[{_LOWER}][^\W\d_]{{0,40}}(?:['’-][{_UPPER}][^\W\d_]{{1,40}})?"
 _FULL_NAME = re.compile(rf"\b{_CAPITALISED} {_CAPITALISED}\b")
 _PROPER = re.compile(
@@ -43,8 +44,9 @@ _PROPER = re.compile(
 _IDENTIFIER = re.compile(r"(?=[\w#-]{0,40}\d)#?\b\w[\w-]{3,}\b|#\w+")
 _ASIDE = 0.4  # a search for other things that also tells of this kind
 _OWN = 0.6  # the last word of a name may say its kind
+# What PERSONS and MAKERS are in a catalog, by its words.
 _ALWAYS: weakref.WeakKeyDictionary[Words, dict[str, tuple[np.ndarray, np.ndarray, float]]] = weakref.WeakKeyDictionary()
-_NEAR = 0.3  # a kind that is said near a name may be what is asked of it: "movies by", "the keywords for"
+_NEAR = 0.3  # a kind that is said near a name may be what is asked of it: "the keywords for"
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
 

@@ -142,14 +142,10 @@ def prepare(
         offered = {**{operations[i].key: 1e-6 for i in ways_in}, **habit}  # so that they are shortlisted
     read = (None,) * len(matches) if is_opening else matches
     evidence = gather(compiled, query, read, prompt_vector, offered, limits)
-    session = Session(
-        query.calls,
-        [None if match is None else operations[match.index] for match in matches],
-        [{} if match is None else match.path_params for match in matches],
-        query.prompt,
-        query.today,
-        reader_of=compiled.relations.entities.reader_of,
-    )
+    done = [None if match is None else operations[match.index] for match in matches]
+    values = [{} if match is None else match.path_params for match in matches]
+    about = compiled.relations.entities
+    session = Session(query.calls, done, values, query.prompt, query.today, about.reader_of, about.knows)
     without = NEEDS_OPERATION if compiled.catalog.holds_propositions else None
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
         block = features.ground_block(evidence, without).astype(np.float16)

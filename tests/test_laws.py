@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 WINGS = ("catalog", "candidates", "ranking", "stores", "guardrails")
-GROUND = ("types", "errors", "settings", "access", "prices", "breaker")
+GROUND = ("types", "errors", "settings", "access", "prices", "breaker", "keynames")
 HEAVY = ("ray", "fastapi", "vllm", "mlflow", "torch", "sentence_transformers")
 
 

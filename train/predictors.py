@@ -186,8 +186,8 @@ def bind(compiled: Compiled, query: Query, operation: Operation) -> dict[str, An
     matches = [compiled.matcher.match(call.method, call.path, call.params) for call in query.calls]
     operations = [None if match is None else compiled.catalog.operations[match.index] for match in matches]
     values = [{} if match is None else match.path_params for match in matches]
-    read_by = compiled.relations.entities.reader_of
-    session = Session(query.calls, operations, values, query.prompt, query.today, read_by)
+    about = compiled.relations.entities
+    session = Session(query.calls, operations, values, query.prompt, query.today, about.reader_of, about.knows)
     return session.bind(operation).params
 
 

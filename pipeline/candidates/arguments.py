@@ -14,11 +14,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import answers, changes, days, kindred, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
+from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, gives_way, guess, is_value
 from pipeline.candidates.names import Name
@@ -58,6 +59,7 @@ class Session:
         prompt: str,
         today: datetime.date | None = None,
         reader_of: ReaderOf = lambda _: None,
+        knows: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._reader_of = reader_of
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
@@ -73,6 +75,7 @@ class Session:
         self._known: dict[tuple[Any, ...], tuple[Parameter, Found | None]] = {}  # what was sought, and for which
         self._last_write = -1
         self._wish = wish.read(prompt, days.today(calls, today))
+        self._called = CalledSo(prompt, knows)
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
             self._see(index, call, operation, values, reads_body=index in answered)
@@ -264,7 +267,7 @@ class Session:
             if hit is not None and hit[0] > latest:
                 latest = hit[0]
                 together = {raw: (v, "path", latest) for raw, v in zip(template.names[:count], hit[1], strict=True)}
-        if template.pair is not None and (pair := self._wish.pair) is not None:
+        if template.pair is not None and (pair := self._called.pair(template)) is not None:
             together = {raw: (value, "prompt", -1) for raw, value in zip(template.pair, pair, strict=True)}
         return together
 
@@ -286,7 +289,9 @@ class Session:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
-            value = self._wish.lone(name, parameter, template)  # later calls may need an id that an answer gave
+            # Later calls may need an id that an answer gave.
+            value = self._called.lone(name, parameter, template)
+            value = value or self._wish.lone(name, parameter, template)
             return None if value is None else (value, "prompt", -1)
         return found
 
@@ -303,6 +308,9 @@ class Session:
             return text, "prompt", -1
         if (value := self._wish.mention(name, parameter, given)) is not None:
             return self._meant.called(name, value) or (value, "prompt", -1)
+        is_paired = near is not None and near[1] == "prompt"
+        if not is_paired and (value := self._called.of(name, parameter, given)) is not None:
+            return value, "prompt", -1
         if not is_read and (value := self._wish.renewed(name, parameter, self._texts)) is not None:
             return value, "prompt", -1
         if near is not None:

@@ -16,6 +16,7 @@ from pipeline.candidates.vocabulary import BIRTH, CUE_NOISE, IMPERATIVES, NAMED
 SELF = "#self"  # key of the ids by which the caller is introduced
 LONG_NUMBER = 5  # digits; shorter ones count something or are a year
 _BORN = BIRTH - {"birthday"}  # what is done on a birthday may be meant
+_SHORT = {"pr": ("pr", "pull", "pullrequest"), "mr": ("mr", "mergerequest"), "cr": ("cr", "change", "changerequest")}
 _KEY = re.compile(r"[A-Z][A-Z0-9_]{1,9}")
 _OLD = frozenset(("drop", "old", "remove", "removed", "current", "previous", "existing"))
 _NEW = frozenset(("add", "added", "new", "replacement", "target"))
@@ -60,8 +61,8 @@ def mentions(found: Sequence[spans.Span]) -> dict[str, list[str]]:
         if span.kind != "number" and is_self(span):
             mentions.setdefault(SELF, []).append(span.value)
         entity = previous if joined else names.singular(cues[0]) if cues else ""
-        if entity:
-            mentions.setdefault(entity, []).append(span.value)
+        for called in _SHORT.get(entity, (entity,)) if entity else ():
+            mentions.setdefault(called, []).append(span.value)
         previous = entity
         last = (span.kind, tuple(spans.words(span.value))[-1:])
     return mentions

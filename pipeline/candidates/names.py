@@ -12,6 +12,7 @@ import itertools
 import re
 
 _WORD = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_APART = re.compile(r"\{([^{}/]*)\}/[^{}/]+/\{([^{}/]*)\}")  # /orgs/{org}/teams/{team}
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 _KINDS = {
     "id": "id", "identifier": "id", "uid": "id", "uuid": "id", "guid": "id", "gid": "id", "sid": "id", "pk": "id",
@@ -176,6 +177,8 @@ def template(path: str) -> Template:
             prefixes.append((built, len(names)))
         elif not literal or not _VERBS.issuperset(split(segment)):
             literal = resource_of(segment)  # /members/all are members
+    if pair is None and (apart := _APART.search(path)):
+        pair = apart[1], apart[2]
     scopes = {}
     for raw in names:
         taken = name(raw, resources[raw])

@@ -12,6 +12,7 @@ import datetime
 import itertools
 import re
 
+from pipeline import keynames
 from pipeline.candidates import days
 from pipeline.candidates.vocabulary import IMPERATIVES, ISO_CURRENCIES, NAME_IMPERATIVES, SENTENCE_STARTERS
 
@@ -77,7 +78,7 @@ _SPAN = re.compile(
         | (?<![\w/.@-])[A-Za-z][A-Za-z0-9_-]{{0,64}}(?:\.\d[A-Za-z0-9_-]{{0,64}}){{1,6}}(?![\w/@-]|\.\w))
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
-    | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{2,40}}\b)
+    | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{1,40}}(?:-?[A-Za-z0-9_]{{1,40}}){{1,4}}\b)
     | (?P<money>[$€£]\ ?\d[\d,]{{0,15}}(?:\.\d{{1,9}})?|(?<![\w.,])\d[\d,]{{0,15}}(?:\.\d{{1,9}})?
         \ (?:(?i:(?:US\ )?dollars|euros?|pounds|usd|eur|gbp)|{_ISO})\b
         | (?<![\w.,])(?:{_ISO})\ \d[\d,]{{0,15}}(?:\.\d{{1,9}})?(?![\w.]))
@@ -168,7 +169,7 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
             ]
             taken[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
             continue
-        elif kind == "pair" and not _looks_like_pair(text):
+        elif kind == "pair" and not keynames.is_pair(text):
             continue
         elif kind == "id" and re.fullmatch(r"#\d+", text):
             kind = "number" if len(text) < 8 else "id"
@@ -289,12 +290,6 @@ def _only_begins(word: str, following: str) -> bool:
     if word in SENTENCE_STARTERS or word.replace("’", "'").endswith(("'re", "'ve", "'ll", "'d")):
         return True
     return word in IMPERATIVES or (word in NAME_IMPERATIVES and not following[:1].isupper())
-
-
-def _looks_like_pair(text: str) -> bool:
-    """`owner/repo`, not "and/or" or "his/her": one side is no plain lower-case word."""
-    left, _, right = text.partition("/")
-    return not (left.isalpha() and right.isalpha() and left.islower() and right.islower() and len(text) < 9)
 
 
 def is_time(text: str) -> bool:

@@ -132,15 +132,6 @@ class Wish:
         """The amounts of money."""
         return self._by_kind.get("money", ())
 
-    @property
-    def pair(self) -> tuple[str, str] | None:
-        """The two values of the first `owner/repo` in the prompt."""
-        pairs = self._by_kind.get("pair")
-        if not pairs:
-            return None
-        left, _, right = pairs[0].value.partition("/")
-        return left, right
-
     def mention(self, name: Name, parameter: Parameter, given: Collection[str]) -> Any:
         """An id named beside the entity ("issue 42"): the first not `given` yet, else the last; all for a list."""
         if self._has_codes and (code := self._coded(name, parameter, given)) is not None:

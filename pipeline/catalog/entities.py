@@ -26,6 +26,7 @@ from pipeline.catalog.identifiers import (
     identifier,
     is_new,
     listed,
+    named_keys,
     need,
     nouns_of,
     place,
@@ -51,11 +52,6 @@ NOTHING = frozenset({-1})  # asked for by a call that failed or found nothing: n
 _UNASKED = 0.3  # of what an answer may hold, where an argument asks for something else in it
 
 SEARCH_REQUIRED, SEARCH_OPTIONAL = 1.0, 0.5
-TYPED = ("email", "zip", "name", "date", "phone")  # required fields whose presence in a prompt can be seen
-_TYPED_WORDS = {"email": 0, "mail": 0, "zip": 1, "zipcode": 1, "postal": 1, "postcode": 1, "name": 2, "firstname": 2,
-                "lastname": 2, "fullname": 2, "surname": 2, "forename": 2, "date": 3, "day": 3, "dob": 3, "birth": 3,
-                "birthday": 3, "birthdate": 3, "phone": 4, "telephone": 4, "mobile": 4, "cell": 4, "cellphone": 4,
-                "msisdn": 4}  # fmt: skip
 
 _SELF = re.compile(  # what an argument says that its caller's own may be called by
     r"(?i)\b(?:use|special value|keyword|provide|specify|or|literal|string)\b[^.]{0,40}?"
@@ -86,6 +82,8 @@ class Entities:
         operations = about(catalog.operations)
         self.ids: dict[Key, int] = {}
         self._nouns = frozenset(noun for operation in operations for noun in nouns_of(operation.path))
+        self._spoken = frozenset(word for words in self._nouns for word in words)
+        self._spoken |= {word for o in operations for p in o.parameters for word in stems(p.name[:100])}
         self._coded = listed(operations) | coded(operations, self._nouns)
         self.own: set[int] = set()  # keys of which the caller's own goes by a keyword ("primary")
         self._places = places(operations, self._nouns)
@@ -94,6 +92,9 @@ class Entities:
         self._by_last: dict[str, list[tuple[Key, int]]] = {}
         for key, number in self.ids.items():
             self._by_last.setdefault(key[-1], []).append((key, number))
+        self.by_name, self.pairs, self.roots = named_keys(
+            operations, lambda o, p: self.ids.get(self._need(o, p) or (), -1)
+        )
         self._natural = self._natural_keys(operations)
         self._readers: dict[int, tuple[str, str]] = {}  # key -> path of what reads one of it, and the parameter
         self._shapes = Shapes(self._profiles(operations))
@@ -131,7 +132,7 @@ class Entities:
         return (
             12 * len(self.need_keys)
             + 28 * len(self.supply_keys)
-            + 300 * (self.size + len(self._literals) + len(self._nouns))
+            + 300 * (self.size + len(self._literals) + len(self._nouns) + len(self._spoken))
             + 40 * len(self.need_counts)
             + self._shapes.nbytes
         )
@@ -177,6 +178,10 @@ class Entities:
             return keys, np.zeros_like(grades)
         return keys, np.where([key in asked for key in keys.tolist()], np.maximum(grades, _ASKED), _UNASKED * grades)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word stands in the catalog's paths or names of parameters."""
+        return stem(word.lower()) in self._spoken
+
     def ending_in(self, word: str) -> list[tuple[Key, int]]:
         """Keys whose last stem is `word`, with their numbers."""
         return self._by_last.get(word, [])
@@ -209,6 +214,10 @@ class Entities:
             key = self._places.get((place(operation.path, parameter.name), parameter.name), key)
         is_given = parameter.required and parameter.location in ("query", "body")
         return self._coded.get(parameter.name) if key is None and is_given else key
+
+    def _number(self, operation: Operation, parameter: Parameter) -> int:
+        """The number of the key that a parameter takes, below 0 without one."""
+        return self.ids.get(self._need(operation, parameter) or (), -1)
 
     def _field_keys(self, field: str) -> tuple[tuple[Key, float], ...]:
         key = self._coded.get(field.rpartition(".")[2])
@@ -408,17 +417,6 @@ def searches(operation: Operation) -> float:
         if takes_text(parameter.name):
             best = max(best, SEARCH_REQUIRED if parameter.required else SEARCH_OPTIONAL)
     return best
-
-
-def typed_fields(operation: Operation) -> list[bool]:
-    """Which of TYPED the operation demands."""
-    demanded = [False] * len(TYPED)
-    for parameter in operation.parameters:
-        if parameter.required and parameter.location in ("query", "body"):
-            for word in split_words(parameter.name):
-                if word in _TYPED_WORDS:
-                    demanded[_TYPED_WORDS[word]] = True
-    return demanded
 
 
 def _kind_names(operation: Operation) -> tuple[str, ...]:

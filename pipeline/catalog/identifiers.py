@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import msgspec
 
 from pipeline.catalog.lexicon import CLASS, word_set
 from pipeline.catalog.stem import split_words, stem, stems
+from pipeline.keynames import takes_name
 from pipeline.types import Operation, Parameter
 
 Key = tuple[str, ...]  # stems: ("movi",), ("payment", "method")
@@ -59,6 +61,8 @@ _ACTIONS = frozenset(
                "show", "retrieve", "lookup", "post", "put", "patch", "modify", "check", "new", "all", "detail",
                "verify", "identify", "validate", "authenticate", "query", "describe", "browse"))
 )  # fmt: skip
+_ROOT = 0.25  # of the operations, whose paths begin with a root
+_APART = 2  # literals between two parameters that are no pair any more
 _PATH_PARAMETER = re.compile(r"\{([^{}/]*)\}")
 _DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")  # conversations.list
 _FILES = word_set("json xml html htm php csv txt asp aspx jsp yaml do")  # what a path ends in beside its words
@@ -242,6 +246,37 @@ def places(operations: Iterable[Operation], nouns: Set[Key]) -> dict[tuple[str, 
         if len(wholes) > 1:
             found.update((at, own) for own, where in wholes.items() for at in where)
     return found
+
+
+def named_keys(
+    operations: Sequence[Operation], number_of: Callable[[Operation, Parameter], int]
+) -> tuple[Set[int], tuple[tuple[int, int], ...], Set[int]]:
+    """Keys that go by names in paths; (owner, key) of those right behind another one, best first; the roots.
+
+    Neighbours without a literal between them are better pairs (`/{owner}/{repo}`), then the more frequent ones. A root
+    stands first in many of the paths: what an API is all about. `number_of` is below 0 for what is no key.
+    """
+    uses, first = Counter[int](), Counter[int]()  # by name less those by a number or another id
+    pairs: Counter[tuple[bool, int, int]] = Counter()
+    for operation in operations:
+        taken = {p.name: p for p in operation.parameters if p.location == "path"}
+        before, literals = -1, 0
+        for segment in operation.path.split("/"):
+            parameter = taken.get(segment[1:-1]) if segment[:1] == "{" else None
+            if parameter is None:
+                literals += 1
+                continue
+            number = number_of(operation, parameter)
+            uses[number] += 1 if takes_name(parameter) else -1
+            if before >= 0 and literals < _APART:
+                pairs[literals > 0, before, number] += 1
+            elif before < 0:
+                first[number] += 1
+            before, literals = number, 0
+    named = {number for number, count in uses.items() if count > 0 <= number}
+    ranked = sorted((p for p in pairs if {p[1], p[2]} <= named), key=lambda pair: (pair[0], -pairs[pair], pair))
+    roots = {number for number, count in first.items() if _ROOT * len(operations) <= count}
+    return named, tuple(pair[1:] for pair in ranked), roots & named
 
 
 def is_new(operation: Operation, parameter: Parameter, key: Key) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Set
 
 import numpy as np
 
+from pipeline import keynames
 from pipeline.catalog.entities import Entities
 from pipeline.catalog.identifiers import Key
 from pipeline.catalog.lexicon import word_set
@@ -94,6 +95,8 @@ def told(prompt: str, entities: Entities) -> Told:
     state = np.zeros(entities.size, dtype=np.float32)
     loose, attached = 0.0, False
     for mention in mentions(prompt):
+        if mention.shape == "pair" and not keynames.is_pair(mention.value):
+            continue  # "and/or"
         sure = mention.shape in ("code", "mail", "url", "pair")
         if attached and set(mention.before) <= _AND and mention.shape != "mail":
             continue  # "orders 17 and 18"
@@ -110,10 +113,39 @@ def told(prompt: str, entities: Entities) -> Told:
             loose += 2.0
         elif mention.shape in ("capitals", "quoted"):
             loose += _LOOSE_CODE
+    _name_keys(state, prompt, entities)
     for word in _words(prompt):
         for key in entities.named_by(word):  # "freeze production", where the spec lists its environments
             state[key] = max(state[key], _SURE)
     return Told(state, min(loose, 6.0))
+
+
+def _name_keys(state: np.ndarray, prompt: str, entities: Entities) -> None:
+    """Raises the keys whose names the prompt says, of those that go by names in paths: of "the web repo of acme" both.
+
+    A word of the catalog's paths is no name there ("project members").
+    """
+    if not entities.by_name:
+        return
+    for pair in keynames.pairs(prompt):
+        of_noun = {number for _, number in entities.ending_in(stem(pair.noun))} if pair.noun else set()
+        ranked = [both for both in entities.pairs if both[1] in of_noun] or list(entities.pairs)
+        state[list(ranked[0]) if ranked else []] = _SURE
+    loose = []
+    for said in keynames.called(prompt):
+        if not (said.is_shaped or said.is_certain) and entities.knows(said.value):
+            continue
+        found = {number for noun in said.nouns for _, number in entities.ending_in(stem(noun))} & entities.by_name
+        if found:
+            state[list(found)] = _SURE
+        elif not said.nouns:
+            loose.append(said)
+    told_of = np.flatnonzero(state)
+    for said in loose:
+        owners = {owner for owner, key in entities.pairs if key in told_of and not state[owner]}
+        roots = {number for number in entities.roots if not state[number]}
+        if found := owners or (roots if said.is_shaped else set()):
+            state[list(found)] = np.maximum(state[list(found)], _HALF)
 
 
 def _prefixed(entities: Entities, mention: Mention) -> list[int]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.catalog import entities
 from pipeline.catalog.identifiers import undotted
+from pipeline.catalog.typed import TYPED, typed_fields
 from pipeline.types import Catalog
 
 VERBS = ("read", "create", "update", "delete", "action")
@@ -114,9 +115,7 @@ class Relations:
         self.item = ends_in_parameter | (flat & takes_one)  # [n_operations] works on one thing, not on a collection
         self.free = np.array([entities.searches(o) for o in operations], dtype=np.float32)
         self.given = np.array([self.entities.given_by_user(o) for o in operations], dtype=np.float32)
-        self.typed = np.array([entities.typed_fields(o) for o in operations], dtype=bool).reshape(
-            n, len(entities.TYPED)
-        )
+        self.typed = np.array([typed_fields(o) for o in operations], dtype=bool).reshape(n, len(TYPED))
         self.deprecated = np.array([o.deprecated for o in operations], dtype=bool)
 
     @property

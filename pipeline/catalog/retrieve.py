@@ -91,7 +91,7 @@ class Evidence:
     named: np.ndarray | None  # [n] it is about the kind of thing that the prompt names
     named_gap: np.ndarray | None  # [n] the same of what takes a search text, less the best of the others
     verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
-    typed: np.ndarray | None  # [5] is there a value of each kind (entities.TYPED) in the prompt
+    typed: np.ndarray | None  # [5] is there a value of each kind (typed.TYPED) in the prompt
     told_ready: np.ndarray | None  # [n] how surely session or prompt have what it needs; 1 if it needs nothing
     told_unmet: np.ndarray | None  # [n] needs that neither has, less the prompt's loose identifiers
     told_used: np.ndarray | None  # [n] share of the entities identified by the prompt that it needs
@@ -135,7 +135,7 @@ class Evidence:
     needs: np.ndarray  # [n] identifiers it requires
     given: np.ndarray  # [n] other arguments it requires
     free: np.ndarray  # [n] takes a search text: 1 required, .5 optional
-    demands: np.ndarray  # [5, n] bool: requires a field of each kind (entities.TYPED)
+    demands: np.ndarray  # [5, n] bool: requires a field of each kind (typed.TYPED)
     deprecated: np.ndarray  # [n] bool
     hub: np.ndarray  # [n] how much of the API lies below its path, 0..1
     demand: np.ndarray  # [n] how much of the API needs what it supplies, 0..1

@@ -14,9 +14,9 @@ import weakref
 import numpy as np
 
 from pipeline.catalog import naming, verbs
-from pipeline.catalog.entities import TYPED
 from pipeline.catalog.relations import VERBS, Relations
 from pipeline.catalog.session import Session
+from pipeline.catalog.typed import TYPED
 from pipeline.catalog.words import FIELDS, N_FIELDS, Words
 
 _FIELD_WEIGHTS = {"description": 0.5, "name": 0.6, "path": 0.4, "last": 0.3}

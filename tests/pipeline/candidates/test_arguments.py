@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.candidates.arguments import Binding, Session
 from pipeline.candidates.fitting import coerce, fit
+from pipeline.catalog.entities import Entities
 from pipeline.catalog.match import Matcher
 from pipeline.catalog.parse import parse_spec
 from pipeline.settings import load
@@ -617,7 +618,7 @@ def test_hostile_prompts_take_no_longer_than_their_length(text: str) -> None:
 def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignore[no-untyped-def]
     """Given the right operation: at least the floor of what is known, hardly anything that was not seen."""
     catalog = parse_spec((eval_folder / "specs" / "github.json").read_bytes(), load("local").parse)
-    matcher = Matcher(catalog)
+    matcher, knows = Matcher(catalog), Entities(catalog).knows
     operations = {operation.key: operation for operation in catalog.operations}
     right = said = gold = whole = paths = invented = 0
     for line in (eval_folder / "dev" / "github_pygithub.jsonl").read_text().splitlines():
@@ -630,6 +631,7 @@ def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignor
             [None if match is None else catalog.operations[match.index] for match in matches],
             [{} if match is None else match.path_params for match in matches],
             case["prompt"] or "",
+            knows=knows,
         )
         binding = session.bind(target)
         wanted = {name: _plain(value) for name, value in case["next_params"].items()}

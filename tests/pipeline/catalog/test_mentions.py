@@ -109,3 +109,30 @@ def test_dates_times_and_amounts_identify_nothing(entities: Entities, text: str)
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str) -> None:
     assert all(m.value for m in mentions(text) if m.shape != "quoted")
+
+
+@pytest.fixture(scope="module")
+def named() -> Entities:
+    operations = (
+        operation("GET", "/repos/{owner}/{repo}", "owner", "repo"),
+        operation("GET", "/repos/{owner}/{repo}/issues", "owner", "repo"),
+        operation("GET", "/repos/{owner}/{repo}/branches/{branch}", "owner", "repo", "branch"),
+        operation("GET", "/charges/{charge}", "charge"),
+    )
+    return Entities(Catalog(digest="sha256:1", title="", version="", operations=operations))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("an issue in acme/web", {"owner", "repositori"}),
+        ("the web repo of acme", {"owner", "repositori"}),
+        ("delete branch wip-2 of acme/web", {"owner", "repositori", "branch"}),
+        ("who owns repo web", {"repositori"}),
+        ("repo issues", set()),
+        ("approve and/or close it", set()),
+        ("the charge rent", set()),
+    ],
+)
+def test_what_goes_by_a_name_in_paths_is_told_by_its_name(named: Entities, prompt: str, expected: set[str]) -> None:
+    assert known(named, prompt) == expected

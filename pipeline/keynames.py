@@ -47,7 +47,8 @@ _RELEASE = re.compile(r"v\d+(?:\.\d+){0,3}(?:-[\w.]{1,20})?")
 
 # Words that are no name beside a noun: function words, what one does, and how things are.
 _NO_NAME = _set(
-    "a an the this that these those it its my our your his her their me us him them i we you they who whom whose what "
+    "a an the this that these those itself himself herself themselves "
+    "it its my our your his her their me us him them i we you they who whom whose what "
     "which where when why how and or but nor so if then than as is are was were be been being am do does did done has "
     "have had having will would can could should may might must shall not no yes to of in on at by for from with "
     "without within into onto over under about after before between during since until till up down out off again "
@@ -138,6 +139,8 @@ def pairs(prompt: str) -> tuple[Pair, ...]:
     for match in _PAIR.finditer(prompt[:_PROMPT_MAX]):
         if is_pair(match[0].lstrip("@")) and len(found) < _NAMES_MAX:
             before = re.findall(r"[a-z]+", prompt[max(0, match.start() - 24) : match.start()].lower())
+            if before[-1:] in (["branch"], ["ref"]):
+                continue
             after = re.findall(r"^ ([a-z]+)", prompt[match.end() : match.end() + 24])
             nouns = [word for word in (*before[-1:], *after) if word in _THINGS]
             found.append(Pair(match[1], match[2].rstrip(".-"), nouns[0] if nouns else ""))

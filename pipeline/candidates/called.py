@@ -51,9 +51,11 @@ class CalledSo:
     def lone(self, name: Name, parameter: Parameter, template: names.Template) -> str | None:
         """The only name of which the prompt does not say what it is, for what a path begins with ("in acme").
 
-        A plain word is nobody's login.
+        A plain word is nobody's login; where a path takes nothing else, a word like "OPS-12" goes first.
         """
         loose = [said for said in self._called if not said.nouns]
+        if len(template.names) == 1:
+            loose = [said for said in loose if said.is_shaped] or loose
         if len(loose) != 1 or template.names[:1] != (parameter.name,) or not keynames.takes_name(parameter):
             return None
         is_taken = loose[0].is_shaped or bool(template.names[1:]) or _PEOPLE.isdisjoint(_nouns(name))

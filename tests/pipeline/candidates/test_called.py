@@ -12,6 +12,7 @@ PIPELINE = operation("POST", "/orgs/{org}/pipelines/{pipeline}/builds")
 ENVIRONMENT = operation("POST", "/apps/{app_name}/environments/{environment}/restart")
 TEAM = operation("PUT", "/orgs/{org}/teams/{team_slug}/members/{username}")
 USER = operation("GET", "/users/{username}")
+ITEM = operation("POST", "/items/{itemKey}/transition")
 PULL = operation("PUT", "/repos/{owner}/{repo}/pulls/{pull_number}/merge")
 
 
@@ -28,6 +29,8 @@ PULL = operation("PUT", "/repos/{owner}/{repo}/pulls/{pull_number}/merge")
         ("follow octo-lena", USER, {"username": "octo-lena"}),
         ("what is new in berlin", USER, {}),
         ("approve/reject it", REPO, {}),
+        ("push branch spike/ice", REPO, {}),
+        ("move OPS-12 to review", ITEM, {"itemKey": "OPS-12"}),
     ],
 )
 def test_names_go_to_what_takes_them(prompt: str, asked: Operation, expected: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ _OPAQUE_SAID = re.compile(r"(?i)\b(?:ids?|identifiers?|uuids?|guids?)\b")
 _NAMING_SAID = re.compile(r"(?i)\b(?:names?|slugs?|logins?|usernames?|handles?)\b")
 _TEXT_FORMATS = _set("uuid date date-time email uri url int32 int64 ipv4 ipv6 binary byte")
 
-PEOPLE = ("user", "owner", "member", "account", "author", "login", "assignee", "reviewer", "collaborator", "username")
+PEOPLE = ("user", "owner", "member", "author", "login", "assignee", "reviewer", "collaborator", "username")
 _ENVIRONMENTS = _set("production prod staging qa sandbox preprod")
 _BRANCHES = _set("main master develop trunk mainline")
 _RELEASE = re.compile(r"v\d+(?:\.\d+){0,3}(?:-[\w.]{1,20})?")
@@ -66,7 +66,7 @@ _NO_NAME = _set(
     "write upload download export import let need needs want wants know info information details detail status "
     "settings setting config configuration name names id ids number key keys type value values list lists"
 )
-_ACTS_ON_PEOPLE = _set("follow unfollow following unfollowing invite block unblock mute unmute mention ban unban kick")
+_ACTS_ON_PEOPLE = _set("follow unfollow following unfollowing invite block unblock mute unmute mention ban unban")
 _LEADS = _set("the our my your their his her in on of for from to at into onto this that within inside")
 _BEHIND = _set("of in from at on for to into onto within inside under")
 _ALTERNATIVES = _set(
@@ -82,6 +82,8 @@ _NO_OWNERS = _set(
 )
 # Every repeat is bounded: a prompt may be written to make a search slow.
 _PAIR = re.compile(r"(?<![\w./:@-])@?([A-Za-z][\w.-]{0,99})/([A-Za-z][\w.-]{0,99})(?![\w/])")
+_ADDRESS = re.compile(r"https?://\S{1,300}|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,5}")
+_FILE = re.compile(r".*\.[A-Za-z]{2,}|[A-Z\d]+(?:_[A-Z\d]+)+")  # a host or a file; a variable
 _TOKEN = re.compile(r"@?[A-Za-z][\w.+/-]{0,99}|['’]s\b|[,;:!?\"“”]|#?\d[\w.-]{0,60}")
 _SHAPED = re.compile(r"(?=.*[\w][-_.]\w|.*\d)[A-Za-z][\w.-]*[A-Za-z0-9]")
 _NOUN = re.compile(r"[A-Za-z][a-z]{1,30}|[A-Z]{2,4}")
@@ -138,11 +140,11 @@ def pairs(prompt: str) -> tuple[Pair, ...]:
     found: list[Pair] = []
     for match in _PAIR.finditer(prompt[:_PROMPT_MAX]):
         if is_pair(match[0].lstrip("@")) and len(found) < _NAMES_MAX:
-            before = re.findall(r"[a-z]+", prompt[max(0, match.start() - 24) : match.start()].lower())
-            if before[-1:] in (["branch"], ["ref"]):
+            before = re.findall(r"([a-z]+) $", prompt[max(0, match.start() - 24) : match.start()].lower())
+            if before in (["branch"], ["ref"]):
                 continue
             after = re.findall(r"^ ([a-z]+)", prompt[match.end() : match.end() + 24])
-            nouns = [word for word in (*before[-1:], *after) if word in _THINGS]
+            nouns = [word for word in (*before, *after) if word in _THINGS]
             found.append(Pair(match[1], match[2].rstrip(".-"), nouns[0] if nouns else ""))
     return tuple(found)
 
@@ -150,7 +152,7 @@ def pairs(prompt: str) -> tuple[Pair, ...]:
 @functools.lru_cache(maxsize=1024)
 def called(prompt: str) -> tuple[Called, ...]:
     """The names of a prompt in their order, each once; pairs are left to `pairs`."""
-    text = prompt[:_PROMPT_MAX]
+    text = _ADDRESS.sub(" , ", prompt[:_PROMPT_MAX])
     tokens = [m[0].rstrip(".+/-") for m in _TOKEN.finditer(_PAIR.sub(lambda m: " , " if is_pair(m[0]) else m[0], text))]
     found: dict[str, Called] = {}
     for called_so in _read(tokens):
@@ -195,13 +197,14 @@ def _read(tokens: list[str]) -> Iterator[Called]:
             yield Called(token, nouns or ("branch",), is_certain=True)
             continue
         behind = _nouns(before, i > 0) if lower not in _THINGS else ()
-        ahead = _nouns(after, True) if shaped or before.lower() in _LEADS or before in ("'s", "’s") else ()
+        is_led = shaped or before.lower() in _LEADS or before in ("'s", "’s")
+        ahead = _nouns(after, True) if is_led and not token.isupper() and not _is_name(tokens[i + 2 : i + 3]) else ()
         if behind and _is_verb_like(tokens, i - 1):
             behind = ()
         nouns = (*behind, *ahead)
         if nouns:
             yield Called(token, nouns, shaped)
-        elif shaped or before.lower() in _BEHIND or after in ("'s", "’s"):
+        elif not _FILE.fullmatch(token) and (shaped or before.lower() in _BEHIND or after in ("'s", "’s")):
             yield Called(token, (), shaped)
 
 
@@ -211,6 +214,12 @@ def _nouns(token: str, is_inside: bool) -> tuple[str, ...]:
     if not is_inside or not _NOUN.fullmatch(token) or lower in _NO_NAME:
         return ()
     return (lower,)
+
+
+def _is_name(following: list[str]) -> bool:
+    """Whether what follows a noun may be the name of that: of "the ruby gem rackety" ruby is none."""
+    lower = following[0].lower() if following else ""
+    return lower[:1].isalpha() and lower not in _NO_NAME and lower not in _THINGS and lower[:-1] not in _THINGS
 
 
 def _is_verb_like(tokens: list[str], i: int) -> bool:

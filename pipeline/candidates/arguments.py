@@ -17,6 +17,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from pipeline import keynames
 from pipeline.candidates import answers, changes, days, kindred, names, parameters, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
@@ -88,7 +89,7 @@ class Session:
         """Arguments of `operation`: required ones from all that was seen, optional ones from prompt or last call."""
         template = names.template(operation.path)
         done = self._done.get(operation.key, ())
-        together = self._together(template)
+        together = self._together(template, operation)
         scope = {template.scopes[raw]: found[0] for raw, found in together.items()}
         bound: dict[str, Found] = {}
         missing: list[str] = []
@@ -150,6 +151,9 @@ class Session:
                 bound[raw] = (value, found[1], found[2])
             elif needed and raw not in missing:
                 missing.append(raw)
+        if missing and self._last < 0 and (lone := self._lone(operation, template, missing)) is not None:
+            missing.remove(lone[0])
+            bound[lone[0]] = lone[1], "prompt", -1
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := self._freshen(operation, bound, done)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
@@ -258,7 +262,7 @@ class Session:
 
     # Where a value comes from
 
-    def _together(self, template: names.Template) -> dict[str, Found]:
+    def _together(self, template: names.Template, operation: Operation) -> dict[str, Found]:
         """Path values that belong together: of the latest call under the same path, or a pair in the prompt."""
         together: dict[str, Found] = {}
         latest = -1
@@ -267,9 +271,20 @@ class Session:
             if hit is not None and hit[0] > latest:
                 latest = hit[0]
                 together = {raw: (v, "path", latest) for raw, v in zip(template.names[:count], hit[1], strict=True)}
-        if template.pair is not None and (pair := self._called.pair(template)) is not None:
+        named = [p.name for p in operation.parameters if keynames.takes_name(p)] if self._called.pairs else ()
+        if template.pair is not None and (pair := self._called.pair(template, named)) is not None:
             together = {raw: (value, "prompt", -1) for raw, value in zip(template.pair, pair, strict=True)}
         return together
+
+    def _lone(self, operation: Operation, template: names.Template, missing: Collection[str]) -> tuple[str, Any] | None:
+        """The only path parameter that lacks a value, if it takes a name, with the only name that is of nothing yet."""
+        lacking = [p for p in operation.parameters if p.name in missing and p.location == "path"]
+        if len(lacking) != 1 or not keynames.takes_name(lacking[0]):
+            return None
+        name = names.name(lacking[0].name, template.resources.get(lacking[0].name, ""))
+        value = self._called.lone(name, template)
+        fitted = None if value is None else fit(value, lacking[0])
+        return None if fitted is None else (lacking[0].name, fitted)
 
     def _required(
         self,
@@ -289,9 +304,7 @@ class Session:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
-            # Later calls may need an id that an answer gave.
-            value = self._called.lone(name, parameter, template)
-            value = value or self._wish.lone(name, parameter, template)
+            value = self._wish.lone(name, parameter, template)  # later calls may need an id that an answer gave
             return None if value is None else (value, "prompt", -1)
         return found
 

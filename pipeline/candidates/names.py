@@ -90,6 +90,7 @@ class Template:
     resources: dict[str, str]  # parameter -> the literal before it
     prefixes: tuple[tuple[str, int], ...]  # ("/repos/{}/{}", 2): ends in a parameter; longest first
     pair: tuple[str, str] | None  # the first two parameters that follow one another: ("owner", "repo")
+    is_close: bool  # and have no literal between them
     last: str  # last literal segment, without verbs: "order" of /get_order_details
     scopes: dict[str, str]  # parameter -> under which name it limits what belongs together: no `id` limits another's
 
@@ -177,13 +178,14 @@ def template(path: str) -> Template:
             prefixes.append((built, len(names)))
         elif not literal or not _VERBS.issuperset(split(segment)):
             literal = resource_of(segment)  # /members/all are members
+    is_close = pair is not None
     if pair is None and (apart := _APART.search(path)):
         pair = apart[1], apart[2]
     scopes = {}
     for raw in names:
         taken = name(raw, resources[raw])
         scopes[raw] = f"{taken.resource} {taken.full}" if taken.is_generic else taken.full
-    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, literal, scopes)
+    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, is_close, literal, scopes)
 
 
 @functools.lru_cache(maxsize=4096)

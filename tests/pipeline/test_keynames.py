@@ -23,6 +23,7 @@ from pipeline.types import Parameter
         ("roll back to v2.3.1", "v2.3.1", "release"),
         ("add @lena-k to it", "lena-k", "member"),
         ("follow octocat", "octocat", "user"),
+        ("issues of the ruby gem rackety", "rackety", "gem"),
     ],
 )
 def test_a_name_stands_beside_its_noun(prompt: str, value: str, noun: str) -> None:
@@ -38,7 +39,7 @@ def test_a_name_without_a_noun_may_be_anything_s(prompt: str, value: str, is_sha
 
 
 @pytest.mark.parametrize(
-    "prompt", ["list all the projects", "show me the latest", "create a new one for me please", ""]
+    "prompt", ["list all the projects", "show me the latest", "create a new one for me please", "ask a.b@c.org", ""]
 )
 def test_function_words_are_no_names(prompt: str) -> None:
     assert called(prompt) == ()

@@ -13,6 +13,7 @@ ENVIRONMENT = operation("POST", "/apps/{app_name}/environments/{environment}/res
 TEAM = operation("PUT", "/orgs/{org}/teams/{team_slug}/members/{username}")
 USER = operation("GET", "/users/{username}")
 ITEM = operation("POST", "/items/{itemKey}/transition")
+MERGE = operation("PUT", "/accounts/{account_id}/merges/{merge_id}")
 PULL = operation("PUT", "/repos/{owner}/{repo}/pulls/{pull_number}/merge")
 
 
@@ -30,6 +31,10 @@ PULL = operation("PUT", "/repos/{owner}/{repo}/pulls/{pull_number}/merge")
         ("what is new in berlin", USER, {}),
         ("approve/reject it", REPO, {}),
         ("push branch spike/ice", REPO, {}),
+        ("start a build of parcel-api", REPO, {}),
+        ("invite selma@acme.example", USER, {}),
+        ("check deploy.yml on beta.acme.example", ITEM, {}),
+        ("the merge of issue 44 in acme/web", MERGE, {}),
         ("move OPS-12 to review", ITEM, {"itemKey": "OPS-12"}),
     ],
 )

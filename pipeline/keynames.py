@@ -68,7 +68,7 @@ _NO_NAME = _set(
 )
 _ACTS_ON_PEOPLE = _set("follow unfollow following unfollowing invite block unblock mute unmute mention ban unban")
 _LEADS = _set("the our my your their his her in on of for from to at into onto this that within inside")
-_BEHIND = _set("of in from at on for to into onto within inside under")
+_BEHIND = _set("of in from at on for into onto within inside under")
 _ALTERNATIVES = _set(
     "and or his her him he she either yes no true false on off in out read write get set input output up down left "
     "right client server tcp udp ip ci cd text application image audio video multipart w n start end start stop open "

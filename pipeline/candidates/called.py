@@ -5,6 +5,7 @@ What a prompt calls so is `keynames`' to read; here it meets the names of parame
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 
 from pipeline import keynames
@@ -17,6 +18,7 @@ _SHORT = {
     "app": "application", "db": "database", "ns": "namespace", "svc": "service", "config": "configuration",
     "wf": "workflow", "proj": "project",
 }  # fmt: skip
+_CODE = re.compile(r"[A-Z][A-Z0-9]{1,9}-\d{1,9}")
 _PEOPLE = frozenset(keynames.PEOPLE)
 
 
@@ -56,11 +58,11 @@ class CalledSo:
     def lone(self, name: Name, template: names.Template) -> str | None:
         """The only name of which the prompt does not say what it is, for the only one that a path still lacks.
 
-        A plain word is nobody's login; where a path takes nothing else, a word like "OPS-12" goes first.
+        A plain word is nobody's login; where a path takes nothing else, a code like "OPS-12" goes first.
         """
         loose = [said for said in self._called if not said.nouns]
         if len(template.names) == 1:
-            loose = [said for said in loose if said.is_shaped] or loose
+            loose = [said for said in loose if _CODE.fullmatch(said.value)] or loose
         if len(loose) != 1:
             return None
         is_taken = loose[0].is_shaped or bool(template.names[1:]) or _PEOPLE.isdisjoint(_nouns(name))

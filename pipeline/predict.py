@@ -22,7 +22,7 @@ from pipeline import arms, guardrails
 from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.candidates.route import Outlook
-from pipeline.catalog import verbs
+from pipeline.catalog import undo, verbs
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.entrances import sign_ins, signs_in
 from pipeline.catalog.fetch import canonical_url
@@ -159,10 +159,12 @@ def prepare(
     order = evidence.leading(order, max(limits.leading, limits.schemas, 2 * query.k))
     opening = None if opening is None else opening[order]
     block = block[order]
-    candidates = []
+    candidates, speaking, undoes = [], undo.done(operations, query.calls, matches), []
     for position in order.tolist():
         operation = operations[evidence.candidates[position]]
         binding = session.bind(operation)
+        if operation.destructive and undo.spoken_for(operation, binding.params, speaking):
+            undoes.append(operation.key)
         candidates.append(
             Candidate(
                 operation=operation.key,
@@ -192,6 +194,7 @@ def prepare(
         candidates=fitting,
         block=block[: len(fitting)],
         intents=tuple(sorted(verbs.intents(query.prompt))) if query.prompt else (),
+        undoes=tuple(undoes),
         prompt_vector=prompt_vector,
         entry=None if opening is None else opening[: len(fitting)],
         degraded=degraded,
@@ -228,10 +231,11 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     # The deadline counts without what the first answer of a catalog never seen waits for the catalog.
     due = grounded_at - grounded.ground_s - (recalled_at - started) + query.deadline_s
     matrix = features.compute(grounded, query, None)  # [n_candidates, n_features] float32
+    cleared = {*recall.accepted, *grounded.undoes}
     allowed = [
         i
         for i, candidate in enumerate(grounded.candidates)
-        if guardrails.allow(candidate, grounded.intents, recall.accepted, settings.guardrails.destructive)
+        if guardrails.allow(candidate, grounded.intents, cleared, settings.guardrails.destructive)
     ]
     showable = set(allowed)
     explain, rival = _MORE * query.k if query.explain else min(query.k, _EXPLAINED), None

@@ -203,6 +203,7 @@ class GroundedQuery:
     candidates: tuple[Candidate, ...]  # the shortlist
     block: np.ndarray  # [n_candidates, n_catalog_features] float16, as it is journalled: what depends on the catalog
     intents: tuple[str, ...] = ()  # families of destructive words the prompt asks for, negated ones left out
+    undoes: tuple[str, ...] = ()  # destructive operations that the calls themselves speak for (`catalog/undo.py`)
     prompt_vector: np.ndarray | None = None  # [n_dims] float32, unit length
     entry: np.ndarray | None = None  # [n_candidates] float32, how likely each opens a session: no prompt, no history
     degraded: tuple[str, ...] = ()

@@ -172,7 +172,7 @@ class LocalPredictor:
         grounded, matrix = assemble(query, compiled, vector, {}, self._settings.shortlist)
         scores = self.ranker.score(matrix, features.head(query))
         keys = tuple(c.operation for c in grounded.candidates)
-        allowed = [guardrails.allow(c, grounded.intents, (), "intent") for c in grounded.candidates]
+        allowed = [guardrails.allow(c, grounded.intents, grounded.undoes, "intent") for c in grounded.candidates]
         params = None
         if case.next_params is not None:
             candidate = next((c for c in grounded.candidates if c.operation == case.next), None)

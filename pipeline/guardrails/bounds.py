@@ -72,14 +72,15 @@ def admit(query: Query, limits: settings.Predict) -> Query:
     return msgspec.structs.replace(query, prompt=_clean(query.prompt), calls=calls)
 
 
-def allow(candidate: Candidate, intents: Collection[str], accepted: Collection[str], mode: str) -> bool:
-    """True when the candidate may be shown: harmless, asked for by its family of words, or accepted before.
+def allow(candidate: Candidate, intents: Collection[str], cleared: Collection[str], mode: str) -> bool:
+    """True when the candidate may be shown: harmless, asked for by its family of words, or cleared.
 
-    `intents` are the families the prompt asks for, `accepted` the operations this user accepted.
+    `intents` are the families the prompt asks for, `cleared` the operations that this user accepted before or that
+    the session's own calls speak for.
     """
     if mode == "allow" or not candidate.destructive:
         return True
-    return candidate.destructive in intents or candidate.operation in accepted
+    return candidate.destructive in intents or candidate.operation in cleared
 
 
 def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_a_harmless_operation_is_always_allowed():
 
 
 @pytest.mark.parametrize(
-    ("intents", "accepted", "mode", "is_allowed"),
+    ("intents", "cleared", "mode", "is_allowed"),
     [
         ((), (), "intent", False),
         (("cancel",), (), "intent", False),
@@ -151,9 +151,9 @@ def test_a_harmless_operation_is_always_allowed():
         ((), (), "allow", True),
     ],
 )
-def test_a_destructive_operation_needs_its_intent_or_an_earlier_accept(intents, accepted, mode, is_allowed):
+def test_a_destructive_operation_needs_its_intent_or_to_be_cleared(intents, cleared, mode, is_allowed):
     candidate = Candidate("DELETE /notes/{note_id}", destructive="delete")
-    assert guardrails.allow(candidate, intents, accepted, mode) is is_allowed
+    assert guardrails.allow(candidate, intents, cleared, mode) is is_allowed
 
 
 # --- arguments going out

@@ -240,6 +240,16 @@ async def test_a_destructive_pick_of_the_generator_is_shown_only_with_evident_in
     assert {p.candidate.destructive for p in asked.predictions} == {"", "refund"}
 
 
+async def test_what_the_session_made_may_be_taken_away_without_a_word_and_nothing_else(stages):
+    made = Call("POST", "/v1/customers", {"email": "a@example.com"})
+    session = (Call("GET", "/v1/customers"), made, Call("GET", "/v1/customers/cus_1"))
+    query = msgspec.structs.replace(REFUND, prompt="", k=50, calls=session)
+    shown = {p.candidate.operation for p in (await tell(stages, query)).predictions if p.candidate.destructive}
+    assert shown == {"DELETE /v1/customers/{customer}"}
+    looked = msgspec.structs.replace(query, calls=(session[0], session[0], session[2]))
+    assert not any(p.candidate.destructive for p in (await tell(stages, looked)).predictions)
+
+
 async def test_what_cannot_be_asked_is_refused_before_any_work(stages):
     with pytest.raises(BadRequest):
         await tell(stages, msgspec.structs.replace(REFUND, k=0))

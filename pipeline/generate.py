@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -58,7 +59,9 @@ class Ledger(Protocol):
 
     async def reserve(self, tenant: str, amount: int, most: int, tenant_most: int) -> tuple[bool, Spent]: ...
 
-    async def settle(self, tenant: str, day: str, reserved: int, cost: int, counted: Mapping[str, int]) -> Spent: ...
+    async def settle(
+        self, tenant: str, day: str, reserved: int, cost: int, counted: Mapping[str, int], token: str = ""
+    ) -> Spent: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,12 +97,21 @@ def large(generator: Generator, settings: Endpoint) -> Tier:
 class _Standing:
     """A tier and how it has been doing."""
 
-    def __init__(self, tier: Tier, router: Router) -> None:
+    def __init__(self, tier: Tier, router: Router, usual_s: float) -> None:
         self.tier = tier
+        self._usual_s = usual_s
         self.breaker = Breaker(router.breaker_failures, router.breaker_open_s)
         self.pace = Pace()
         self.in_hand = 0
         self.expected_usd = route.cost(tier.price, *_TYPICAL)
+
+    def failed(self, began: float, now: float, budget_s: float) -> None:
+        """A request that had `budget_s` failed; one that was late within too little time tells nothing of the tier."""
+        if now - began >= budget_s - _CLOCK_S and budget_s < min(self.pace.slowest_s, self._usual_s):
+            self.breaker.released()
+            self.pace.note_late(budget_s + _CLOCK_S, now)
+        else:
+            self.breaker.failed(began, now)
 
     def offer(self, now: float, budget_s: float, closed: Reason | None) -> Offer:
         if closed is None and self.breaker.state(now) == "open":
@@ -117,9 +129,11 @@ class Tiers:
     def __init__(self, settings: Settings, tiers: Sequence[Tier], ledger: Ledger | None = None) -> None:
         self._router = settings.router
         self._min_budget_s = settings.generator.min_budget_s
-        self._standings = {tier.name: _Standing(tier, settings.router) for tier in tiers}
+        usual_s = settings.predict.deadline_default_s / 2  # other parts of a request take their time too
+        self._standings = {tier.name: _Standing(tier, settings.router, usual_s) for tier in tiers}
         self._ledger = ledger
         self._decided: dict[str, collections.Counter[str]] = {}  # tenant -> reason -> how often, not yet counted
+        self._batch: _Batch | None = None  # of them that is being counted
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_flushing = False
         self._warned = ""  # the day on which it was said that the budget runs out
@@ -181,14 +195,13 @@ class Tiers:
 
     async def flush(self) -> None:
         """Count the decisions that are not counted yet; raises StateUnavailable and keeps them when it cannot."""
-        while self._decided and self._ledger is not None:
-            tenant, counts = self._decided.popitem()
-            try:
-                counted = {of_reason(reason): count for reason, count in counts.items()}
-                await self._ledger.settle(tenant, today(), 0, 0, counted)
-            except StateUnavailable:
-                self._decided[tenant] = self._decided.get(tenant, collections.Counter()) + counts
-                raise
+        while (self._batch or self._decided) and self._ledger is not None:
+            if self._batch is None:
+                tenant, counts = self._decided.popitem()
+                self._batch = _Batch(tenant, today(), {of_reason(reason): n for reason, n in counts.items()})
+            batch = self._batch
+            await self._ledger.settle(batch.tenant, batch.day, 0, 0, batch.counted, batch.token)
+            self._batch = None
 
     async def _ask(
         self, standing: _Standing, query: Query, grounded: GroundedQuery, budget_s: float, granted: _Grant
@@ -202,7 +215,7 @@ class Tiers:
         try:
             proposal = await tier.ask(query, grounded, budget_s)
         except GeneratorError as error:
-            standing.breaker.failed(began, time.monotonic())
+            standing.failed(began, time.monotonic(), budget_s)
             cost_usd = None if error.asked else 0.0
             raise
         except BaseException:
@@ -275,7 +288,7 @@ class Tiers:
         return Route(choice.tier, choice.reason, choice.gain, cost_usd, choice.reason in route.DEGRADED)
 
     async def _flush_later(self) -> None:
-        while self._decided:
+        while self._batch or self._decided:
             await asyncio.sleep(_FLUSH_S)
             with contextlib.suppress(StateUnavailable):
                 await self.flush()
@@ -297,3 +310,13 @@ class _Grant:
     @property
     def usd(self) -> float:
         return route.usd(self.amount)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Batch:
+    """Decisions of a tenant that are counted together, under one token until it is known that they are."""
+
+    tenant: str
+    day: str
+    counted: Mapping[str, int]
+    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)

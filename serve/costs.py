@@ -1,4 +1,4 @@
-"""GET /cost-analytics: what language models have cost today, and how far the day's budget goes.
+"""GET /cost-analytics: what language models cost on a day, and how far the day's budget goes.
 
 Read from the state alone: every replica counts there (`pipeline/stores/spend.py`), costs at once, decisions within a
 second. What the numbers decide is `pipeline/candidates/route.py`'s. Registered by `serve.ingress`.
@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline.candidates.route import SAVE_AT, WARN_AT, usd
+from pipeline.errors import BadRequest
 from pipeline.prices import Router
-from pipeline.stores.spend import Day, today
+from pipeline.stores.spend import KEPT_DAYS, Day, today
 from serve import schemas
 from serve.identity import tenant_of
 
@@ -48,7 +49,7 @@ class BudgetUse(pydantic.BaseModel):
 
 
 class CostsResponse(pydantic.BaseModel):
-    """What today (UTC) has cost so far."""
+    """What a day (UTC) cost, today so far."""
 
     model_config = pydantic.ConfigDict(
         json_schema_extra={
@@ -97,9 +98,22 @@ class Costs:
         self._ledger = ledger
 
     async def cost_analytics(self, request: Request) -> Response:
-        """What language models cost today (UTC), by tier and per prediction; the budget; the router's decisions."""
-        day = await self._ledger.read(tenant_of(request), today())
+        """What language models cost today, or on the `day` asked for, by tier and per prediction; budget, decisions."""
+        day = await self._ledger.read(tenant_of(request), read_day(request.query_params.get("day")))
         return Response(schemas.dump(report(day, self._settings)), media_type="application/json")
+
+
+def read_day(asked: str | None) -> str:
+    """The day that is asked for, today without one; raises BadRequest for one that is none, or is not kept."""
+    last = datetime.date.fromisoformat(today())
+    kept = [str(last - datetime.timedelta(days=ago)) for ago in range(KEPT_DAYS)]
+    if asked is None:
+        return kept[0]
+    if asked not in kept:
+        raise BadRequest(
+            f"day must be one from {kept[-1]} to {kept[0]} (UTC), as YYYY-MM-DD; without it today is told."
+        )
+    return asked
 
 
 def report(day: Day, settings: Router) -> dict[str, Any]:

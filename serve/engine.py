@@ -207,6 +207,7 @@ class VllmEngine:
 
     async def _last(self, messages: list[dict[str, str]], sampling: Any, request_id: str) -> tuple[Any, int]:
         """The engine's last output for a request, and the request's tokens."""
+        from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         ids = self._prompts.ids(messages)
@@ -221,11 +222,13 @@ class VllmEngine:
                 last = output
         except EngineDeadError as error:
             self._give_up("dead", repr(error))
-            raise GeneratorError("the engine died") from None
-        except Exception as error:  # vLLM refuses a request with many kinds; none of them may fail a prediction
+            raise GeneratorError("the engine died", asked=True) from None
+        except VLLMClientError as error:
             raise GeneratorError(f"the engine refused the request: {error!r}") from None
+        except Exception as error:  # of many kinds; none of them may fail a prediction
+            raise GeneratorError(f"the engine failed on the request: {error!r}", asked=True) from None
         if last is None:
-            raise GeneratorError("the engine gave no reply")
+            raise GeneratorError("the engine gave no reply", asked=True)
         self._tokens.append((len(ids), last.num_cached_tokens or 0))
         return last, len(ids)
 

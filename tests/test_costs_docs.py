@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.candidates import route
+from pipeline.stores.spend import KEPT_DAYS
 from tests.documented import every
 
 DOC = (Path(__file__).resolve().parents[1] / "docs" / "costs.md").read_text()
@@ -25,6 +26,7 @@ def test_every_reason_of_the_router_is_explained():
 def test_the_thresholds_are_the_codes():
     assert f"from {route.WARN_AT:.0%}".replace("%", " %") in DOC
     assert f"from {route.SAVE_AT:.0%}".replace("%", " %") in DOC
+    assert f"{KEPT_DAYS} days back" in DOC
 
 
 def test_the_variables_are_settings(monkeypatch: pytest.MonkeyPatch):

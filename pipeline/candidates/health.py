@@ -6,6 +6,7 @@ Kept by each process for itself and told the time by its caller, so that a test 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 _PACE_MAX = 64  # replies that are looked at
@@ -13,18 +14,29 @@ _PACE_S = 60.0  # and how long: an engine that was slow is tried again after so 
 
 
 class Pace:
-    """How long the last replies took."""
+    """How long the last replies took, and for how long others were waited for in vain."""
 
     def __init__(self) -> None:
         self._replies: deque[tuple[float, float]] = deque(maxlen=_PACE_MAX)  # when, seconds
+        self._late: deque[tuple[float, float]] = deque(maxlen=_PACE_MAX)  # when, seconds that were too few
 
     def note(self, seconds: float, now: float) -> None:
         self._replies.append((now, seconds))
 
+    def note_late(self, seconds: float, now: float) -> None:
+        """No reply came within `seconds`: less will not do either, of more nothing is known."""
+        self._late.append((now, seconds))
+
     def in_time(self, budget_s: float, now: float) -> float:
-        """Share of the last minute's replies that took no longer than `budget_s`; 1 when there were none."""
-        recent = self._recent(now)
-        return sum(seconds <= budget_s for seconds in recent) / len(recent) if recent else 1.0
+        """Share of the last minute's replies that came within `budget_s`, as far as is known; 1 when nothing is."""
+        told = [seconds <= budget_s for seconds in self._recent(now)]
+        told += [False for when, seconds in self._late if now - when < _PACE_S and seconds >= budget_s]
+        return sum(told) / len(told) if told else 1.0
+
+    @property
+    def slowest_s(self) -> float:
+        """The longest that one of the last replies took, however long ago; endless when there were none."""
+        return max((seconds for _, seconds in self._replies), default=math.inf)
 
     def usual_s(self, now: float) -> float:
         """The median of the last minute's replies; 0 when there were none."""

@@ -155,12 +155,19 @@ class Proposer:
             faults = review.objections(chosen, grounded.candidates, len(request.options.indexes))
         fits = until - time.monotonic() > took  # a second reply takes as long as the first
         if (faults or not chosen) and fits:
-            wrong = list(faults.values()) or [_REFUSED]
+            messages = prompt.again(request.messages[0], replies[0].text, list(faults.values()) or [_REFUSED])
+            unknown = _at_most(replies[0], messages[len(request.messages[0]) :], settings.max_tokens)
             try:
-                second = await ask(prompt.again(request.messages[0], replies[0].text, wrong))
-            except (GeneratorError, TimeoutError):
+                second = await ask(messages)
+            except TimeoutError:
                 if not chosen:
                     raise
+                replies.append(unknown)
+            except GeneratorError as error:
+                if not chosen:  # the first reply is paid, whatever became of the second
+                    raise GeneratorError(error.detail, asked=True) from None
+                if error.asked:
+                    replies.append(unknown)
             else:
                 kept = [pick for pick in chosen if pick[0] not in faults]
                 taken = {pick[0] for pick in kept}
@@ -179,9 +186,19 @@ class Proposer:
         """Picks by how likely the model finds each option, without arguments; asked in several orders at once."""
         count = len(request.options.indexes)
         marks = prompt.LETTERS[:count]
-        asked = (self._engine.weigh(messages, marks, uuid.uuid4().hex) for messages in request.messages)
+
+        async def ask(messages: Messages) -> Weighing | GeneratorError:
+            try:
+                return await self._engine.weigh(messages, marks, uuid.uuid4().hex)
+            except GeneratorError as error:
+                return error
+
         async with asyncio.timeout(until - time.monotonic()):
-            weighings = await asyncio.gather(*asked)
+            answers = await asyncio.gather(*map(ask, request.messages))
+        weighings = [answer for answer in answers if isinstance(answer, Weighing)]
+        errors = [answer for answer in answers if isinstance(answer, GeneratorError)]
+        if errors:  # of one order is enough; those that came are paid
+            raise GeneratorError(errors[0].detail, asked=bool(weighings) or any(error.asked for error in errors))
         sums = [0.0] * count
         for order, weighing in zip(request.orders, weighings, strict=True):
             for option, logprob in zip(order, self._places.level(weighing.logprobs), strict=True):
@@ -294,6 +311,12 @@ def compose(
         if count <= _OPTIONS_MIN or _tokens(messages[0]) <= limit:
             return Request(options, picks, messages, orders, known)
         count = max(_OPTIONS_MIN, count * 3 // 4)
+
+
+def _at_most(first: Reply, added: Messages, tokens_out: int) -> Reply:
+    """A second reply that did not come, at its most: each byte that its prompt adds is a token."""
+    tokens = sum(len(message["content"].encode()) + _MARGIN_TOKENS for message in added)
+    return Reply("", first.tokens_in + tokens, 0, tokens_out, "abort")
 
 
 def _tokens(messages: Messages) -> int:

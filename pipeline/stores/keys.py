@@ -24,6 +24,7 @@
     t:{tenant}:experiments                         sorted set: experiments by when something was last shown in them
     t:{tenant}:arms:{experiment}                   hash: arm U+001F what -> how often, see `arms.py`
     cost:{day}, t:{tenant}:cost:{day}              hash: what generators cost on a day (UTC), see `spend.py`
+    t:{tenant}:cost:{day}:{token}                  a move of them that was made
     t:{tenant}:follow:{lineage}:{shape}            sorted set: what followed what, see `counts.py`
     t:{tenant}:prompts:{lineage}                   list of Remembered, newest first
     t:{tenant}:losses:{lineage}                    list: what the experts lost at each choice, newest first

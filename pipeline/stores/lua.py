@@ -399,28 +399,32 @@ end
 return {wait, which, blocked, unpack(told)}
 """
 
-# Reserve what a request may cost at most, unless a budget would be overrun; what is reserved counts as spent until
-# SETTLE puts what it really cost in its place. KEYS: the day of the service; of the tenant. ARGV: amount; most that the
-# service may have spent with it; the tenant; seconds the day is kept. Answers {1 or 0, spent, spent of the tenant}.
+# Reserve, once, what a request may cost at most, unless a budget would be overrun; what is reserved counts as spent
+# until SETTLE puts what it really cost in its place. KEYS: the day of the service; of the tenant; the token.
+# ARGV: amount; most that the service may have spent with it; the tenant; seconds the day is kept, the token.
+# Answers {1 or 0, spent, spent of the tenant}.
 RESERVE = """
 local all = tonumber(redis.call('HGET', KEYS[1], 'spent') or '0')
 local own = tonumber(redis.call('HGET', KEYS[2], 'spent') or '0')
+if redis.call('EXISTS', KEYS[3]) == 1 then return {1, all, own} end
 if all + ARGV[1] > tonumber(ARGV[2]) or own + ARGV[1] > tonumber(ARGV[3]) then return {0, all, own} end
-for _, day in ipairs(KEYS) do
-  redis.call('HINCRBY', day, 'spent', ARGV[1])
-  redis.call('EXPIRE', day, ARGV[4])
+for i = 1, 2 do
+  redis.call('HINCRBY', KEYS[i], 'spent', ARGV[1])
+  redis.call('EXPIRE', KEYS[i], ARGV[4])
 end
+redis.call('SET', KEYS[3], '', 'EX', ARGV[5])
 return {1, all + ARGV[1], own + ARGV[1]}
 """
 
-# Count on a day. KEYS: the day of the service; of the tenant. ARGV: what `spent` moves by; seconds the day is kept;
-# field, amount ... of the tenant. Answers {spent, spent of the tenant}.
+# Count on a day, once. KEYS: the day of the service; of the tenant; the token. ARGV: what `spent` moves by; seconds the
+# day is kept, the token; field, amount ... of the tenant. Answers {spent, spent of the tenant}.
 SETTLE = """
+local is_new = redis.call('SET', KEYS[3], '', 'NX', 'EX', ARGV[3])
 local spent = {}
-for i, day in ipairs(KEYS) do
-  spent[i] = redis.call('HINCRBY', day, 'spent', ARGV[1])
-  redis.call('EXPIRE', day, ARGV[2])
+for i = 1, 2 do
+  spent[i] = redis.call('HINCRBY', KEYS[i], 'spent', is_new and ARGV[1] or 0)
+  redis.call('EXPIRE', KEYS[i], ARGV[2])
 end
-for i = 3, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 4, is_new and #ARGV or 0, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return spent
 """

@@ -2,7 +2,8 @@
 
 Whole numbers, moved by scripts: concurrent requests of many replicas never overrun a budget. A request first reserves
 the most it can cost; `spent` holds reservations and settled costs alike, so that one whose process died, or whose cost
-nobody learnt, stays counted at its most. Used by `pipeline/generate.py` through `State.spend`.
+nobody learnt, stays counted at its most. A request that the connection sends twice, as its reply was lost, moves
+nothing twice: each has a token that is kept for a while. Used by `pipeline/generate.py` through `State.spend`.
 
     spent                                    of the service and of the tenant; what follows, of the tenant only
     {tier} U+001F asked, answered            requests sent, and those that brought a proposal
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +26,9 @@ from pipeline.stores.connection import Connection
 from pipeline.stores.counts import SEPARATOR
 from pipeline.stores.keys import key
 
-_KEPT_S = 40 * 86_400  # a month can be looked back at
+KEPT_DAYS = 40  # a month can be looked back at
+_KEPT_S = KEPT_DAYS * 86_400
+_ONCE_S = 600  # a token is kept so long: a request is repeated at once, or when Redis is back
 _BUDGET_MAX = 2**52  # billionths; Lua counts in doubles
 
 
@@ -57,16 +61,21 @@ class Spend:
         day = today()
         limits = [min(most, _BUDGET_MAX), min(tenant_most, _BUDGET_MAX)]
         granted, *spent = await self._connection.script(
-            lua.RESERVE, _days(tenant, day), [min(amount, _BUDGET_MAX), *limits, _KEPT_S]
+            lua.RESERVE, _keys(tenant, day, uuid.uuid4().hex), [min(amount, _BUDGET_MAX), *limits, _KEPT_S, _ONCE_S]
         )
         return bool(granted), Spent(day, *spent)
 
-    async def settle(self, tenant: str, day: str, reserved: int, cost: int, counted: Mapping[str, int]) -> Spent:
-        """Put what a request of `day` really cost in place of what it reserved, and count the rest."""
+    async def settle(
+        self, tenant: str, day: str, reserved: int, cost: int, counted: Mapping[str, int], token: str = ""
+    ) -> Spent:
+        """Put what a request of `day` really cost in place of what it reserved, and count the rest.
+
+        Under the same `token` this is done once: whoever cannot tell whether it was done may try again.
+        """
         moves = [part for pair in counted.items() for part in pair]
-        return Spent(
-            day, *await self._connection.script(lua.SETTLE, _days(tenant, day), [cost - reserved, _KEPT_S, *moves])
-        )
+        keys = _keys(tenant, day, token or uuid.uuid4().hex)
+        spent = await self._connection.script(lua.SETTLE, keys, [cost - reserved, _KEPT_S, _ONCE_S, *moves])
+        return Spent(day, *spent)
 
     async def read(self, tenant: str, day: str) -> Day:
         """All that is known of a day."""
@@ -105,3 +114,7 @@ def of_reason(reason: str) -> str:
 
 def _days(tenant: str, day: str) -> list[str]:
     return [key("cost", day), key("t", tenant, "cost", day)]
+
+
+def _keys(tenant: str, day: str, token: str) -> list[str]:
+    return [*_days(tenant, day), key("t", tenant, "cost", day, token)]

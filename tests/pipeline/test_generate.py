@@ -13,12 +13,13 @@ import pytest
 
 from pipeline import generate, settings
 from pipeline.candidates.route import Outlook, nano, usd
-from pipeline.errors import GeneratorError
+from pipeline.errors import GeneratorError, StateUnavailable
 from pipeline.generate import Tier, Tiers
 from pipeline.prices import Price
 from pipeline.stores.spend import today
 from pipeline.stores.state import State
 from pipeline.types import Candidate, GroundedQuery, Proposal, Query, Source
+from tests.fakes import ScriptedServer
 
 DOUBT = Outlook(0.2, 0.1, 0.9)
 QUERY = Query(Source(name="billing"), prompt="give her the money back", deadline_s=1.0)
@@ -210,6 +211,78 @@ async def test_a_broken_tier_is_left_alone_until_one_request_finds_it_well():
     assert (await ask(tiers))[1].reason == "breaker"
     await asyncio.sleep(0.25)
     assert [(await ask(tiers))[1].reason for _ in range(3)] == ["worth"] * 3
+
+
+async def test_requests_that_had_too_little_time_leave_the_breaker_closed_and_are_not_repeated():
+    tiers = Tiers(router(), [tier("small", 0.2)])
+    hurried = [(await ask(tiers, budget_s=0.08))[1] for _ in range(3)]
+    assert [route.reason for route in hurried] == ["late", "deadline", "deadline"]  # once waited for in vain is enough
+    together = await asyncio.gather(*(ask(tiers, budget_s=0.1 + n / 100) for n in range(5)))
+    assert {route.reason for _, route in together} == {"late"}
+    assert tiers.states()["small"]["breaker"] == "closed"
+    assert (await ask(tiers))[1].reason == "worth"
+
+
+async def test_a_tier_that_hangs_is_left_alone_also_where_all_have_less_time_than_usual():
+    tiers = Tiers(router(), [tier("small", 0.01, 0.01, 30.0)])
+    for _ in range(2):
+        assert (await ask(tiers))[1].reason == "worth"
+    # They have more time than any of its replies took.
+    assert [(await ask(tiers, budget_s=0.15))[1].reason for _ in range(4)] == ["late"] * 3 + ["breaker"]
+
+
+async def test_a_tier_that_never_answered_is_left_alone_after_requests_with_time_enough():
+    tiers = Tiers(router(), [tier("small", 30.0)])
+    assert [(await ask(tiers, budget_s=0.6))[1].reason for _ in range(4)] == ["late"] * 3 + ["breaker"]
+
+
+async def test_a_hurried_request_that_tries_for_all_leaves_it_to_the_next():
+    failure = GeneratorError("broken")
+    tiers = Tiers(router(), [tier("small", failure, failure, failure, 0.2)])
+    for _ in range(3):
+        await ask(tiers)
+    await asyncio.sleep(0.25)
+    assert (await ask(tiers, budget_s=0.08))[1].reason == "late"
+    assert (await ask(tiers))[1].reason == "worth"
+
+
+class Forgetful:
+    """A ledger whose replies to every other settlement are lost, after it is done."""
+
+    def __init__(self, spend: Any) -> None:
+        self.reserve = spend.reserve
+        self._settle, self._asked = spend.settle, 0
+
+    async def settle(self, *arguments: Any) -> Any:
+        told = await self._settle(*arguments)
+        self._asked += 1
+        if self._asked % 2:
+            raise StateUnavailable("The state does not answer.")
+        return told
+
+
+async def test_decisions_are_counted_once_though_the_state_did_not_say_that_they_are(spend):
+    tiers = Tiers(router(), [tier("small", price=FREE)], Forgetful(spend))
+    for _ in range(3):
+        await ask(tiers, msgspec.structs.replace(QUERY, prompt=""))
+    day = await counted(tiers, spend)
+    assert day.reasons == {"history_only": 3}
+
+
+async def test_a_reply_that_names_nothing_is_paid_though_the_endpoint_then_refuses(spend):
+    """The tier as it is: a server that talks garbage, and has too much to do when it is asked again."""
+    with ScriptedServer("I would refund it.", 429) as server:
+        changes = {"url": server.url, "model": "m", "price": PRICED.model_dump()}
+        loaded = settings.load("local", endpoint=changes, router={"min_gain": 0.0, "usd_per_hit": 10.0})
+        made = generate.large(loaded.generator, loaded.endpoint)
+        tiers = Tiers(loaded, [made], spend)
+        query = msgspec.structs.replace(QUERY, max_cost_usd=1.5 * made.bound_usd(0.0))
+        proposal, route = await ask(tiers, query, budget_s=10.0)
+        assert len(server.asked) == 2
+    assert proposal is None
+    assert route.reason == "failed"
+    assert route.cost_usd == pytest.approx(made.bound_usd(0.0))
+    assert usd((await counted(tiers, spend)).spent.service) == pytest.approx(made.bound_usd(0.0))
 
 
 async def test_above_its_requests_in_hand_a_tier_is_spared_and_the_answer_waits_for_nothing():

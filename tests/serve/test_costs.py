@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 
 import pytest
 
 from pipeline.prices import Price
-from pipeline.stores.spend import Day, Spent
+from pipeline.stores.spend import KEPT_DAYS, Day, Spent, of_reason, today
 from pipeline.types import Proposal
 from serve.costs import CostsResponse, report
 from tests.serve.conftest import App, make_app
@@ -81,6 +82,28 @@ async def test_a_budget_that_is_used_up_asks_nobody_and_degrades_nothing(redis_u
         }
         assert metadata["degraded"] in ([], ["embedding"])
         assert (await costs(app))["budget"]["state"] == "exhausted"
+
+
+async def test_another_day_is_told_as_long_as_it_is_kept(redis_url: str):
+    now = datetime.date.fromisoformat(today())
+    before = str(now - datetime.timedelta(days=30))
+    async with priced(redis_url) as app:
+        await app.state.spend.settle("local", before, 0, 2_000_000_000, {of_reason("worth"): 4})
+        told = (await app.client.get("/cost-analytics", params={"day": before})).json()
+        assert (told["day"], told["cost_usd"], told["cost_per_prediction_usd"]) == (before, 2.0, 0.5)
+        assert told["decisions"] == {"worth": 4}
+        for same in ({}, {"day": str(now)}):
+            told = (await app.client.get("/v1/cost-analytics", params=same)).json()
+            assert (told["day"], told["cost_usd"]) == (str(now), 0.0)
+
+
+@pytest.mark.parametrize("day", ["", "yesterday", "20260131", "2026-02-30", "2026-W05-6", "0001-01-01", "9999-12-31"])
+async def test_a_day_that_is_none_or_is_not_kept_is_refused_with_those_that_are(redis_url: str, day: str):
+    async with priced(redis_url) as app:
+        answer = await app.client.get("/cost-analytics", params={"day": day})
+    assert answer.status_code == 400
+    first = datetime.date.fromisoformat(today()) - datetime.timedelta(days=KEPT_DAYS - 1)
+    assert f"from {first} to {today()} (UTC), as YYYY-MM-DD" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,27 @@ def test_what_is_in_time_is_told_by_the_last_minute():
     assert pace.in_time(0.01, 80.0) == 1.0
 
 
-@given(st.lists(st.floats(0, 2), min_size=1, max_size=30), st.floats(0, 2), st.floats(0, 2))
-def test_more_time_is_never_less_likely_enough(seconds, one, other):
+def test_waiting_in_vain_tells_of_no_more_time_than_there_was():
     pace = Pace()
-    for taken in seconds:
+    pace.note_late(0.2, 0.0)
+    assert [pace.in_time(seconds, 1.0) for seconds in (0.1, 0.2, 0.3)] == [0.0, 0.0, 1.0]
+    assert pace.slowest_s == float("inf")
+    pace.note(0.1, 1.0)
+    assert [pace.in_time(seconds, 1.0) for seconds in (0.05, 0.1, 0.3)] == [0.0, 0.5, 1.0]
+    assert pace.in_time(0.1, 60.5) == 1.0  # the minute of it is over
+    assert (pace.usual_s(1.0), pace.slowest_s) == (0.1, 0.1)
+
+
+seconds = st.lists(st.floats(0, 2), min_size=1, max_size=30)
+
+
+@given(seconds, seconds, st.floats(0, 2), st.floats(0, 2))
+def test_more_time_is_never_less_likely_enough(replies, late, one, other):
+    pace = Pace()
+    for taken in replies:
         pace.note(taken, 0.0)
+    for had in late:
+        pace.note_late(had, 0.0)
     assert pace.in_time(min(one, other), 1.0) <= pace.in_time(max(one, other), 1.0)
 
 

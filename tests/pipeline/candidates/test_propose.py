@@ -107,6 +107,14 @@ async def test_a_reply_that_names_nothing_is_asked_for_once_more_and_then_droppe
     assert len(engine.calls) == 2
 
 
+async def test_a_reply_that_names_nothing_is_paid_though_the_second_was_refused_without_any_work() -> None:
+    engine = ScriptedEngine("I would refund it.", GeneratorError("the endpoint refused the request with status 429"))
+    with pytest.raises(GeneratorError, match="429") as refused:
+        await Proposer(generator(), engine).propose(QUERY, grounded(), 5.0)
+    assert len(engine.calls) == 2
+    assert refused.value.asked
+
+
 async def test_no_second_reply_without_the_time_for_it() -> None:
     engine = ScriptedEngine("no", picks(2), delay_s=0.4)
     with pytest.raises(GeneratorError, match="names no offered operation"):
@@ -126,12 +134,18 @@ async def test_criticised_picks_go_back_once_and_good_ones_stay() -> None:
     assert "POST /z29/pets needs owner, which neither the calls nor the wish give." in wrong
     assert "Neither the calls nor the wish speak for POST /z07/pets." in wrong
     assert "z30" not in wrong
-    # Off by default, and a second reply that is late costs nothing but its tokens.
+    # Off by default; without a second reply the first ones stay, and what it may have cost is counted.
     engine = ScriptedEngine(picks(23, 24, 1))
-    assert len((await Proposer(generator(), engine).propose(QUERY, shortlist, 5.0)).picks) == 3
+    once = await Proposer(generator(), engine).propose(QUERY, shortlist, 5.0)
+    assert len(once.picks) == 3
     assert len(engine.calls) == 1
-    late = ScriptedEngine(picks(23, 24, 1), GeneratorError("dead"))
-    assert len((await Proposer(generator(critique=True), late).propose(QUERY, shortlist, 5.0)).picks) == 3
+    for error in (GeneratorError("not up"), GeneratorError("died", asked=True)):
+        failing = ScriptedEngine(picks(23, 24, 1), error)
+        made = await Proposer(generator(critique=True), failing).propose(QUERY, shortlist, 5.0)
+        assert len(made.picks) == 3
+        added = sum(len(m["content"].encode()) for m in failing.calls[1]["messages"][2:]) if error.asked else 0
+        assert made.tokens_in >= once.tokens_in + (once.tokens_in + added if error.asked else 0)
+        assert made.tokens_out == once.tokens_out + (generator().max_tokens if error.asked else 0)
 
 
 def liking(operation: str, bias: float) -> Any:
@@ -182,6 +196,19 @@ async def test_late_or_broken_weighing_is_a_generator_error() -> None:
         await Proposer(generator(mode="logprob"), ScriptedEngine(GeneratorError("dead"))).propose(
             QUERY, grounded(), 1.0
         )
+
+
+@pytest.mark.parametrize("fails_first", [True, False])
+async def test_of_several_weighings_one_that_came_is_paid_though_another_failed(fails_first: bool) -> None:
+    lines: list[Any] = [GeneratorError("too long"), [0.0] * 24]
+    engine = ScriptedEngine(*(lines if fails_first else lines[::-1]), delay_s=0.01)
+    with pytest.raises(GeneratorError, match="too long") as refused:
+        await Proposer(generator(mode="logprob"), engine).propose(QUERY, grounded(), 1.0)
+    assert refused.value.asked
+    engine = ScriptedEngine(GeneratorError("the engine is not up"))
+    with pytest.raises(GeneratorError, match="not up") as refused:
+        await Proposer(generator(mode="logprob"), engine).propose(QUERY, grounded(), 1.0)
+    assert not refused.value.asked
 
 
 class Cards:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import urllib.parse
 
 import pytest
 
@@ -74,6 +75,66 @@ async def test_decisions_are_counted_by_reason_and_the_day_is_kept_for_a_while(s
     assert day.tiers == {}
     assert 30 * 86_400 < server.ttl("t:ana:cost:2026-01-31") <= 40 * 86_400
     assert (await state.spend.read("ana", "2026-02-01")).spent.tenant == 0
+
+
+class Lossy:
+    """A way to Redis that loses the reply of a script, once it is done, when told to; the next one is answered."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urllib.parse.urlsplit(url)
+        self.loses = False
+        self.lost = 0
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._url.scheme == "unix":
+            answers, commands = await asyncio.open_unix_connection(self._url.path)
+        else:
+            answers, commands = await asyncio.open_connection(self._url.hostname, self._url.port)
+        while command := await reader.read(1 << 16):
+            commands.write(command)
+            answer = await answers.read(1 << 16)  # one command at a time is in hand, and what it answers is short
+            if self.loses and b"EVALSHA" in command:
+                self.loses, self.lost = False, self.lost + 1
+                break
+            writer.write(answer)
+        writer.close()
+        commands.close()
+
+
+async def test_what_the_connection_sends_twice_moves_the_count_once(redis_url, server, limits):
+    lossy = Lossy(redis_url)
+    async with lossy as url:
+        state = State(limits, url)
+        counted = {of_tier("small", "asked"): 1, of_tier("small", "cost"): CENT, of_reason("worth"): 1}
+        for _ in range(2):  # the first round has the scripts loaded
+            granted, spent = await state.spend.reserve("ana", 6 * CENT, 8 * CENT, 8 * CENT)
+            assert (granted, lossy.lost) == (True, 0)
+            await state.spend.settle("ana", spent.day, 6 * CENT, CENT, counted)
+        lossy.loses = True
+        granted, spent = await state.spend.reserve("ana", 6 * CENT, 8 * CENT, 8 * CENT)
+        assert (granted, spent.service, lossy.lost) == (True, 8 * CENT, 1)
+        lossy.loses = True
+        spent = await state.spend.settle("ana", spent.day, 6 * CENT, CENT, counted)
+        assert (spent.service, spent.tenant, lossy.lost) == (3 * CENT, 3 * CENT, 2)
+        day = await state.spend.read("ana", spent.day)
+        await state.close()
+    assert day.tiers == {"small": {"asked": 3, "cost": 3 * CENT}}
+    assert day.reasons == {"worth": 3}
+
+
+async def test_a_settlement_is_done_once_under_its_token(state: State, server):
+    for _ in range(3):
+        await state.spend.settle("ana", "2026-01-31", 0, CENT, {of_reason("worth"): 2}, "once")
+    day = await state.spend.read("ana", "2026-01-31")
+    assert (day.spent.service, day.reasons) == (CENT, {"worth": 2})
+    assert 0 < server.ttl("t:ana:cost:2026-01-31:once") <= 600
 
 
 async def test_without_redis_nothing_is_granted(limits):

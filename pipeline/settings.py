@@ -20,6 +20,7 @@ from pipeline.errors import SettingsError
 from pipeline.prices import Endpoint, Price, Router
 
 _PREFIX = "OPENSESAME__"
+_SPECS = (".yaml", ".json")  # of the packaged example catalogs
 
 
 _PersonalPolicy = Literal["off", "flag", "redact", "block"]
@@ -371,8 +372,13 @@ def resource(name: str) -> Path:
 
 def packaged_spec(name: str) -> Path | None:
     """The file of the packaged example catalog `name`, None when there is none."""
-    found = (resource("examples") / f"{name}{suffix}" for suffix in (".yaml", ".json"))
+    found = (resource("examples") / f"{name}{suffix}" for suffix in _SPECS)
     return next((path for path in found if path.is_file() and path.parent == resource("examples")), None)
+
+
+def packaged_specs() -> list[str]:
+    """The names of the packaged example catalogs."""
+    return sorted(path.stem for path in resource("examples").iterdir() if path.suffix in _SPECS)
 
 
 def under(settings: Settings, var: Path) -> Settings:

@@ -23,10 +23,10 @@ from pipeline.catalog.library import Library, lineage
 from pipeline.catalog.parse import ParseProcess
 from pipeline.errors import Overloaded
 from pipeline.predict import prepare
-from pipeline.settings import Settings
+from pipeline.settings import Settings, packaged_specs
 from pipeline.stores.state import State
-from pipeline.types import Candidate, GroundedQuery, Query, Source
-from serve import logs, tracing
+from pipeline.types import Candidate, Catalog, GroundedQuery, Query, Source
+from serve import documents, logs, tracing
 from serve.handles import as_values, ask
 from serve.metrics import Metrics
 
@@ -116,22 +116,25 @@ class CatalogsDeployment:
         return await loop.run_in_executor(self._thread, travel.cards, compiled.catalog.operations, limit)
 
     @as_values
-    async def upload(self, tenant: str, name: str, data: bytes) -> dict[str, Any]:
+    async def upload(self, tenant: str, name: str, data: bytes) -> documents.CatalogSummary:
         """Parse a spec and keep it under a name; what GET /catalogs/{name} says of it, without operations."""
         compiled = await self.library.upload(tenant, name, data)
         return _summary(name, compiled.catalog)
 
     @as_values
-    async def names(self, tenant: str) -> list[dict[str, Any]]:
-        return [
+    async def names(self, tenant: str) -> documents.CatalogsResponse:
+        """The catalogs that this tenant can name; an upload stands in for a packaged one of its name."""
+        uploads: list[documents.Upload] = [
             {"name": upload.name, "catalog": upload.digest, "title": upload.title, "operations": upload.operations}
             for upload in await self._state.catalogs.list_uploads(tenant)
         ]
+        taken = {upload["name"] for upload in uploads}
+        return {"catalogs": uploads, "packaged": [name for name in packaged_specs() if name not in taken]}
 
     @as_values
-    async def describe(self, tenant: str, source: Source) -> dict[str, Any]:
+    async def describe(self, tenant: str, source: Source) -> documents.CatalogResponse:
         compiled = await self.library.obtain(source, tenant)
-        operations = [
+        operations: list[documents.OperationOut] = [
             {
                 "endpoint": operation.endpoint,
                 "operation_id": None if operation.is_proposition else operation.operation_id or None,
@@ -142,7 +145,7 @@ class CatalogsDeployment:
             for operation in compiled.catalog.operations
         ]
         embedded = compiled.vectors is not None
-        return _summary(source.name, compiled.catalog) | {"embedded": embedded, "endpoints": operations}
+        return {**_summary(source.name, compiled.catalog), "embedded": embedded, "endpoints": operations}
 
     @as_values
     async def remove(self, tenant: str, name: str) -> None:
@@ -188,7 +191,7 @@ def _reader(library: Library, counter: str) -> Callable[[], float]:
     return lambda: library.counters()[counter]
 
 
-def _summary(name: str, catalog: Any) -> dict[str, Any]:
+def _summary(name: str, catalog: Catalog) -> documents.CatalogSummary:
     return {
         "name": name,
         "catalog": catalog.digest,

@@ -22,7 +22,7 @@ from pipeline.access import LOOPBACK
 from pipeline.errors import OpenSesameError
 from pipeline.settings import Settings
 from pipeline.types import Answer
-from serve import logs, schemas
+from serve import documents, logs, schemas
 from serve.metrics import Metrics
 
 _log = logging.getLogger("opensesame.access")
@@ -60,10 +60,15 @@ TITLES = {
 }
 
 
+def status_of(kind: type[OpenSesameError]) -> int:
+    """The HTTP status of an error; 500 when STATUS has none of its classes."""
+    return next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
+
+
 def problem(error: OpenSesameError, request_id: str) -> Response:
-    """The error as a problem document (RFC 9457); 500 when STATUS has none of its classes."""
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    response = problem_document(status, error.slug, error.detail, request_id, getattr(error, "where", ""))
+    """The error as a problem document (RFC 9457)."""
+    where = getattr(error, "where", "")
+    response = problem_document(status_of(type(error)), error.slug, error.detail, request_id, where)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s - 1e-3)))
     if isinstance(error, errors.Unauthorized):
@@ -77,7 +82,12 @@ def fault(request_id: str) -> Response:
 
 
 def problem_document(status: int, slug: str, detail: str, request_id: str, where: str = "") -> Response:
-    body: dict[str, Any] = {
+    body = problem_json(status, slug, detail, request_id, where)
+    return Response(schemas.dump(body), status, media_type="application/problem+json")
+
+
+def problem_json(status: int, slug: str, detail: str, request_id: str, where: str = "") -> documents.Problem:
+    body: documents.Problem = {
         "type": f"urn:opensesame:{slug}",
         "title": TITLES.get(status, "The request failed"),
         "status": status,
@@ -87,7 +97,7 @@ def problem_document(status: int, slug: str, detail: str, request_id: str, where
     }
     if where:
         body["where"] = where
-    return Response(schemas.dump(body), status, media_type="application/problem+json")
+    return body
 
 
 def tell(request: Request, answer: Answer) -> None:

@@ -13,7 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -54,7 +54,7 @@ ACCESS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/ready"): (),
     ("GET", "/metrics"): ("operator",),  # or for everybody: auth.metrics
 }
-_SERVE_USERS = frozenset(("/predict", "/suggest", "/feedback", "/events", "/log_event"))  # they call `enter`
+SERVE_USERS = frozenset(("/predict", "/suggest", "/feedback", "/events", "/log_event"))  # they call `enter`
 
 _HOW = "as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 _CACHED_MAX = 4096
@@ -65,7 +65,6 @@ SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the configured issuer."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
 }
-_REFUSALS = ((401, "Nobody known asks"), (403, "Without the scope"), (429, "Too many requests"))
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -144,7 +143,7 @@ class Door:
 
     def guard(self, method: str, path: str, handler: Handler) -> Handler:
         """The handler for those who have a scope of its route; one that serves users calls `enter` itself."""
-        scopes, serves_users = self.scopes(method, path), path in _SERVE_USERS
+        scopes, serves_users = self.scopes(method, path), path in SERVE_USERS
         if not scopes:
             return handler
 
@@ -181,14 +180,14 @@ class Door:
         await self._count(request, known)
         return known
 
-    def described(self, method: str, path: str, docs: dict[str, Any]) -> dict[str, Any]:
-        """What /docs says of a route, with who may use it."""
-        scopes = self.scopes(method, path)
-        if self._judge is None or not scopes:
-            return docs
-        docs["responses"] |= {status: docs["responses"][400] | {"description": what} for status, what in _REFUSALS}
-        told = [{scheme: [scope]} for scope in scopes for scheme in SECURITY]
-        return docs | {"openapi_extra": docs.get("openapi_extra", {}) | {"security": told}}
+    @property
+    def is_open(self) -> bool:
+        """Nobody is asked who he is: whoever reaches the port on this machine is let in."""
+        return self._judge is None
+
+    @property
+    def is_limited(self) -> bool:
+        return self._limiter is not None
 
     async def recognise(self, request: Request) -> Caller | None:
         """Who asks on a route that is for everybody, None when nobody known does."""

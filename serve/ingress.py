@@ -29,19 +29,18 @@ from pipeline.settings import Settings
 from pipeline.stores.apikeys import KeyFile
 from pipeline.stores.state import State
 from pipeline.types import Impression, Source
-from serve import console, documents, logs, outcomes, schemas, tracing
+from serve import console, documents, logs, outcomes, reference, schemas, tracing
 from serve.compare import Comparison
-from serve.costs import Costs, CostsResponse
+from serve.costs import Costs
 from serve.envelope import Envelope, fault, problem, problem_document, tell
-from serve.identity import Door, Judge, Keys, tenant_of
+from serve.identity import Door, Handler, Judge, Keys, tenant_of
 from serve.metrics import Metrics
-from serve.openapi import describe as _docs
-from serve.openapi import with_schemas
+from serve.openapi import document
 from serve.operator import Operator
 from serve.quality import count_answers, count_known
 from serve.remote import RemoteStages, budget
 from serve.scrape import scrape
-from serve.suggest import Suggestions, SuggestRequest, SuggestResponse
+from serve.suggest import Suggestions
 from serve.tokens import Tokens
 
 _NAME_MAX = 128
@@ -110,7 +109,8 @@ class Service:
         if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=feedback.outcome)
             count_answers(self._metrics, [receipt.group])
-        return _json_response({"prediction_id": receipt.prediction_id, "status": receipt.status}, 202)
+        told: documents.FeedbackResponse = {"prediction_id": receipt.prediction_id, "status": receipt.status}
+        return _json_response(told, 202)
 
     async def events(self, request: Request) -> Response:
         """Report calls a user has made: the next one is the best answer to the predictions before it."""
@@ -133,15 +133,13 @@ class Service:
         self._metrics.count("opensesame_feedback", len(kept.closed), outcome="observed")
         count_answers(self._metrics, kept.groups)
         unmatched = [i for i, operation in enumerate(operations) if not operation]
-        return _json_response(
-            {
-                "recorded": kept.recorded,
-                "duplicates": kept.duplicates,
-                "unmatched": unmatched,
-                "closed": list(kept.closed),
-            },
-            202,
-        )
+        told: documents.EventsResponse = {
+            "recorded": kept.recorded,
+            "duplicates": kept.duplicates,
+            "unmatched": unmatched,
+            "closed": list(kept.closed),
+        }
+        return _json_response(told, 202)
 
     async def log_event(self, request: Request) -> Response:
         """Report an impression of a suggested proposition, a click on it, or its conversion."""
@@ -153,7 +151,8 @@ class Service:
         receipt = await expose(exposure, self._state.observed, self._state.join_window_s)
         if receipt.status == "recorded":
             self._metrics.count("opensesame_feedback", outcome=exposure.event)
-        return _json_response({"suggestion_id": receipt.prediction_id, "status": receipt.status}, 202)
+        told: documents.LogEventResponse = {"suggestion_id": receipt.prediction_id, "status": receipt.status}
+        return _json_response(told, 202)
 
     async def put_catalog(self, request: Request) -> Response:
         """Upload a spec under a name: OpenAPI 2.0, 3.0 or 3.1, JSON or YAML; or a list of propositions."""
@@ -168,8 +167,8 @@ class Service:
         return _json_response(summary)
 
     async def list_catalogs(self, request: Request) -> Response:
-        """The uploaded catalogs."""
-        return _json_response({"catalogs": await self._backend.catalogs("names", tenant_of(request), key="")})
+        """The catalogs that can be named: the uploaded ones, and those that come with the service."""
+        return _json_response(await self._backend.catalogs("names", tenant_of(request), key=""))
 
     async def get_catalog(self, request: Request) -> Response:
         """A catalog: its operations and what of its spec could not be read."""
@@ -237,7 +236,6 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     suggestions = Suggestions(settings, backend, state, metrics, service._json, service._user, door.enter)
     comparison = Comparison(settings.experiments, state.arms)
     costs = Costs(settings.router, state.spend)
-    nothing, training = schemas.OperatorRequest, schemas.TrainRequest
 
     @contextlib.asynccontextmanager
     async def lifespan(_: fastapi.FastAPI) -> AsyncIterator[None]:
@@ -247,55 +245,36 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
             await service._components()
         yield
 
-    app = fastapi.FastAPI(
-        lifespan=lifespan,
-        title="OpenSesame",
-        version="1",
-        description="Predicts the next API call from an OpenAPI spec, the calls just made and a sentence of intent.",
-    )
-    for path, method, handler, docs in (
-        ("/predict", "POST", service.predict, _docs(schemas.PredictRequest, documents.PredictResponse, 415, 422, 503)),
-        ("/suggest", "POST", suggestions.suggest, _docs(SuggestRequest, SuggestResponse, 404, 415, 503)),
-        (
-            "/feedback",
-            "POST",
-            service.feedback,
-            _docs(schemas.FeedbackRequest, documents.FeedbackResponse, 404, 409, 410, 415, 503),
-        ),
-        (
-            "/events",
-            "POST",
-            service.events,
-            _docs(outcomes.EventsRequest, documents.EventsResponse, 404, 415, 422, 503),
-        ),
-        (
-            "/log_event",
-            "POST",
-            service.log_event,
-            _docs(outcomes.LogEventRequest, documents.LogEventResponse, 404, 409, 410, 415, 503),
-        ),
-        ("/catalogs", "GET", service.list_catalogs, _docs(None, None, 503)),
-        ("/catalogs/{name}", "PUT", service.put_catalog, _docs(bytes, None, 413, 415, 422, 503)),
-        ("/catalogs/{name}", "GET", service.get_catalog, _docs(None, None, 404, 503)),
-        ("/catalogs/{name}", "DELETE", service.delete_catalog, _docs(None, None, 404, 503)),
-        ("/models", "GET", operator.list_models, _docs(None, None, 503)),
-        ("/models/compare", "GET", comparison.compare_models, _docs(None, None, 404, 503)),
-        ("/models/rollback", "POST", operator.roll_back_model, _docs(nothing, None, 409, 415, 503)),
-        ("/models/{version}", "GET", operator.show_model, _docs(None, None, 404, 503)),
-        ("/models/{version}/promote", "POST", operator.promote_model, _docs(nothing, None, 404, 409, 415, 503)),
-        ("/models/{version}/challenge", "POST", operator.challenge_model, _docs(nothing, None, 404, 409, 415, 503)),
-        ("/models/challenger", "DELETE", operator.end_challenge, _docs(None, None, 503)),
-        ("/train", "POST", operator.train, _docs(training, None, 409, 415, 503)),
-        ("/train/{job_id}", "GET", operator.training, _docs(None, None, 404, 503)),
-        ("/cost-analytics", "GET", costs.cost_analytics, _docs(None, CostsResponse, 503)),
-        ("/health", "GET", service.health, _docs(None, None)),
-        ("/ready", "GET", service.ready, _docs(None, None, 503)),
-        ("/metrics", "GET", service.metrics, _docs(None, None)),
+    app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None)
+    handlers: dict[tuple[str, str], Handler] = {}
+    for path, method, handler in (
+        ("/predict", "POST", service.predict),
+        ("/suggest", "POST", suggestions.suggest),
+        ("/feedback", "POST", service.feedback),
+        ("/events", "POST", service.events),
+        ("/log_event", "POST", service.log_event),
+        ("/catalogs", "GET", service.list_catalogs),
+        ("/catalogs/{name}", "PUT", service.put_catalog),
+        ("/catalogs/{name}", "GET", service.get_catalog),
+        ("/catalogs/{name}", "DELETE", service.delete_catalog),
+        ("/models", "GET", operator.list_models),
+        ("/models/compare", "GET", comparison.compare_models),
+        ("/models/rollback", "POST", operator.roll_back_model),
+        ("/models/{version}", "GET", operator.show_model),
+        ("/models/{version}/promote", "POST", operator.promote_model),
+        ("/models/{version}/challenge", "POST", operator.challenge_model),
+        ("/models/challenger", "DELETE", operator.end_challenge),
+        ("/train", "POST", operator.train),
+        ("/train/{job_id}", "GET", operator.training),
+        ("/cost-analytics", "GET", costs.cost_analytics),
+        ("/health", "GET", service.health),
+        ("/ready", "GET", service.ready),
+        ("/metrics", "GET", service.metrics),
     ):
-        name = handler.__name__
-        guarded, docs = door.guard(method, path, handler), door.described(method, path, docs)
-        app.add_api_route(path, guarded, methods=[method], operation_id=name, response_model=None, **docs)
-        app.add_api_route(f"/v1{path}", guarded, methods=[method], response_model=None, include_in_schema=False)
+        handlers[method, path] = handler
+        guarded = door.guard(method, path, handler)
+        app.add_api_route(path, guarded, methods=[method], response_model=None)
+        app.add_api_route(f"/v1{path}", guarded, methods=[method], response_model=None)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, OpenSesameError)
@@ -328,7 +307,9 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
     app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, failed)
     app.router.routes.extend(console.routes(settings.server.default_catalog, settings.server.auth))
-    app.openapi = with_schemas(app, app.openapi, settings.server.auth)  # type: ignore[method-assign]
+    app.router.routes.extend(reference.routes())
+    told = document(door, handlers)  # takes up to 100 ms: once, and on no request
+    app.openapi = lambda: told  # type: ignore[method-assign]
     return Envelope(app, settings, metrics)
 
 

@@ -12,13 +12,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 import orjson
+import pydantic
+from typing_extensions import TypedDict
 
 from pipeline.errors import Conflict, NotFound, Unavailable
 from pipeline.priority import giving_way
 from pipeline.settings import Settings
+from serve.documents import field
 
 _KIND = {  # marks our jobs among others of the cluster, and says in Ray's dashboard what they do
     "opensesame": "train",
@@ -37,7 +40,44 @@ _READ = (
     "log",
 )  # sections a training reads
 _LOG_LINES = 15  # of a failed job's output
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_ENDED = ("succeeded", "failed", "stopped")
+
+JobStatus = Literal["pending", "running", "succeeded", "failed", "stopped"]
+
+
+@pydantic.with_config(
+    json_schema_extra={
+        "example": {"job_id": "opensesame-train-20261121-181637-1f0c", "status": "pending", "started": True}
+    }
+)
+class TrainResponse(TypedDict):
+    """The training that runs now."""
+
+    job_id: str
+    status: JobStatus
+    started: Annotated[bool, field("False: it was running already.")]
+
+
+@pydantic.with_config(
+    json_schema_extra={
+        "example": {
+            "job_id": "opensesame-train-20261121-181637-1f0c",
+            "status": "running",
+            "started": 1795285000.0,
+            "ended": None,
+            "progress": {"step": "fit", "done": 3, "total": 10},
+        }
+    }
+)
+class Training(TypedDict):
+    """How far a training has come."""
+
+    job_id: str
+    status: JobStatus
+    started: Annotated[float | None, field("Seconds since 1970.")]
+    ended: Annotated[float | None, field("Seconds since 1970.")]
+    progress: Annotated[dict[str, Any] | None, field("The last that it told.")]
+    detail: NotRequired[Annotated[str, field("Of a failed one: the last lines it wrote.")]]
 
 
 class TrainingJobs:
@@ -49,7 +89,7 @@ class TrainingJobs:
         self._address = ""
         self._alone = threading.Lock()  # between looking for a job and starting one
 
-    def submit(self, force: bool) -> dict[str, Any]:
+    def submit(self, force: bool) -> TrainResponse:
         """The job that trains now: a new one, or the one that already runs.
 
         Raises:
@@ -65,8 +105,8 @@ class TrainingJobs:
         client = self._client()
         with self._alone:
             for job in _asked(client.list_jobs):
-                if job.metadata == _KIND and str(job.status.value) not in _ENDED and job.submission_id:
-                    return {"job_id": job.submission_id, "status": str(job.status.value).lower(), "started": False}
+                if job.metadata == _KIND and _status(job) not in _ENDED and job.submission_id:
+                    return {"job_id": job.submission_id, "status": _status(job), "started": False}
             job_id = _asked(
                 lambda: client.submit_job(
                     entrypoint=entrypoint(self._settings, force, self._address),
@@ -78,7 +118,7 @@ class TrainingJobs:
             )
         return {"job_id": job_id, "status": "pending", "started": True}
 
-    def read(self, job_id: str) -> dict[str, Any]:
+    def read(self, job_id: str) -> Training:
         """State of a job and the last progress it told.
 
         Raises:
@@ -89,16 +129,15 @@ class TrainingJobs:
         job = known.get(job_id)
         if job is None:
             raise NotFound(f"There is no training job '{job_id[:80]}'.")
-        status = str(job.status.value)
         lines = _asked(lambda: client.get_job_logs(job_id)).splitlines()
-        told: dict[str, Any] = {
+        told: Training = {
             "job_id": job_id,
-            "status": status.lower(),
+            "status": _status(job),
             "started": _seconds(job.start_time),
             "ended": _seconds(job.end_time),
             "progress": last_progress(lines),
         }
-        if status == "FAILED":
+        if told["status"] == "failed":
             told["detail"] = " / ".join(lines[-_LOG_LINES:]) or str(job.message)
         return told
 
@@ -153,6 +192,10 @@ def variables(settings: Settings) -> dict[str, str]:
             text = value if isinstance(value, str) else orjson.dumps(value).decode()
             told[f"OPENSESAME__{section.upper()}__{name.upper()}"] = text
     return told
+
+
+def _status(job: Any) -> JobStatus:
+    return cast(JobStatus, str(job.status.value).lower())
 
 
 def _name() -> str:

@@ -27,7 +27,7 @@ from pipeline.stores.mirror import ROLES, Mirror, Role
 from pipeline.stores.registry import Overview, Registry
 from serve import logs
 from serve.handles import as_values
-from serve.jobs import TrainingJobs
+from serve.jobs import Training, TrainingJobs, TrainResponse
 from serve.metrics import Metrics
 from serve.registered import aliases_json, challenge, fetch, overview_json, promote, version_json
 from serve.schedule import Schedule
@@ -193,12 +193,12 @@ class ModelsDeployment:
         return await self._moved(lambda: challenge(self._registry, version, self._score_limit_s))
 
     @as_values
-    async def train(self, force: bool) -> dict[str, Any]:
+    async def train(self, force: bool) -> TrainResponse:
         """The training job that runs from now on, or already does."""
         return await asyncio.to_thread(self._jobs.submit, force)
 
     @as_values
-    async def job(self, job_id: str) -> dict[str, Any]:
+    async def job(self, job_id: str) -> Training:
         return await asyncio.to_thread(self._jobs.read, job_id)
 
     async def state(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The operator's routes: models, promotion, rollback, challenge, training. Deployment Models does what they ask.
 
 What changes something wants a body of application/json, if only `{}`: a page in the operator's browser cannot
-send one to another origin unasked. Registered by `serve.ingress`.
+send one to another origin unasked. A training may be asked for without one, but not by a page: to what browsers post
+they add an Origin (Fetch Standard). Registered by `serve.ingress`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Operator:
 
     async def train(self, request: Request) -> Response:
         """Start a training, or name the one that runs; with `force` also when none is due."""
-        body = await self._asked(request, schemas.TrainRequest)
+        body = schemas.TrainRequest() if _is_bare(request) else await self._asked(request, schemas.TrainRequest)
         return _json(await self._registry.models("train", body.force), 202)
 
     async def training(self, request: Request) -> Response:
@@ -66,6 +67,12 @@ class Operator:
 
     async def _asked(self, request: Request, model: type) -> Any:
         return schemas.read_json(await self._read(request) or b"{}", model)
+
+
+def _is_bare(request: Request) -> bool:
+    """A request without a body, from no browser."""
+    headers = request.headers
+    return headers.get("content-length", "0") == "0" and not {"transfer-encoding", "origin"} & set(headers)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -19,11 +19,12 @@ from pipeline.errors import BadRequest
 from pipeline.settings import Settings
 from pipeline.types import Exposure, Observation, Source
 from serve import schemas
+from serve.calls import Event, Wire, read_call, read_time
 
 _KEY_MAX = 255  # characters of an Idempotency-Key
 
 
-class EventsRequest(schemas.Wire):
+class EventsRequest(Wire):
     """Calls that a user has made, in the order of their times."""
 
     model_config = pydantic.ConfigDict(
@@ -38,15 +39,17 @@ class EventsRequest(schemas.Wire):
         },
     )
 
-    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    spec_url: Annotated[str, pydantic.Field(min_length=1, max_length=2048)] | None = None
-    catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    events: Annotated[list[schemas.Event], pydantic.Field(min_length=1, max_length=1000)] = pydantic.Field(
+    user_id: schemas.UserId = None
+    spec_url: schemas.Address | None = pydantic.Field(None, description="Address of the spec they belong to.")
+    catalog: schemas.Name | None = pydantic.Field(
+        None, description="Or the name of its catalog; without both the configured one."
+    )
+    events: Annotated[list[Event], pydantic.Field(min_length=1, max_length=1000)] = pydantic.Field(
         description="Each with its ts, by which a repetition is known; without one only under an Idempotency-Key."
     )
 
 
-class LogEventRequest(schemas.Wire):
+class LogEventRequest(Wire):
     """What happened to a proposition that was suggested."""
 
     model_config = pydantic.ConfigDict(
@@ -56,7 +59,7 @@ class LogEventRequest(schemas.Wire):
     )
 
     event_type: Literal["impression", "click", "conversion"]
-    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    user_id: schemas.UserId = None
     proposition_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)]
     suggestion_id: Annotated[str, pydantic.Field(min_length=1, max_length=64)] | None = pydantic.Field(
         None, description="Of the answer that showed it; without one the user's last."
@@ -96,7 +99,7 @@ def read_events(request: EventsRequest, settings: Settings, header_user: str, id
         source = Source(url=canonical_url(source.url))
     calls, observations = [], []
     for i, event in enumerate(request.events):
-        call = schemas.read_call(event, f"events.{i}")
+        call = read_call(event, f"events.{i}")
         if call.ts is None and not key:
             raise BadRequest(
                 f"events.{i}.ts is missing: a call is told from its repetition by its time, or by an Idempotency-Key."
@@ -110,7 +113,7 @@ def read_events(request: EventsRequest, settings: Settings, header_user: str, id
 
 def read_exposure(request: LogEventRequest, tenant: str, header_user: str, idempotency_key: str) -> Exposure:
     """The exposure a request tells of; raises BadRequest for two users or a time that is none."""
-    schemas.read_time(request.timestamp, "timestamp")
+    read_time(request.timestamp, "timestamp")
     return Exposure(
         event=request.event_type,
         proposition=request.proposition_id,

@@ -5,14 +5,66 @@ For deployment Models and the command line; loads neither Ray nor MLflow by itse
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
+from typing_extensions import TypedDict
 
 from pipeline.errors import Conflict, RankerArtifactError
 from pipeline.ranking.admission import admit
 from pipeline.stores.mirror import Identity
 from pipeline.stores.registry import Overview, Registry, Version
+from serve.documents import field
+
+
+@pydantic.with_config(json_schema_extra={"example": {"champion": "3", "challenger": None, "previous": "2"}})
+class Aliases(TypedDict):
+    """Versions by what they are now."""
+
+    champion: Annotated[str | None, field("The one that serves.")]
+    challenger: Annotated[str | None, field("The one that is compared with it.")]
+    previous: Annotated[str | None, field("The one that a rollback goes to.")]
+
+
+class RankerRow(TypedDict):
+    """A registered ranker."""
+
+    version: Annotated[str, field("How answers name it.")]
+    number: str
+    name: Annotated[str, field("What the artefact calls itself.")]
+    aliases: list[str]
+    created: Annotated[str, field("ISO 8601, UTC.")]
+    origin: Literal["installed", "trained"]
+    metrics: dict[str, float]
+    gate: Annotated[dict[str, Any] | None, field("The gate's verdict in short; null where there was no gate.")]
+
+
+@pydantic.with_config(
+    json_schema_extra={
+        "example": {
+            "champion": "2",
+            "challenger": None,
+            "previous": None,
+            "models": [
+                {
+                    "version": "2",
+                    "number": "2",
+                    "name": "retrained-20261120T181202",
+                    "aliases": ["champion"],
+                    "created": "2026-11-20T18:12:02+00:00",
+                    "origin": "trained",
+                    "metrics": {"hit@1": 0.5},
+                    "gate": {"champion": "default-cb4c6e0879", "passed": True, "why": "..."},
+                }
+            ],
+        }
+    }
+)
+class ModelsResponse(Aliases):
+    """Every version, newest first, and what each is now."""
+
+    models: list[RankerRow]
 
 
 def fetch(registry: Registry, version: str, score_limit_s: float) -> tuple[Identity, str]:
@@ -70,7 +122,7 @@ def version_json(version: Version) -> dict[str, Any]:
     return msgspec.to_builtins(version)
 
 
-def _row(version: Version) -> dict[str, Any]:
+def _row(version: Version) -> RankerRow:
     gate = version.gate
     brief = None if gate is None else {k: v for k, v in gate.items() if isinstance(v, str | int | float | None)}
     return {

@@ -1,7 +1,7 @@
 """The wire format and its conversion to pipeline types.
 
-Field names are what clients were promised; the older forms (`history`, `api_call`,
-`max_predictions`) are read here and nowhere else. Bodies are parsed strictly by orjson (no NaN, no
+Field names are what clients were promised; the older forms (`history`, `max_predictions`) are read here
+and nowhere else, calls in `serve.calls`. Bodies are parsed strictly by orjson (no NaN, no
 lone surrogates) and validated in strict mode: an unknown field is refused with its name. Raises
 only errors of `pipeline.errors`; called by the ingress and the CLI.
 """
@@ -9,9 +9,7 @@ only errors of `pipeline.errors`; called by the ingress and the CLI.
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
 
 import orjson
 import pydantic
@@ -20,45 +18,16 @@ from pipeline import guardrails
 from pipeline.errors import BadRequest, TooLarge
 from pipeline.ranking.table import FEATURES
 from pipeline.settings import Settings
-from pipeline.types import PROPOSITION_ID, SHOW, Answer, Call, Explanation, Feedback, Query, Source
+from pipeline.types import Answer, Explanation, Feedback, Prediction, Query, Source
+from serve import documents
+from serve.calls import Event, OlderEvent, Wire, read_call, read_older_call, split_endpoint
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_ENDPOINT = re.compile(r"^([A-Za-z]{1,16})\s+(\S.*)$")
-_ID = re.compile(PROPOSITION_ID)
-_DEPTH_MAX = 32  # nesting of params and bodies; far above real calls, far below what recursion survives
-_SAMPLE_ITEMS = 3  # of a list in a response sample: later items look like the first
-_SAMPLE_KEYS = 64
-_SAMPLE_TEXT = 256  # characters
-
-
-class Wire(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-
-class Response(Wire):
-    status: Annotated[int, pydantic.Field(ge=100, le=599)]
-    body: Any = None
-
-
-class Event(Wire):
-    """One past call."""
-
-    ts: str | None = pydantic.Field(None, description="ISO 8601; UTC when it names no zone")
-    endpoint: str = pydantic.Field(
-        description="METHOD /path?query; of a catalog of propositions the id", examples=["GET /v1/charges/ch_123"]
-    )
-    params: dict[str, Any] = {}
-    response: Response | None = None
-
-
-class OlderEvent(Wire):
-    """One past call as the older services wrote it."""
-
-    api_call: str = pydantic.Field(description="/path or METHOD /path")
-    method: str | None = None
-    timestamp: str | None = None
-    parameters: dict[str, Any] | None = None
-    status: Annotated[int, pydantic.Field(ge=100, le=599)] | None = None
+UserId = Annotated[
+    Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None,
+    pydantic.Field(description="Whose it is; the header X-User-ID says it too."),
+]
+Name = Annotated[str, pydantic.Field(min_length=1, max_length=128)]  # of a catalog
+Address = Annotated[str, pydantic.Field(min_length=1, max_length=2048)]
 
 
 class PredictRequest(Wire):
@@ -78,21 +47,31 @@ class PredictRequest(Wire):
         },
     )
 
-    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    events: list[Event] | None = None
+    user_id: UserId = None
+    events: list[Event] | None = pydantic.Field(None, description="Past calls, oldest first; the last 100 are read.")
     history: list[OlderEvent] | None = pydantic.Field(None, description="The older form of events.")
-    prompt: str | None = None
-    spec_url: Annotated[str, pydantic.Field(min_length=1, max_length=2048)] | None = None
+    prompt: str | None = pydantic.Field(None, description="A sentence of intent, at most 4096 characters.")
+    spec_url: Address | None = pydantic.Field(None, description="Address of a spec: public, http or https.")
     spec: dict[str, Any] | Annotated[list[dict[str, Any]], pydantic.Field(min_length=1)] | str | None = pydantic.Field(
         None, description="An inline OpenAPI document or list of propositions, up to 2 MiB."
     )
-    catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    k: int | None = None
+    catalog: Name | None = pydantic.Field(
+        None, description="Name of an uploaded or packaged catalog; without one, spec or spec_url the configured one."
+    )
+    k: int | None = pydantic.Field(None, description="How many, 1 to 50; 5 when it is left out.")
     max_predictions: int | None = pydantic.Field(None, description="The older name of k.")
-    temperature: Annotated[float, pydantic.Field(ge=0, le=2)] | None = None
-    max_cost_usd: Annotated[float, pydantic.Field(ge=0)] | None = None
-    deadline_ms: Annotated[int, pydantic.Field(ge=1, le=30000)] | None = None
-    context: dict[Literal["device", "context_type"], Annotated[str, pydantic.Field(max_length=32)]] | None = None
+    temperature: Annotated[float, pydantic.Field(ge=0, le=2)] | None = pydantic.Field(
+        None, description="Of a language model; 0 when it is left out."
+    )
+    max_cost_usd: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description="The most that a language model may cost here; 0 is none that has a price."
+    )
+    deadline_ms: Annotated[int, pydantic.Field(ge=1, le=30000)] | None = pydantic.Field(
+        None, description="Until when an answer is worth something; 1000 when it is left out."
+    )
+    context: dict[Literal["device", "context_type"], Annotated[str, pydantic.Field(max_length=32)]] | None = (
+        pydantic.Field(None, description="Checked, not used.")
+    )
     explain: bool = pydantic.Field(False, description="Tell what each prediction's score is made of.")
 
 
@@ -103,12 +82,14 @@ class OperatorRequest(Wire):
 class TrainRequest(Wire):
     """What is asked of POST /train."""
 
-    force: bool = pydantic.Field(False, description="Also when no training is due.")
+    force: bool = pydantic.Field(default=False, description="Also when no training is due.")
 
 
 class Chosen(Wire):
-    endpoint: str
-    params: dict[str, Any] = {}
+    """The call that was made: of override another one, of accept one that was shown."""
+
+    endpoint: str = pydantic.Field(description="METHOD /path; of a catalog of propositions the id")
+    params: dict[str, Any] = pydantic.Field({}, description="Its arguments.")
 
 
 class FeedbackRequest(Wire):
@@ -118,10 +99,14 @@ class FeedbackRequest(Wire):
         extra="forbid", strict=True, json_schema_extra={"example": {"user_id": "ana", "feedback": "accept"}}
     )
 
-    prediction_id: Annotated[str, pydantic.Field(min_length=1, max_length=64)] | None = None
-    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    feedback: Literal["accept", "override", "reject"]
-    chosen: Chosen | None = None
+    prediction_id: Annotated[str, pydantic.Field(min_length=1, max_length=64)] | None = pydantic.Field(
+        None, description="Which prediction; without one the user's last."
+    )
+    user_id: UserId = None
+    feedback: Literal["accept", "override", "reject"] = pydantic.Field(
+        description="override: another call was made; reject: none was right."
+    )
+    chosen: Chosen | None = pydantic.Field(None, description="override needs it; accept means rank 1 without.")
 
 
 def read_json(body: bytes, model: type[Wire]) -> Any:
@@ -173,7 +158,7 @@ def to_query(request: PredictRequest, settings: Settings, *, tenant: str, header
         raise BadRequest(f"prompt has {len(request.prompt)} characters; at most {limits.prompt_max} are read.")
     deadline_s = limits.deadline_default_s if request.deadline_ms is None else request.deadline_ms / 1000
     if request.history is not None:
-        calls = tuple(_older_call(event, f"history.{i}") for i, event in _last(request.history, limits.history_max))
+        calls = tuple(read_older_call(event, f"history.{i}") for i, event in _last(request.history, limits.history_max))
     else:
         calls = tuple(read_call(event, f"events.{i}") for i, event in _last(request.events or [], limits.history_max))
     return Query(
@@ -213,31 +198,7 @@ def to_feedback(request: FeedbackRequest, *, tenant: str, header_user: str = "",
 def answer_json(answer: Answer) -> dict[str, Any]:
     """The answer as POST /predict sends it."""
     grounded, proposal = answer.grounded, answer.proposal
-    predictions = []
-    for p in answer.predictions:
-        c = p.candidate
-        offer = c.is_proposition
-        predictions.append(
-            {
-                "rank": p.rank,
-                **({"id": c.operation_id, "title": c.summary} if offer else {}),
-                "endpoint": c.endpoint,
-                "method": None if offer else c.method,
-                "path": None if offer else c.path,
-                "operation_id": None if offer else c.operation_id or None,
-                "summary": c.summary,
-                "params": c.params,
-                "missing_params": list(c.missing_params),
-                "confidence": round(p.confidence, 4),
-                "score": round(p.score, 4),
-                "reason": c.reason,
-                "sources": list(c.sources),
-                "is_destructive": bool(c.destructive),
-                "flags": list(guardrails.suspicions(c)),
-                **({"explanation": _explanation(p.explanation)} if p.explanation else {}),
-            }
-        )
-    metadata: dict[str, Any] = {
+    metadata: documents.Metadata = {
         "catalog": grounded.digest,
         "operations": grounded.operations,
         "model_version": answer.model_version,
@@ -253,6 +214,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "gain": round(answer.route.gain, 4),
             "cost_usd": round(answer.route.cost_usd, 9),
         },
+        "timings_ms": {name: round(value * 1000, 2) for name, value in answer.timings_s.items()},
     }
     if proposal is not None:
         metadata["generator"] = {
@@ -263,12 +225,38 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "tokens_out": proposal.tokens_out,
             "cost_usd": round(proposal.cost_usd, 9),
         }
-    metadata["timings_ms"] = {name: round(value * 1000, 2) for name, value in answer.timings_s.items()}
+    predictions = [_prediction(p) for p in answer.predictions]
     return {"prediction_id": answer.prediction_id, "predictions": predictions, "metadata": metadata}
 
 
-def _explanation(told: Explanation) -> dict[str, Any]:
-    parts = []
+def _prediction(p: Prediction) -> documents.PredictionOut:
+    c = p.candidate
+    offer = c.is_proposition
+    told: documents.PredictionOut = {
+        "rank": p.rank,
+        "endpoint": c.endpoint,
+        "method": None if offer else c.method,
+        "path": None if offer else c.path,
+        "operation_id": None if offer else c.operation_id or None,
+        "summary": c.summary,
+        "params": c.params,
+        "missing_params": list(c.missing_params),
+        "confidence": round(p.confidence, 4),
+        "score": round(p.score, 4),
+        "reason": c.reason,
+        "sources": list(c.sources),
+        "is_destructive": bool(c.destructive),
+        "flags": list(guardrails.suspicions(c)),
+    }
+    if offer:
+        told["id"], told["title"] = c.operation_id, c.summary
+    if p.explanation:
+        told["explanation"] = _explanation(p.explanation)
+    return told
+
+
+def _explanation(told: Explanation) -> documents.Explanation:
+    parts: list[documents.Part] = []
     for column, value, part in told.parts:
         name, meaning, group, *_ = FEATURES[column]
         told_value = round(value, 4)  # NaN, which becomes null, where there was nothing to look at
@@ -283,67 +271,6 @@ def dump(value: Any) -> bytes:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except (orjson.JSONEncodeError, TypeError):
         return orjson.dumps(_jsonable(value))
-
-
-def split_endpoint(endpoint: str, place: str) -> tuple[str, str, dict[str, str]]:
-    """Method in upper case, path without query, and the query's parameters, of `METHOD /path?query`.
-
-    The id of a proposition stands for SHOW /id; whether the catalog holds any is seen once it is there.
-
-    Raises:
-        BadRequest: no method, a method that HTTP does not have, or no path.
-    """
-    found = _ENDPOINT.match(endpoint.strip()) if len(endpoint) <= 8192 else None
-    if found is None:
-        if _ID.fullmatch(endpoint.strip()):
-            return SHOW, f"/{endpoint.strip()}", {}
-        if len(endpoint) > 8192:
-            raise BadRequest(f"{place} is longer than 8192 characters.")
-        raise BadRequest(f"{place} must be 'METHOD /path', such as 'GET /v1/charges/ch_123'; it is {endpoint[:80]!r}.")
-    method = found[1].upper()
-    if method not in METHODS:
-        raise BadRequest(f"{place}: {found[1]!r} is no HTTP method; use one of {', '.join(METHODS)}.")
-    target = found[2].split("#", 1)[0]
-    path, _, query = target.partition("?")
-    if not path.startswith(("/", "http://", "https://")):
-        raise BadRequest(f"{place}: the path must start with '/'; it is {path[:80]!r}.")
-    try:
-        params = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
-    except ValueError:
-        raise BadRequest(f"{place}: the query string has more than 200 fields.") from None
-    return method, path, params
-
-
-def read_call(event: Event, place: str) -> Call:
-    """The call an event tells of; raises BadRequest with its place."""
-    method, path, params = split_endpoint(event.endpoint, f"{place}.endpoint")
-    check_depth(event.params, f"{place}.params")
-    response = event.response
-    return Call(
-        method=method,
-        path=path,
-        params={**params, **event.params},
-        ts=read_time(event.ts, f"{place}.ts"),
-        status=response.status if response else None,
-        body=_sample(response.body, f"{place}.response.body") if response else None,
-    )
-
-
-def _older_call(event: OlderEvent, place: str) -> Call:
-    text = event.api_call.strip()
-    has_method = bool(re.match(r"^[A-Za-z]+\s", text))
-    if event.method is not None and has_method and text.split(None, 1)[0].upper() != event.method.upper():
-        raise BadRequest(f"{place}: api_call and method name different methods.")
-    endpoint = text if has_method else f"{event.method or 'GET'} {text}"
-    method, path, params = split_endpoint(endpoint, f"{place}.api_call")
-    check_depth(event.parameters, f"{place}.parameters")
-    return Call(
-        method=method,
-        path=path,
-        params={**params, **(event.parameters or {})},
-        ts=read_time(event.timestamp, f"{place}.timestamp"),
-        status=event.status,
-    )
 
 
 def read_source(request: Any, settings: Settings) -> Source:
@@ -376,49 +303,6 @@ def read_source(request: Any, settings: Settings) -> Source:
 def _last(events: list[Any], limit: int) -> list[tuple[int, Any]]:
     start = max(0, len(events) - limit)
     return list(enumerate(events[start:], start))
-
-
-def read_time(text: str | None, place: str) -> float | None:
-    """Seconds since the epoch of an ISO 8601 time, None of None; raises BadRequest with its place."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        return moment.timestamp()
-    except (ValueError, OverflowError):
-        raise BadRequest(
-            f"{place} must be an ISO 8601 time, such as 2026-01-31T12:00:00Z; it is {text[:40]!r}."
-        ) from None
-
-
-def check_depth(value: Any, place: str) -> None:
-    """Return when the value is nested no deeper than is read; raises BadRequest with its place."""
-    level = [value]
-    for _ in range(_DEPTH_MAX):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return
-    raise BadRequest(f"{place} is nested deeper than {_DEPTH_MAX} levels.")
-
-
-def _sample(value: Any, place: str) -> Any:
-    check_depth(value, place)
-    return _shorten(value)
-
-
-def _shorten(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key[:_SAMPLE_TEXT]: _shorten(value[key]) for key in list(value)[:_SAMPLE_KEYS]}
-    if isinstance(value, list):
-        return [_shorten(item) for item in value[:_SAMPLE_ITEMS]]
-    return value[:_SAMPLE_TEXT] if isinstance(value, str) else value
 
 
 def _jsonable(value: Any) -> Any:

@@ -16,21 +16,22 @@ import msgspec
 import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from pipeline.errors import BadRequest
 from pipeline.predict import Memory, Stages, predict
 from pipeline.settings import Settings
 from pipeline.types import Answer, Query, Source
 from serve import schemas
+from serve.calls import Wire, check_depth
+from serve.documents import DIGEST, Digest, Experiment, field
 from serve.envelope import tell
 from serve.identity import tenant_of
-from serve.metrics import Metrics
+from serve.metrics import TAGS, Metrics
 from serve.remote import budget
 
-Device = Literal["web", "desktop", "mobile", "tablet", "app", "tv", "voice", "kiosk", "other"]
-ContextType = Literal[
-    "search", "browse", "home", "category", "detail", "cart", "checkout", "account", "support", "message", "other"
-]
+_Word = Annotated[str, pydantic.Field(max_length=64)]
+_COUNTED = "Counted in /metrics, one that is not among the examples as other; not used."
 
 _URL_OR_ID = re.compile(r"\S*://\S*|[0-9a-f-]{16,}|[\w.+-]+@\S+", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W\d_]{2}")
@@ -38,7 +39,7 @@ _LETTERS = re.compile(r"[^\W\d_]{2}")
 _SILENT = re.compile(r"(^|_)(ids?|uuid|token|session|email|phone|ip|url|uri|ts|time|timestamp|date|locale|agent)$")
 
 
-class SuggestRequest(schemas.Wire):
+class SuggestRequest(Wire):
     """What is asked of POST /suggest."""
 
     model_config = pydantic.ConfigDict(
@@ -55,31 +56,71 @@ class SuggestRequest(schemas.Wire):
         },
     )
 
-    user_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    user_id: schemas.UserId = None
     context: str | dict[str, Any] | None = pydantic.Field(
         None, description="What the user looks for or at: a text, or an object whose words are read."
     )
-    context_type: ContextType = "search"
-    device: Device = "web"
-    limit: int | None = pydantic.Field(None, description="How many propositions at most; 5 when it is left out.")
-    catalog: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = pydantic.Field(
+    context_type: _Word = pydantic.Field("search", description=_COUNTED, examples=list(TAGS["context_type"]))
+    device: _Word = pydantic.Field("web", description=_COUNTED, examples=list(TAGS["device"]))
+    limit: int | None = pydantic.Field(
+        None, description="How many propositions at most, 1 to 100; 5 when it is left out. No answer has more than 50."
+    )
+    catalog: schemas.Name | None = pydantic.Field(
         None, description="Name of an uploaded list of propositions; the configured one when it is left out."
     )
 
 
-class SuggestedProposition(pydantic.BaseModel):
+class SuggestedProposition(TypedDict):
+    """A proposition of the catalog."""
+
     id: str
     title: str
-    confidence: float
-    reason: str
+    confidence: Annotated[float, field("Calibrated probability that this is what the user takes.")]
+    reason: Annotated[str, field("Why it stands here.")]
 
 
-class SuggestResponse(pydantic.BaseModel):
+class SuggestMetadata(TypedDict):
+    """How a suggestion came about."""
+
+    catalog: Digest
+    propositions: Annotated[int, field("How many the catalog has.")]
+    model_version: Annotated[str, field("The ranker that ordered.")]
+    degraded: Annotated[list[str], field("As of a prediction.")]
+    experiment: Experiment
+
+
+@pydantic.with_config(
+    json_schema_extra={
+        "example": {
+            "propositions": [
+                {
+                    "id": "travel-insurance",
+                    "title": "Travel insurance",
+                    "confidence": 0.5055,
+                    "reason": "The prompt's 'insurance' is in its title.",
+                }
+            ],
+            "served_by": "ranker",
+            "latency_ms": 20.75,
+            "suggestion_id": "01M85VV0HH0STDEFBKZKMVPHXS",
+            "metadata": {
+                "catalog": DIGEST,
+                "propositions": 26,
+                "model_version": "default-cb4c6e0879",
+                "degraded": [],
+                "experiment": {"arm": "champion"},
+            },
+        }
+    }
+)
+class SuggestResponse(TypedDict):
+    """The propositions that suit, best first."""
+
     propositions: list[SuggestedProposition]
-    served_by: str
+    served_by: Literal["ranker", "generator+ranker"]
     latency_ms: float
-    suggestion_id: str | None = pydantic.Field(description="Null while the state is away: then nothing can be learnt.")
-    metadata: dict[str, Any]
+    suggestion_id: Annotated[str | None, field("Null while the state is away: then nothing can be learnt.")]
+    metadata: SuggestMetadata
 
 
 class Suggestions:
@@ -136,7 +177,7 @@ def to_query(request: SuggestRequest, settings: Settings, *, tenant: str, header
     return Query(
         source=Source(name=name),
         prompt=prompt_of(request.context, settings.predict.prompt_max),
-        k=limit,
+        k=min(limit, settings.predict.k_max),
         user=request.user_id or header_user or "anonymous",
         tenant=tenant,
         deadline_s=settings.predict.deadline_default_s,
@@ -160,11 +201,11 @@ def prompt_of(context: str | dict[str, Any] | None, limit: int) -> str:
         if len(context) > limit:
             raise BadRequest(f"context has {len(context)} characters; at most {limit} are read.")
         return context
-    schemas.check_depth(context, "context")
+    check_depth(context, "context")
     return ". ".join(dict.fromkeys(_texts(context)))[:limit]
 
 
-def answer_json(answer: Answer, began: float) -> dict[str, Any]:
+def answer_json(answer: Answer, began: float) -> SuggestResponse:
     """The answer as POST /suggest sends it; `began` is when the request came, by `time.perf_counter`."""
     return {
         "propositions": [

@@ -1,7 +1,7 @@
 """What of the whole service is looked at once, and not by each replica: the inbox, and how trainings ended.
 
 A thread of deployment Models, of which there is one, reads both from Redis every few seconds; with Redis away the
-last values stand, and everything else says that it is away.
+last values stand, and everything else says that it is away. It looks at Redis itself too, once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 
-from pipeline.errors import StateUnavailable
+from pipeline.errors import SettingsError, StateUnavailable
 from pipeline.settings import Settings
 from pipeline.stores.state import State
 from pipeline.stores.trainings import ENDINGS, Ended, Ending
@@ -52,8 +52,12 @@ class Vitals:
 
     async def _live(self) -> None:
         state = State(self._settings.state, self._settings.state.url)
+        is_verified = False
         while not self._closed.is_set():
             try:
+                if not is_verified:
+                    await _verify(state)
+                    is_verified = True
                 await self._look(state)
             except StateUnavailable:
                 pass
@@ -69,6 +73,14 @@ class Vitals:
             oldest.append(await state.inbox.oldest_ts(tenant))
         self._waiting, self._oldest_ts = waiting, min(filter(None, oldest), default=0.0)
         self._ended = await state.trainings.read()
+
+
+async def _verify(state: State) -> None:
+    """Say in the log what Redis is not fit for: in a cluster nobody else looks before the service starts."""
+    try:
+        await state.verify()
+    except SettingsError as error:
+        _log.error("%s", error.detail)
 
 
 def _age(ts: float) -> float:

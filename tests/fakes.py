@@ -291,6 +291,7 @@ class ShelfRegistry:
         self.versions: list[Any] = []
         self.texts: dict[str, str] = {}
         self.champion = ""
+        self.passed = ""
         self.figures: dict[str, bytes] = {}
 
     def overview(self) -> Any:
@@ -302,7 +303,14 @@ class ShelfRegistry:
         return self.texts[version]
 
     def register(
-        self, text: str, *, metrics: Any = None, params: Any = None, gate: Any = None, figures: Any = None
+        self,
+        text: str,
+        *,
+        metrics: Any = None,
+        params: Any = None,
+        gate: Any = None,
+        figures: Any = None,
+        passed: bool = False,
     ) -> Any:
         import datetime
         import json
@@ -328,11 +336,18 @@ class ShelfRegistry:
         self.versions.append(version)
         self.texts[number] = text
         self.figures = dict(figures or {})
+        self.passed = number if passed else self.passed
         return version
 
     def promote(self, version: str) -> Any:
-        self.champion = version
+        self.champion, self.passed = version, ""
         return self.overview()
+
+    def finish(self) -> Any:
+        if not self.passed:
+            return None
+        self.promote(self.passed)
+        return next(version for version in self.versions if version.number == self.champion)
 
 
 class ScriptedHandle:

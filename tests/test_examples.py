@@ -10,7 +10,6 @@ import pytest
 from pipeline import settings
 from pipeline.catalog.match import Matcher
 from pipeline.catalog.parse import parse_spec
-from serve import schemas
 
 SPECS = {"billing.yaml": 35, "deployments.yaml": 33, "issue-tracker.json": 26, "media-player.yaml": 35}
 
@@ -41,13 +40,10 @@ def test_sessions_call_operations_with_their_parameters(examples_folder: Path, n
             assert required <= {*event["params"], *match.path_params}, event
 
 
-def test_the_request_of_the_readme_is_read(examples_folder: Path) -> None:
-    request = schemas.read_json((examples_folder / "request.json").read_bytes(), schemas.PredictRequest)
-    query = schemas.to_query(request, settings.load(), tenant="local")
-    assert query.calls[-1].endpoint == "GET /v1/charges/ch_123"
-    assert query.source.name == "billing"
-
-
 def test_every_example_is_checked(examples_folder: Path) -> None:
     sessions = {path.name.split(".")[0] for path in examples_folder.glob("*.sessions.jsonl")}
     assert sessions == {Path(name).stem for name in SPECS}
+
+
+def test_the_packaged_catalogs_are_the_specs_and_the_offers() -> None:
+    assert settings.packaged_specs() == sorted([*(Path(name).stem for name in SPECS), "offers"])

@@ -40,7 +40,6 @@ _POLICY = "; ".join(
 )
 _HEADERS = {
     "Cache-Control": "no-cache",  # asked again each time, answered 304 while it is the same
-    "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -53,9 +52,9 @@ def routes(default_catalog: str, auth: str = "none") -> Iterable[Route]:
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
             where = "/" if path.name == "index.html" else f"/console/{path.name}"
-            yield Route(where, _answer(path.read_bytes(), _TYPES[path.suffix]))
+            yield Route(where, static(path.read_bytes(), _TYPES[path.suffix]))
     start = orjson.dumps({"auth": auth, "default_catalog": default_catalog, "examples": _examples()})
-    yield Route("/console/start.json", _answer(start, "application/json"))
+    yield Route("/console/start.json", static(start, "application/json"))
 
 
 def _examples() -> dict[str, list[dict]]:
@@ -67,11 +66,12 @@ def _examples() -> dict[str, list[dict]]:
     }
 
 
-def _answer(body: bytes, kind: str) -> Callable[[Request], Response]:
+def static(body: bytes, kind: str, policy: str = _POLICY) -> Callable[[Request], Response]:
+    """A handler that answers `body`, of media type `kind`, under a Content-Security-Policy."""
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
 
     async def answer(request: Request) -> Response:
-        headers = {**_HEADERS, "ETag": etag}
+        headers = {**_HEADERS, "Content-Security-Policy": policy, "ETag": etag}
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=kind)

@@ -1,4 +1,7 @@
-"""The HTTP application in this process: real catalogs, ranker and Redis; deployment handles are local."""
+"""The HTTP application in this process: real catalogs, ranker and Redis; deployment handles are local.
+
+Every answer that a test gets from it is held against the application's own OpenAPI document.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from serve.ingress import build_app
 from serve.ranker import RankerDeployment
 from serve.remote import RemoteStages
 from tests.fakes import HashingEmbedder, LocalHandle, SilentMetrics
+from tests.told import Document
 
 
 @dataclasses.dataclass
@@ -85,8 +89,18 @@ class make_app:
             state.spend,
         )
         asgi = build_app(loaded, stages, state, metrics)
-        transport = httpx2.ASGITransport(asgi)
-        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
+        told = Document(asgi._app.openapi())
+
+        async def check(answer: httpx2.Response) -> None:
+            await answer.aread()
+            told.check(answer)
+
+        client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(asgi),
+            base_url="http://localhost",
+            timeout=60,
+            event_hooks={"response": [check]},
+        )
         self.app = App(asgi, client, embedder, switched, metrics, state)
         return self.app
 

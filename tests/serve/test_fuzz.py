@@ -1,4 +1,5 @@
-"""Whatever a client sends, no route answers 5xx: schemathesis over our own OpenAPI document, with and without a key."""
+"""Whatever a client sends, no route answers 5xx, and each answers as our own OpenAPI document tells: schemathesis over
+that document, with and without a key."""
 
 from __future__ import annotations
 
@@ -13,12 +14,20 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from pipeline.stores.apikeys import SCOPES, ApiKey, mint
 from tests.e2e.conftest import free_port
 from tests.serve.conftest import make_app
 from tests.serve.test_identity import changed
+from tests.told import UNTOLD
 
+TOLD = [status_code_conformance, content_type_conformance, response_schema_conformance, response_headers_conformance]
 pytestmark = pytest.mark.slow
 
 
@@ -76,6 +85,8 @@ def test_no_request_makes_the_service_fail(url: str, key: tuple[str, ApiKey], re
             if answer.status_code == 503 and answer.json()["slug"] == "registry_unavailable":
                 return  # there is none here
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+            if answer.status_code < 400 or answer.json()["slug"] not in UNTOLD:
+                case.validate_response(answer, checks=TOLD)
             asked["401" if answer.status_code == 401 else f"{answer.status_code // 100}xx"] += 1
             if answer.status_code >= 400:
                 assert answer.json()["detail"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from ray.util import metrics as ray_metrics
 from pipeline import settings
 from pipeline.ranking import drift
 from pipeline.ranking.table import FEATURES
-from serve import metrics, suggest
+from serve import metrics
 from serve.metrics import METRICS, TAGS, Metrics
 from serve.ranker import RankerDeployment
 from tests.fakes import SilentMetrics
@@ -50,8 +49,6 @@ def test_every_metric_says_what_it_is_and_every_tag_what_it_can_say():
         assert what.endswith(".")
         assert set(tags) <= set(TAGS), name
     assert {tag for _, _, tags in METRICS.values() for tag in tags} == set(TAGS)
-    assert set(TAGS["device"]) == set(typing.get_args(suggest.Device))
-    assert set(TAGS["context_type"]) == set(typing.get_args(suggest.ContextType))
 
 
 def test_a_value_that_a_tag_cannot_say_is_told_as_other(recorded: Recorded):

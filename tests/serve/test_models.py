@@ -204,6 +204,10 @@ async def test_the_operator_is_told_what_is_wrong(client: httpx2.AsyncClient, re
     answer = await client.post("/train", json={"force": True})
     assert (answer.status_code, answer.json()["job_id"]) == (202, "raysubmit_1")
     assert (await client.get("/train/raysubmit_1")).json()["status"] == "running"
+    answer = await client.post("/train")  # without a body, as the older services were asked
+    assert (answer.status_code, answer.json()["job_id"]) == (202, "raysubmit_1")
+    answer = await client.post("/train", headers={"Origin": "http://evil.example"})  # as any page could send it
+    assert (answer.status_code, answer.json()["slug"]) == (415, "unsupported_media")
 
 
 @pytest.mark.slow

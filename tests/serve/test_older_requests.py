@@ -74,6 +74,20 @@ C_EVENT = """{
   }"""
 
 
+# What their clients sent beside what their READMEs print: more in an entry, other words, a longer list, no body.
+B_MORE = """{
+  "prompt": "create a new user account",
+  "history": [
+    {"api_call": "GET /api/users", "method": "GET", "timestamp": "2024-01-01T10:00:00Z", "response_time_ms": 12.5,
+     "description": "List users", "user_agent": {"name": "curl"}}
+  ],
+  "max_predictions": 3
+}"""
+C_MORE = """{
+  "user_id": "user_123", "context": "homepage", "context_type": "recommendation", "limit": 100, "device": "ios"
+}"""
+
+
 async def post(app: App, path: str, body: str, **headers: str) -> Any:
     return await app.client.post(path, content=body, headers=JSON | headers)
 
@@ -104,6 +118,15 @@ async def test_b_s_predictions(app: App):
         assert answer.json()["metadata"]["unmatched"] == unmatched
 
 
+async def test_b_s_history_may_say_more_than_is_read(app: App):
+    answer = await post(app, "/predict", B_MORE)
+    assert (answer.status_code, len(answer.json()["predictions"])) == (200, 3), answer.text
+    wrong = await post(app, "/predict", B_MORE.replace('"method": "GET"', '"method": 1'))
+    assert (wrong.status_code, "history.0.method" in wrong.json()["detail"]) == (400, True)
+    newer = await app.predict(catalog="billing", events=[{"endpoint": "GET /v1/charges", "duration": 1}])
+    assert "events.0.duration: there is no such field" in newer.json()["detail"]
+
+
 async def test_b_s_header_says_whose_prediction_it_is(app: App):
     body = '{"prompt": "test request 1", "max_predictions": 1}'
     answer = await post(app, "/predict", body, **{"X-User-ID": "test-user-123"})
@@ -121,3 +144,9 @@ async def test_c_s_suggestion_and_its_click(app: App):
     assert [p["id"] for p in suggested.json()["propositions"]] == ["prop_456", "prop_457"]
     clicked = await post(app, "/log_event", C_EVENT)
     assert (clicked.status_code, clicked.json()["suggestion_id"]) == (202, suggested.json()["suggestion_id"])
+
+
+async def test_c_s_own_words_and_long_lists_are_taken(app: App):
+    answer = await post(app, "/suggest", C_MORE)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["propositions"]) == answer.json()["metadata"]["propositions"] == 26

@@ -78,10 +78,3 @@ async def test_an_id_as_an_event_of_an_api_is_400(app):
     assert "METHOD /path" in answer.json()["detail"]
 
 
-async def test_docs_describe_the_list(app):
-    document = (await app.client.get("/openapi.json")).json()
-    schemas = document["components"]["schemas"]
-    assert set(schemas["Proposition"]["required"]) == {"id", "title"}
-    body = document["paths"]["/catalogs/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"]
-    assert {"$ref": "#/components/schemas/Propositions"} in body["anyOf"]
-    assert "id" in schemas["PredictionOut"]["properties"]

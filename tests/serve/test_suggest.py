@@ -71,11 +71,13 @@ async def test_clicks_and_conversions_are_learnt_and_counted(app):
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"limit": 0}, "limit must be between 1 and 50"),
-        ({"limit": 51}, "limit must be between 1 and 50"),
+        ({"limit": 0}, "limit must be between 1 and 100"),
+        ({"limit": 101}, "limit must be between 1 and 100"),
         ({"limit": "3"}, "limit"),
-        ({"device": "fridge"}, "device"),
-        ({"context_type": "dream"}, "context_type"),
+        ({"device": "d" * 65}, "device"),
+        ({"device": None}, "device"),
+        ({"context_type": "c" * 65}, "context_type"),
+        ({"context_type": "a\u0000b"}, "context"),
         ({"context": 5}, "context"),
         ({"context": "x" * 5000}, "at most 4096"),
         ({"k": 3}, "k: there is no such field"),
@@ -95,13 +97,14 @@ async def test_an_unknown_catalog_is_404_and_two_users_are_400(app):
     assert answer.status_code == 400
 
 
-async def test_docs_describe_it(app):
-    document = (await app.client.get("/openapi.json")).json()
-    request = document["components"]["schemas"]["SuggestRequest"]["properties"]
-    assert "mobile" in request["device"]["enum"]
-    assert "search" in request["context_type"]["enum"]
-    assert "200" in document["paths"]["/suggest"]["post"]["responses"]
+async def test_the_same_is_answered_under_v1(app):
     assert (await app.client.post("/v1/suggest", json={"limit": 1})).status_code == 200
+
+
+async def test_no_answer_has_more_than_a_prediction_may_have(app):
+    await app.client.put("/catalogs/many", json=[{"id": f"o{i}", "title": f"Offer {i}"} for i in range(120)])
+    body = (await suggest(app, catalog="many", limit=100)).json()
+    assert (len(body["propositions"]), body["metadata"]["propositions"]) == (50, 120)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import pytest
+import redis
 
 from pipeline.stores.state import new_id
 from serve import vitals
@@ -46,3 +48,24 @@ async def test_what_waits_and_how_trainings_ended_is_told(
         assert read["opensesame_inbox_age_s"]() == 0
     finally:
         watched.close()
+
+
+async def test_a_redis_that_is_not_fit_for_the_state_is_told_in_the_log(
+    app: App, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vitals, "_LOOK_S", 0.02)
+    caplog.set_level(logging.ERROR, "opensesame.vitals")
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        watched = vitals.Vitals(make_app(redis_url).settings, SilentMetrics())  # type: ignore[arg-type]
+        try:
+            until = time.monotonic() + 20
+            while not caplog.records:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            time.sleep(0.1)
+        finally:
+            watched.close()
+            client.config_set("maxmemory-policy", "noeviction")
+    (record,) = [record for record in caplog.records if record.name == "opensesame.vitals"]
+    assert "allkeys-lru" in record.getMessage()

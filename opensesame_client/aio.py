@@ -6,6 +6,7 @@ connections and belongs to one event loop.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -120,15 +121,20 @@ class AsyncClient:
         *,
         user_id: str | None = None,
         suggestion_id: str | None = None,
+        timestamp: datetime.datetime | str | None = None,
         idempotency_key: str | None = None,
     ) -> Receipt:
-        """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`)."""
+        """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`).
+
+        `timestamp` says when, as a datetime or ISO 8601 text; without it it is now.
+        """
         return await self.send(
             wire.log_event(
                 event_type,
                 proposition_id,
                 user_id=user_id,
                 suggestion_id=suggestion_id,
+                timestamp=timestamp,
                 idempotency_key=idempotency_key,
             )
         )
@@ -157,9 +163,17 @@ class AsyncClient:
         """A version with its figures and the report of the gate."""
         return await self.send(wire.get("models", version))
 
-    async def compare_models(self) -> Json:
-        """What users did with champion and challenger."""
-        return await self.send(wire.get("models", "compare"))
+    async def compare_models(self, experiment: str | None = None) -> Json:
+        """What users did with champion and challenger in `experiment`, else in the latest; the names of all are told."""
+        return await self.send(wire.get("models", "compare", experiment=experiment))
+
+    async def challenge(self, version: str) -> Json:
+        """Let a version challenge the champion, as the service's `experiments` say."""
+        return await self.send(wire.operate({}, "models", version, "challenge"))
+
+    async def end_challenge(self) -> Json:
+        """Let nobody challenge the champion any more; what was counted stays."""
+        return await self.send(wire.end_challenge())
 
     async def promote(self, version: str) -> Json:
         """Make a version the champion."""
@@ -177,9 +191,17 @@ class AsyncClient:
         """How a training stands."""
         return await self.send(wire.get("train", job_id))
 
+    async def cost_analytics(self) -> Json:
+        """What language models cost today (UTC): spend and budget, by tier, and why they were asked or not."""
+        return await self.send(wire.get("cost-analytics"))
+
     async def health(self) -> Json:
         """What each component says of itself."""
         return await self.send(wire.get("health"))
+
+    async def ready(self) -> Json:
+        """Returns once the service may have traffic: one that is starting is asked again, as by every method."""
+        return await self.send(wire.get("ready"))
 
     def session(
         self, user_id: str | None = None, *, catalog: str | None = None, spec_url: str | None = None

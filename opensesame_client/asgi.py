@@ -6,6 +6,7 @@ The application never waits and never fails for it. What is to be told goes into
 full, or the service away, it is dropped and counted (`counts`). The prediction is asked while the application works on
 the request, and stands in the response's header `X-Next-Call` when it is there in time; later it is what `latest` says
 and what `on_next` is called with. Only who is known by `user` is followed: calls of many people are nobody's session.
+Its queue and its workers are asyncio's: the application runs on asyncio.
 """
 
 from __future__ import annotations

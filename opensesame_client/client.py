@@ -6,6 +6,7 @@ connections and may be shared between threads.
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -117,15 +118,20 @@ class Client:
         *,
         user_id: str | None = None,
         suggestion_id: str | None = None,
+        timestamp: datetime.datetime | str | None = None,
         idempotency_key: str | None = None,
     ) -> Receipt:
-        """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`)."""
+        """Say that a proposition was seen (`impression`), looked into (`click`) or gone through with (`conversion`).
+
+        `timestamp` says when, as a datetime or ISO 8601 text; without it it is now.
+        """
         return self.send(
             wire.log_event(
                 event_type,
                 proposition_id,
                 user_id=user_id,
                 suggestion_id=suggestion_id,
+                timestamp=timestamp,
                 idempotency_key=idempotency_key,
             )
         )
@@ -154,9 +160,17 @@ class Client:
         """A version with its figures and the report of the gate."""
         return self.send(wire.get("models", version))
 
-    def compare_models(self) -> Json:
-        """What users did with champion and challenger."""
-        return self.send(wire.get("models", "compare"))
+    def compare_models(self, experiment: str | None = None) -> Json:
+        """What users did with champion and challenger in `experiment`, else in the latest; the names of all are told."""
+        return self.send(wire.get("models", "compare", experiment=experiment))
+
+    def challenge(self, version: str) -> Json:
+        """Let a version challenge the champion, as the service's `experiments` say."""
+        return self.send(wire.operate({}, "models", version, "challenge"))
+
+    def end_challenge(self) -> Json:
+        """Let nobody challenge the champion any more; what was counted stays."""
+        return self.send(wire.end_challenge())
 
     def promote(self, version: str) -> Json:
         """Make a version the champion."""
@@ -174,9 +188,17 @@ class Client:
         """How a training stands."""
         return self.send(wire.get("train", job_id))
 
+    def cost_analytics(self) -> Json:
+        """What language models cost today (UTC): spend and budget, by tier, and why they were asked or not."""
+        return self.send(wire.get("cost-analytics"))
+
     def health(self) -> Json:
         """What each component says of itself."""
         return self.send(wire.get("health"))
+
+    def ready(self) -> Json:
+        """Returns once the service may have traffic: one that is starting is asked again, as by every method."""
+        return self.send(wire.get("ready"))
 
     def session(
         self, user_id: str | None = None, *, catalog: str | None = None, spec_url: str | None = None

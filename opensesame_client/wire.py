@@ -12,7 +12,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypedDict, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from opensesame_client.answers import Answer, Json, Receipt, Recorded, Suggestion
 
@@ -70,7 +70,7 @@ def event(
     if params:
         found["params"] = params
     if ts is not None:
-        found["ts"] = ts.astimezone(datetime.UTC).isoformat() if isinstance(ts, datetime.datetime) else ts
+        found["ts"] = _time(ts)
     if status is not None:
         found["response"] = {"status": status} | ({"body": sample(body)} if body is not None else {})
     return found
@@ -130,6 +130,7 @@ def log_event(
     *,
     user_id: str | None,
     suggestion_id: str | None,
+    timestamp: datetime.datetime | str | None,
     idempotency_key: str | None,
 ) -> Request[Receipt]:
     body = {
@@ -137,12 +138,14 @@ def log_event(
         "proposition_id": proposition_id,
         "user_id": user_id,
         "suggestion_id": suggestion_id,
+        "timestamp": None if timestamp is None else _time(timestamp),
     }
     return _post("/log_event", _given(body), Receipt.read, idempotency_key)
 
 
-def get(*path: str) -> Request[Json]:
-    return Request("GET", _path(*path), dict)
+def get(*path: str, **query: str | None) -> Request[Json]:
+    given = urlencode(_given(query))
+    return Request("GET", _path(*path) + (f"?{given}" if given else ""), dict)
 
 
 def put_catalog(name: str, document: bytes | str | Json | list[Json]) -> Request[Json]:
@@ -155,6 +158,10 @@ def delete_catalog(name: str) -> Request[None]:
     return Request("DELETE", _path("catalogs", name), lambda found: None)
 
 
+def end_challenge() -> Request[Json]:
+    return Request("DELETE", _path("models", "challenger"), dict)
+
+
 def operate(body: Json, *path: str) -> Request[Json]:
     """A request that must not happen twice: it is repeated only when it did not reach the service."""
     return dataclasses.replace(_post(_path(*path), body, dict), is_safe=False)
@@ -165,6 +172,10 @@ def _post(path: str, body: Json, read: Callable[[Any], T], key: str | None = Non
     if path not in ("/predict", "/suggest"):  # those move nothing
         headers["idempotency-key"] = key or uuid.uuid4().hex
     return Request("POST", path, read, json.dumps(body, allow_nan=False).encode(), headers)
+
+
+def _time(moment: datetime.datetime | str) -> str:
+    return moment.astimezone(datetime.UTC).isoformat() if isinstance(moment, datetime.datetime) else moment
 
 
 def _path(*parts: str) -> str:

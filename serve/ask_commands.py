@@ -14,13 +14,29 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.errors import BadRequest, OpenSesameError
 from pipeline.types import Source
-from serve.terminal import SERVICE, Config, Json, Service, Spec, Url, ask, client, err, errors, out, print_json
+from serve.terminal import (
+    SERVICE,
+    Config,
+    Json,
+    Service,
+    Spec,
+    Url,
+    ask,
+    client,
+    err,
+    errors,
+    out,
+    print_json,
+    ranked,
+    table,
+)
+
+_DIGEST = len("sha256:") + 12  # characters of a digest in a list
 
 
 class Outcome(enum.StrEnum):
@@ -109,16 +125,21 @@ def catalogs(
         if put is not None:
             answer = ask(url, "PUT", f"/catalogs/{name}", _read(put), "application/octet-stream")
         elif remove:
-            answer = ask(url, "DELETE", f"/catalogs/{name}")
+            ask(url, "DELETE", f"/catalogs/{name}")
+            answer = {"removed": name}
         else:
             answer = ask(url, "GET", f"/catalogs/{name}" if name else "/catalogs")
-        if json or remove:
+        if json:
             print_json(answer)
+        elif remove:
+            out.print(f"Removed: {name}", markup=False)
         elif not name:
-            table = Table("name", "catalog")
+            rows = table("name", "title", "operations", "catalog")
             for row in answer["catalogs"]:
-                table.add_row(row["name"], row["catalog"])
-            out.print(table)
+                digest = row["catalog"][:_DIGEST]
+                rows.add_row(row["name"], Text(row["title"]), str(row["operations"]), digest)
+            out.print(rows)
+            out.print(f"packaged: {', '.join(answer['packaged'])}", markup=False)
         else:
             out.print(f"{answer['title']} {answer['version']}: {answer['operations']} operations, {answer['catalog']}")
             for warning in answer["warnings"]:
@@ -152,15 +173,8 @@ def source_of(spec: str) -> Source:
 
 
 def show_predictions(answer: dict[str, Any]) -> None:
-    """An answer of POST /predict as a table; on stderr what it had to do without."""
-    table = Table("rank", "call", "params", "confidence", "reason")
-    for p in answer["predictions"]:
-        params = " ".join(f"{name}={value}" for name, value in p["params"].items())
-        missing = " ".join(f"{name}=?" for name in p["missing_params"])
-        shown = " ".join(filter(None, (params, missing)))
-        call = Text(p["endpoint"], style="red" if p["is_destructive"] else "")
-        table.add_row(str(p["rank"]), call, Text(shown), f"{p['confidence']:.2f}", Text(p["reason"]))
-    out.print(table)
+    """An answer of POST /predict as rows; on stderr what it had to do without."""
+    out.print(ranked(answer))
     if answer["metadata"]["degraded"]:
         err.print("without: " + ", ".join(answer["metadata"]["degraded"]))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from pipeline import settings as configuration
 from pipeline.priority import idle_group, shared_by_session
@@ -23,11 +24,13 @@ from serve.terminal import Config, Json, Var, ask, err, errors, out, print_json
 from train.evaluate import run as evaluate
 from train.imports.command import run as import_recordings
 from train.imports.follow import follow
+from train.imports.hosts import chooser
 from train.synthesize import run as synthesize
 
 _STATUSES = (
     "Exit status: 0 done; 1 it cannot be done, and one line on stderr says why; 2 the command line is wrong; 3 the"
-    " service does not answer or asks to come back later; 130 interrupted."
+    " service does not answer or asks to come back later; 130 interrupted.\n\n"
+    "`make` leaves this command in `.venv/bin`: first `source .venv/bin/activate`; agents need its absolute path."
 )
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
@@ -110,11 +113,17 @@ def forget(
             out.print("Gone: " + ", ".join(f"{count} {what}" for what, count in gone.items()))
 
 
-def check_config(config: Annotated[str, typer.Argument(help="A name in configs/ or a path.")] = "local") -> None:
+def check_config(
+    config: Annotated[str, typer.Argument(help="A name in configs/ or a path.")] = "local",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
+) -> None:
     """Load a configuration as `serve` would and print what holds; exit 1 and say why when it cannot be used."""
     with errors():
-        loaded = configuration.load(config)
-        print_json(loaded.model_dump(mode="json"))
+        found = configuration.load(config).model_dump(mode="json")
+        if json:
+            print_json(found)
+        else:
+            out.print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), end="", markup=False)
 
 
 async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, int]:
@@ -139,7 +148,7 @@ async def _forget(user: str, tenant: str, config: str, var: Path) -> dict[str, i
 app.command()(serve)
 demo_command.register(app)
 ask_commands.register(app)
-watch_command.register(app, follow)
+watch_command.register(app, follow, chooser)
 app.command()(mcp)
 _TRAINING: dict[str, Callable[..., None]] = {
     "import": import_recordings,

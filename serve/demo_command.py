@@ -15,17 +15,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.errors import SpecError
-from serve.terminal import Json, errors, print_json
+from serve.terminal import Json, errors, print_json, ranked
 
 HABIT = "GET /v1/charges/{charge}"  # what this team does with a dispute, and no spec says
 WIDTH = 110  # of a screen that is none
 LESSONS_MAX = 8  # disputes told of at most; fewer when the habit stands first before
-_BAR = 16  # characters of a confidence of 1
 ONLINE = (
     (
         "Stripe",
@@ -215,17 +215,7 @@ class _Demo:
         await self._service.record(schemas.to_feedback(request, tenant="local"))
 
     def _show(self, answer: Any) -> None:
-        rows = Table.grid(padding=(0, 2))
-        for p in answer["predictions"]:
-            confidence = p["confidence"]
-            bar = Text("█" * max(1, round(confidence * _BAR)), style="green").append(f" {confidence:.2f}", style="dim")
-            call = Text(p["endpoint"], style="bold red" if p["is_destructive"] else "bold")
-            for name, value in p["params"].items():
-                call.append(f"  {name}={value}", style="not bold cyan")
-            for name in p["missing_params"]:
-                call.append(f"  {name}=?", style="not bold dim")
-            rows.add_row("", str(p["rank"]), bar, call.append(f"\n{p['reason']}", style="not bold dim default"))
-        self._screen.print(rows)
+        self._screen.print(Padding(ranked(answer), (0, 0, 0, 2)))
 
     def _say(self, text: str) -> None:
         self._screen.print(text)

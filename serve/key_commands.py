@@ -16,12 +16,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 import yaml
-from rich.table import Table
 
 from pipeline import settings as configuration
 from pipeline.errors import NotFound
 from pipeline.stores.apikeys import SCOPES, ApiKeys, id_of, mint
-from serve.terminal import Config, Json, Var, err, errors, out, print_json
+from serve.terminal import Config, Json, Var, err, errors, out, print_json, table
 
 T = TypeVar("T")
 _DAY_S = 86400.0
@@ -66,11 +65,11 @@ def register(app: typer.Typer) -> None:
                 told = [{k: v for k, v in msgspec.to_builtins(r).items() if k != "sha256"} for r in records]
                 print_json(told)
                 return
-            table = Table("id", "tenant", "scopes", "name", "created", "expires")
+            rows = table("id", "tenant", "scopes", "name", "created", "expires")
             for r in records:
                 expires = _day(r.expires) if r.expires else "never"
-                table.add_row(r.id, r.tenant, " ".join(r.scopes), r.name, _day(r.created), expires)
-            out.print(table)
+                rows.add_row(r.id, r.tenant, " ".join(r.scopes), r.name, _day(r.created), expires)
+            out.print(rows)
 
     @keys.command()
     def revoke(

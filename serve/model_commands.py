@@ -19,10 +19,11 @@ import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.errors import OpenSesameError, UnknownModel
+from serve.terminal import table
 
 _out = Console(soft_wrap=True)
 _POLL_S = 1.0
@@ -48,19 +49,35 @@ def _tell_arms(told: dict[str, Any], json: bool) -> None:
     _out.print(
         f"experiment {told['name']}: champion {told['champion']}, challenger {told['challenger']}", highlight=False
     )
-    table = Table("arm", "predictions", "acceptance", "hit@1", "ctr", "conversion")
+    rows = table("arm", "predictions", "acceptance", "hit@1", "ctr", "conversion")
     for arm in told["arms"]:
         rates = (arm[name] for name in ("acceptance", "hit@1", "ctr", "conversion"))
         shown = ("" if rate is None else f"{rate:.4f}" for rate in rates)
-        table.add_row(arm["arm"], str(arm["counts"].get("predictions", "")), *shown)
-    _out.print(table)
-    table = Table("measure", "difference", f"at {1 - told['alpha']:.0%}, however often looked at", "verdict")
+        rows.add_row(arm["arm"], str(arm["counts"].get("predictions", "")), *shown)
+    _out.print(rows)
+    rows = table("measure", "difference", f"at {1 - told['alpha']:.0%}, however often looked at", "verdict")
     drafts = told["interleaving"]
     drafted = {**drafts, "measure": "share of drafts won", "difference": drafts["challenger_share"]}
     for row in (*told["differences"], drafted):
         found = "" if row["difference"] is None else f"{row['difference']:+.4f}"
-        table.add_row(row["measure"], found, f"{row['low']:+.4f} .. {row['high']:+.4f}", row["verdict"])
-    _out.print(table)
+        rows.add_row(row["measure"], found, f"{row['low']:+.4f} .. {row['high']:+.4f}", row["verdict"])
+    _out.print(rows)
+
+
+def _tell_gate(gate: dict[str, Any]) -> None:
+    """What the gate said of a version: each condition with how much the version differs from the champion."""
+    _out.print(
+        f"{'gate':<12} {'passed' if gate['passed'] else 'refused'}: {gate['why']}", highlight=False, markup=False
+    )
+    if not gate.get("conditions"):
+        return
+    rows = table("condition", "verdict", "difference", "95 %", "why")
+    for one in gate["conditions"]:
+        gap = "" if one["challenger"] is None else f"{one['challenger'] - one['champion']:+.3g}"
+        interval = "" if one["low"] is None else f"{one['low']:+.3g} .. {one['high']:+.3g}"
+        verdict = Text("pass", style="green") if one["passed"] else Text("FAIL", style="red")
+        rows.add_row(Text(one["name"]), verdict, gap, interval, Text(one["why"]))
+    _out.print(rows)
 
 
 class _Models(Protocol):
@@ -94,14 +111,14 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
             if json:
                 _print(found)
                 return
-            table = Table("version", "name", "aliases", "created", "gate")
+            rows = table("version", "name", "aliases", "created", "gate")
             for model in found["models"]:
                 gate = model["gate"] or {}
                 verdict = gate.get("verdict", "promote" if gate.get("passed") else "refuse" if gate else "")
-                table.add_row(
+                rows.add_row(
                     model["version"], model["name"], " ".join(model["aliases"]), model["created"], str(verdict)
                 )
-            _out.print(table)
+            _out.print(rows)
 
     @models.command()
     def show(version: str, config: Config = "local", var: Var = Path("var"), url: Url = "", json: Json = False) -> None:
@@ -118,8 +135,7 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
                 for name, value in sorted(model[title].items()):
                     _out.print(f"{title:<12} {name} = {value}", highlight=False)
             if model["gate"] is not None:
-                _out.print("gate", highlight=False)
-                _print(model["gate"])
+                _tell_gate(model["gate"])
 
     @models.command()
     def promote(
@@ -172,12 +188,12 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
             if json:
                 _print(told)
                 return
-            table = Table("figure", *told["versions"], "difference")
+            rows = table("figure", *told["versions"], "difference")
             for name, (left, right) in told["metrics"].items():
                 difference = f"{right - left:+.4f}" if left is not None and right is not None else ""
                 shown = ("" if value is None else f"{value:.4f}" for value in (left, right))
-                table.add_row(name, *shown, difference)
-            _out.print(table)
+                rows.add_row(name, *shown, difference)
+            _out.print(rows)
 
     @app.command()
     def train(

@@ -1,4 +1,4 @@
-"""What all commands share: the two consoles, options, JSON, how a service is asked, and how errors end.
+"""What all commands share: the two consoles, options, tables, JSON, how a service is asked, and how errors end.
 
 Exit statuses: 0 done, 1 it cannot be done (one line on stderr says why), 2 the command line is wrong, 3 the service
 does not answer or asks to come back later, 130 interrupted. Used by `serve/cli.py` and the files of its commands.
@@ -16,6 +16,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 import opensesame_client.errors as client_errors
 from opensesame_client import Client, wire
@@ -24,6 +26,7 @@ from pipeline.settings import resource
 
 FAILED, TRY_AGAIN, INTERRUPTED = 1, 3, 130  # exit statuses; 2 is Typer's, for a wrong command line
 SERVICE = "http://127.0.0.1:8000"
+_BAR = 10  # characters of a confidence of 1
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -70,6 +73,26 @@ def ask(url: str, method: str, path: str, data: bytes | None = None, kind: str =
 def client(url: str) -> Client:
     """A client of the service at `url`, with this command line's key."""
     return Client(url, api_key=api_key.get() or None, deadline_s=60, attempts=3)
+
+
+def table(*headers: str) -> Table:
+    """A table whose cells fold where the screen ends: nothing in them is cut."""
+    return Table(*(Column(header, overflow="fold") for header in headers))
+
+
+def ranked(answer: dict[str, Any]) -> Table:
+    """The predictions of an answer of POST /predict, as rows: a call folds only where it is longer than the screen."""
+    rows = Table.grid("", "", Column(overflow="fold"), padding=(0, 2))
+    for p in answer["predictions"]:
+        confidence = p["confidence"]
+        bar = Text("█" * max(1, round(confidence * _BAR)), style="green").append(f" {confidence:.2f}", style="dim")
+        call = Text(p["endpoint"], style="bold red" if p["is_destructive"] else "bold")
+        for name, value in p["params"].items():
+            call.append(f"  {name}={value}", style="not bold cyan")
+        for name in p["missing_params"]:
+            call.append(f"  {name}=?", style="not bold dim")
+        rows.add_row(str(p["rank"]), bar, call.append(f"\n{p['reason']}", style="not bold dim default"))
+    return rows
 
 
 def print_json(value: Any, *, line: bool = False) -> None:

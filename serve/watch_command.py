@@ -1,7 +1,8 @@
 """`opensesame watch`: follows recorded traffic and says, after each call, what likely comes next.
 
-What a file's requests are is the reader's that `serve.cli` hands in; here each user's calls are kept apart, asked
-about in this process or at a service, and told. Calls that are no operation of the spec are passed over.
+What a file's requests are, and which hosts are the API's, say the readers that `serve.cli` hands in; here each user's
+calls are kept apart, asked about in this process or at a service, and told. Calls that are no operation of the spec are
+passed over, and so are those to other hosts.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from rich.text import Text
 
 from opensesame_client.wire import event
 from pipeline import settings as configuration
+from pipeline.settings import Settings
 from pipeline.types import Call
 from serve.ask_commands import name_spec, source_of
 from serve.terminal import Config, Spec, Url, ask, err, errors, out, print_json
 
 _USERS = 10_000  # whose calls are held; the longest silent goes first
+_HOSTS = 100  # other hosts that are told of, each once
 _HISTORY = 100  # calls of each; a prediction reads no more
 
 
@@ -36,14 +39,17 @@ class Seen(Protocol):
     def call(self) -> Call: ...
     @property
     def user(self) -> str: ...
+    @property
+    def host(self) -> str: ...
 
 
 Follow = Callable[..., Iterator[Seen]]  # (file, from_start, to_end)
+Chooser = Callable[[str, list[str], Settings], Callable[[str], bool]]  # (spec, hosts, settings) -> is a host the API's
 Predict = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def register(app: typer.Typer, follow: Follow) -> None:
-    """Add the command to `app`; `follow` gives the requests of a file as they come."""
+def register(app: typer.Typer, follow: Follow, chooser: Chooser) -> None:
+    """Add the command to `app`; `follow` gives the requests of a file as they come, `chooser` tells the API's hosts."""
 
     @app.command()
     def watch(
@@ -51,6 +57,9 @@ def register(app: typer.Typer, follow: Follow) -> None:
         spec: Spec = "billing",
         prompt: Annotated[str, typer.Option(help="What the users want, in a sentence.")] = "",
         k: Annotated[int, typer.Option(help="How many predictions after each call, 1-50.")] = 3,
+        host: Annotated[
+            list[str] | None, typer.Option(help="Take requests to this host (* is any text); else those of the spec.")
+        ] = None,
         from_start: Annotated[bool, typer.Option("--from-start", help="Begin with what the file has already.")] = False,
         to_end: Annotated[
             bool, typer.Option("--to-end", help="Read what the file has, and end there instead of waiting for more.")
@@ -60,26 +69,46 @@ def register(app: typer.Typer, follow: Follow) -> None:
         json: Annotated[bool, typer.Option("--json", help="Print a line of JSON after each call.")] = False,
     ) -> None:
         """Follow a HAR file or an access log as it grows, and print after each call what comes next; Ctrl-C ends it."""
-        with errors(), _predictor(spec, url, config) as predict:
-            histories: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
+        with errors():
+            is_ours = chooser(spec, host or [], configuration.load(config))
             asked: dict[str, Any] = {"k": k} | ({"prompt": prompt} if prompt else {})
             if not to_end:
                 err.print(f"Watching {file}; Ctrl-C ends it.", markup=False)
-            for seen in follow(file, from_start=from_start or to_end, to_end=to_end):
-                history = histories.setdefault(seen.user, deque(maxlen=_HISTORY))
-                histories.move_to_end(seen.user)
-                if len(histories) > _USERS:
-                    histories.popitem(last=False)
-                history.append(_event(seen.call))
-                answer = predict({**asked, "events": list(history)})
-                if len(history) - 1 in answer["metadata"]["unmatched"]:
-                    history.pop()
-                    continue
-                if json:
-                    told = {"call": seen.call.endpoint, "user": seen.user, "predictions": answer["predictions"]}
-                    print_json(told, line=True)
-                else:
-                    _show(seen, answer)
+            with _predictor(spec, url, config) as predict:
+                seen = follow(file, from_start=from_start or to_end, to_end=to_end)
+                for one, answer in _answered(_of(seen, is_ours), predict, asked):
+                    if json:
+                        told = {"call": one.call.endpoint, "user": one.user, "predictions": answer["predictions"]}
+                        print_json(told, line=True)
+                    else:
+                        _show(one, answer)
+
+
+def _of(seen: Iterator[Seen], is_ours: Callable[[str], bool]) -> Iterator[Seen]:
+    """The requests to the API's hosts; of each other host is told once."""
+    others: set[str] = set()
+    for one in seen:
+        if is_ours(one.host):
+            yield one
+        elif one.host not in others and len(others) < _HOSTS:
+            others.add(one.host)
+            err.print(f"left out: requests to {one.host} (--host takes them)", markup=False)
+
+
+def _answered(seen: Iterator[Seen], predict: Predict, asked: dict[str, Any]) -> Iterator[tuple[Seen, dict[str, Any]]]:
+    """Each call that is an operation, with what is foretold after it and its user's calls before."""
+    histories: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
+    for one in seen:
+        history = histories.setdefault(one.user, deque(maxlen=_HISTORY))
+        histories.move_to_end(one.user)
+        if len(histories) > _USERS:
+            histories.popitem(last=False)
+        history.append(_event(one.call))
+        answer = predict({**asked, "events": list(history)})
+        if len(history) - 1 in answer["metadata"]["unmatched"]:
+            history.pop()
+        else:
+            yield one, answer
 
 
 @contextlib.contextmanager

@@ -119,7 +119,8 @@ def run(
     ] = "",
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each case a prompt of another one.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="Also measure each source of the shortlist.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write everything measured here as JSON.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything measured as JSON instead of tables.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write everything measured here as JSON.")] = None,
     prequential: Annotated[
         bool,
         typer.Option("--prequential", help="Tell the cases one after the other, and show how use makes it better."),
@@ -134,15 +135,16 @@ def run(
     from rich.console import Console
 
     try:
-        for file in (json, png):
+        for file in (out, png):
             if file is not None:  # before the work, not after it
                 file.parent.mkdir(parents=True, exist_ok=True)
         if prequential:
-            _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, png)
+            _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, out, png)
             return
         report = _report(cases, specs, url, api_key, ranker, shuffle, recall, config)
-        if json is not None:
-            json.write_bytes(orjson.dumps(dataclasses.asdict(report), option=orjson.OPT_INDENT_2))
+        whole = orjson.dumps(dataclasses.asdict(report), option=orjson.OPT_INDENT_2)
+        if out is not None:
+            out.write_bytes(whole)
         if png is not None:
             from train.chart import draw
 
@@ -150,6 +152,9 @@ def run(
     except OpenSesameError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error.detail}", style="red", highlight=False)
         raise typer.Exit(1) from None
+    if json:
+        print(whole.decode())
+        return
     console = Console(width=width(report))
     console.print(f"ranker {report.ranker}" + (f" at {url}" if url else ""), highlight=False)
     for table in tables(report):
@@ -195,7 +200,8 @@ def _tell(
     seeds: int,
     flipped: float,
     drift: int,
-    json: Path | None,
+    json: bool,
+    out: Path | None,
     png: Path | None,
 ) -> None:
     """What `run --prequential` was asked for."""
@@ -222,15 +228,17 @@ def _tell(
             drift=drift,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console = Console(width=100)
-    console.print(f"ranker {chosen.version}", highlight=False)
-    for suite, streams in suites.items():
-        console.print(prequential.table(suite, streams))
-        console.print(prequential.summary(streams), highlight=False, soft_wrap=True)
-    if json is not None:
-        json.write_bytes(
-            orjson.dumps({s: prequential.figures(t) for s, t in suites.items()}, option=orjson.OPT_INDENT_2)
-        )
+    whole = orjson.dumps({s: prequential.figures(t) for s, t in suites.items()}, option=orjson.OPT_INDENT_2)
+    if json:
+        print(whole.decode())
+    else:
+        console = Console(width=100)
+        console.print(f"ranker {chosen.version}", highlight=False)
+        for suite, streams in suites.items():
+            console.print(prequential.table(suite, streams))
+            console.print(prequential.summary(streams), highlight=False, soft_wrap=True)
+    if out is not None:
+        out.write_bytes(whole)
     if png is not None:
         prequential.draw(suites, png)
 

@@ -9,13 +9,11 @@ brings every other format here.
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipeline.catalog import document
 from pipeline.catalog.match import Matcher
@@ -25,11 +23,13 @@ from pipeline.settings import Parse, packaged_spec
 from pipeline.types import Call, Catalog
 from train import corpus
 from train.imports import jsonl
+from train.imports.hosts import hosts_of, is_among
 from train.imports.recording import Recording, Request
 
 _PIECE = 40  # calls of one session of a corpus, as many as a synthetic one has at most
 OVERLAP = 20  # calls that a longer session's next piece begins with, as its history
-_SERVERS = 1000  # of a document, that are looked at
+NO_PATH = "no such path"  # why a request is no operation, unless its path has other methods
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 _NAMED = re.compile(r"[A-Za-z][A-Za-z-]*\d{0,2}")  # a path segment that is no identifier: "users", "v1"
 
 
@@ -53,7 +53,7 @@ class Tally:
     sessions: int = 0
     skipped: Counter[str] = dataclasses.field(default_factory=Counter)  # entries that are no request, by reason
     other_hosts: Counter[str] = dataclasses.field(default_factory=Counter)
-    unmatched: Counter[str] = dataclasses.field(default_factory=Counter)  # "GET /path/{}", identifiers taken out
+    unmatched: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)  # "GET /path/{}" and why not
     lost: Counter[str] = dataclasses.field(default_factory=Counter)  # recordings that gave no session, by reason
     operations: Counter[str] = dataclasses.field(default_factory=Counter)  # calls matched, by operation
 
@@ -80,7 +80,7 @@ def open_target(
     provider = provider_of(name)
     shapes = frozenset(corpus.shape_of(o.method, o.path) for o in catalog.operations)
     spec = corpus.Spec(name, provider, split_of(provider), shapes)
-    return Target(spec, catalog, Matcher(catalog), tuple(hosts) or _hosts(document.load(data, limits, [])))
+    return Target(spec, catalog, Matcher(catalog), tuple(hosts) or hosts_of(document.load(data, limits, [])))
 
 
 def provider_of(name: str) -> str:
@@ -239,7 +239,7 @@ def match(requests: Iterable[Request], target: Target, tally: Tally) -> tuple[li
     for request in requests:
         tally.requests += 1
         call = request.call
-        if request.host and target.hosts and not _is_among(request.host, target.hosts):
+        if not is_among(request.host, target.hosts):
             tally.other_hosts[request.host] += 1
             continue
         found = target.matcher.match(call.method, call.path, call.params)
@@ -247,7 +247,7 @@ def match(requests: Iterable[Request], target: Target, tally: Tally) -> tuple[li
             tally.skipped["a browser's preflight (OPTIONS)"] += 1
             continue
         if found is None:
-            tally.unmatched[f"{call.method} {outline(call.path)}"] += 1
+            tally.unmatched[f"{call.method} {outline(call.path)}", _why(call, target)] += 1
             continue
         key = target.catalog.operations[found.index].key
         tally.matched += 1
@@ -261,6 +261,13 @@ def match(requests: Iterable[Request], target: Target, tally: Tally) -> tuple[li
     return calls, operations, answers
 
 
+def _why(call: Call, target: Target) -> str:
+    """Why a call is no operation: the spec lacks its path, or has it with other methods."""
+    found = (target.matcher.match(method, call.path, call.params) for method in _METHODS)
+    methods = dict.fromkeys(target.catalog.operations[match.index].method for match in found if match is not None)
+    return f"the path has {', '.join(methods)}" if methods else NO_PATH
+
+
 def outline(path: str) -> str:
     """The path with `{}` for what looks like an identifier, so that like paths are counted together."""
     parts = [
@@ -271,39 +278,3 @@ def outline(path: str) -> str:
 
 def _stem(segment: str) -> str:
     return segment.replace("_", "-").partition(".")[0]
-
-
-def _is_among(host: str, patterns: Sequence[str]) -> bool:
-    """Whether a host is one of `patterns`, with its port where the pattern has one."""
-    bare = re.sub(r":\d+$", "", host)
-    return any(fnmatch.fnmatchcase(host if re.search(r":\d+$", p) else bare, p) for p in patterns)
-
-
-def _hosts(spec: Any) -> tuple[str, ...]:
-    """Patterns of the hosts a document's servers name (OpenAPI 2: `host`); a variable in one is any text.
-
-    None where a server is anywhere: nothing named, a relative URL, or a variable for the whole host.
-    """
-    if not isinstance(spec, dict):
-        return ()
-    if isinstance(spec.get("host"), str):
-        urls = ["//" + spec["host"]]
-    else:
-        paths = spec.get("paths")
-        items = paths.values() if isinstance(paths, dict) else ()
-        nodes = [spec, *(item for item in items if isinstance(item, dict) and "servers" in item)]
-        lists = [node.get("servers") or [{"url": "/"}] for node in nodes]
-        urls = [
-            str(s.get("url")) for listed in lists if isinstance(listed, list) for s in listed if isinstance(s, dict)
-        ]
-    found: dict[str, None] = {}
-    for url in urls[:_SERVERS]:
-        try:
-            host = urlsplit(re.sub(r"\{[^{}]*\}", "*", url)).netloc.rpartition("@")[2].lower()
-        except ValueError:
-            continue
-        host = re.sub(r":(?:\*|443|80)$", "", host)
-        if not host.strip("*"):
-            return ()
-        found[host] = None
-    return tuple(found)

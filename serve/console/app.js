@@ -40,6 +40,7 @@ async function ask(asked, before = null) {
     if (mine === turn) byId("suggestions").removeAttribute("aria-busy");
   }
   if (mine !== turn) return null;
+  catalogs.meet(got.predictions);
   got.predictions = got.predictions.filter((p) => !aside.has(keyOf(p))).slice(0, K);
   const trip = performance.now() - began;
   [question, answer] = [asked, got];

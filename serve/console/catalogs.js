@@ -6,6 +6,7 @@ import { announce, byId, complain, element, replace } from "./dom.js";
 const choice = byId("catalog");
 const dialog = byId("catalog-dialog");
 const KEPT = "opensesame.catalog";
+const ADDRESS = "url:"; // before the value of a catalog that has an address and no name
 
 const known = new Map(); // value of the option -> text
 let operations = [];
@@ -13,9 +14,18 @@ let examples = {};
 let changed = () => {};
 
 /** What a request says: a name or an address. */
-export const source = () => (choice.value.startsWith("url:") ? { spec_url: choice.value.slice(4) } : { catalog: choice.value });
+export const source = () => (isAddress() ? { spec_url: choice.value.slice(ADDRESS.length) } : { catalog: choice.value });
 export const knownOperations = () => operations;
 export const sessions = () => examples[choice.value] ?? [];
+
+const isAddress = () => choice.value.startsWith(ADDRESS);
+
+/** Keeps what an answer names: no route lists the operations of a catalog by its address. */
+export function meet(predictions) {
+  if (!isAddress()) return;
+  const met = new Set(operations.map(({ endpoint }) => endpoint));
+  operations = [...operations, ...predictions.filter(({ endpoint }) => !met.has(endpoint))];
+}
 
 export async function begin(onChange) {
   changed = onChange;
@@ -27,7 +37,8 @@ export async function begin(onChange) {
   }
   for (const name of [usual, ...Object.keys(examples)]) if (name) known.set(name, name);
   await uploaded();
-  const last = localStorage.getItem(KEPT);
+  const last = localStorage.getItem(KEPT) ?? "";
+  if (last.startsWith(ADDRESS)) known.set(last, last.slice(ADDRESS.length));
   await choose(known.has(last) ? last : usual || [...known.keys()][0]);
   choice.addEventListener("change", () => choose(choice.value));
   byId("add-catalog").addEventListener("click", openDialog);
@@ -45,9 +56,11 @@ export function openDialog() {
 
 async function uploaded() {
   try {
-    for (const { name, operations: count } of (await api.catalogs()).catalogs) known.set(name, `${name} · ${count}`);
+    const { catalogs, packaged } = await api.catalogs();
+    for (const { name, operations: count } of catalogs) known.set(name, `${name} · ${count}`);
+    for (const name of packaged) if (!known.has(name)) known.set(name, name);
   } catch (problem) {
-    announce(problem.message); // the packaged ones can be asked about all the same
+    announce(problem.message); // those with sessions can be asked about all the same
   }
 }
 
@@ -57,18 +70,17 @@ async function choose(value) {
   choice.value = value;
   operations = [];
   changed(); // at once: what is typed until the operations are here is about this one
-  if (!value.startsWith("url:")) {
-    localStorage.setItem(KEPT, value);
-    try {
-      const described = await api.catalog(value);
-      if (choice.value !== value) return; // another one was chosen meanwhile
-      operations = described.endpoints;
-      known.set(value, `${described.title || value} · ${described.operations}`);
-      choice.selectedOptions[0].textContent = known.get(value);
-      document.dispatchEvent(new Event("operations"));
-    } catch (problem) {
-      announce(problem.message);
-    }
+  localStorage.setItem(KEPT, value);
+  if (isAddress()) return;
+  try {
+    const described = await api.catalog(value);
+    if (choice.value !== value) return; // another one was chosen meanwhile
+    operations = described.endpoints;
+    known.set(value, `${described.title || value} · ${described.operations}`);
+    choice.selectedOptions[0].textContent = known.get(value);
+    document.dispatchEvent(new Event("operations"));
+  } catch (problem) {
+    announce(problem.message);
   }
 }
 
@@ -95,9 +107,9 @@ async function upload(event) {
 async function byUrl(event) {
   event.preventDefault();
   const url = byId("spec-url").value.trim();
-  known.set(`url:${url}`, url);
+  known.set(ADDRESS + url, url);
   dialog.close();
-  await choose(`url:${url}`);
+  await choose(ADDRESS + url);
 }
 
 function suggestName(file) {

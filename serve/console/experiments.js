@@ -21,7 +21,7 @@ function draw(told) {
     `${shares.shadow} % of the champion's answers the challenger orders unseen (the configuration's experiments).`;
   if (!told.experiment) {
     return replace(byId("arms"),
-      element("p", { class: "empty" }, "No two rankers have been compared yet. Name a challenger among the models: users are then split between both."),
+      element("p", { class: "empty" }, "No two rankers have been compared yet. Name a challenger among the models; these shares, by default none, say who sees it."),
       element("p", { class: "hint" }, split));
   }
   const measures = told.differences.filter(({ measure }) => arms.some((arm) => arm[measure] !== null));

@@ -89,7 +89,7 @@ async function rollBack() {
 }
 
 async function challenge(version, title) {
-  const text = "Users are split between it and the champion, as the configuration's experiments say, and counted by arm.";
+  const text = "The configuration's experiments say who sees it, by default nobody; what users do is counted by arm.";
   if (await confirmed(`Challenge with ${title}?`, text, "Challenge")) {
     await moving(() => api.challenge(version), `${title} is the challenger`);
   }

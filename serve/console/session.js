@@ -67,7 +67,7 @@ export function beginAnew() {
   calls = [];
   byId("wish").value = "";
   draw();
-  byId("example").hidden = !catalogs.sessions().length;
+  byId("example").hidden = byId("show-me").hidden = !catalogs.sessions().length;
 }
 
 /** Tells the service of a call that was made; throws a Problem. */

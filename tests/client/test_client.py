@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import http.server
 import inspect
 import json
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import anyio
 import httpx2
 import pytest
 
@@ -86,6 +88,56 @@ async def test_the_asynchronous_client_does_the_same(url: str) -> None:
             await client.catalog("nowhere")
 
 
+def test_the_asynchronous_client_runs_on_trio_too(url: str) -> None:
+    async def ask() -> None:
+        async with AsyncClient(url) as client:
+            async with client.session("tri", catalog="billing") as session:
+                session.record(CALL)
+                answer = await session.next(prompt=REFUND["prompt"])
+                assert answer.top is not None
+                assert answer.top.endpoint == "POST /v1/refunds"
+                assert (await session.accept()).status == "recorded"
+            with pytest.raises(errors.NotFound):
+                await client.catalog("nowhere")
+        async with AsyncClient("http://127.0.0.1:1", attempts=2) as nobody:
+            with pytest.raises(errors.Unreachable, match="2 attempts"):
+                await nobody.predict()
+
+    anyio.run(ask, backend="trio")
+
+
+def test_the_operator_looks_at_costs_and_experiments_and_whether_it_is_ready(url: str) -> None:
+    with Client(url) as client:
+        assert client.ready() == {"status": "ready"}
+        assert client.cost_analytics()["budget"]["state"] == "ok"
+        assert client.compare_models()["experiments"] == []
+        with pytest.raises(errors.NotFound):
+            client.compare_models("ranker 1 2")
+
+
+async def test_a_challenge_is_begun_and_ended_by_both_clients() -> None:
+    asked = list[tuple[str, str]]()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.raw_path.decode()))
+        return httpx2.Response(200, json={"challenger": None})
+
+    with Client("http://service", transport=httpx2.MockTransport(answer)) as client:
+        client.challenge("v 2")
+        assert client.end_challenge() == {"challenger": None}
+        client.compare_models("ranker 1 2")
+    async with AsyncClient("http://service", transport=httpx2.MockTransport(answer)) as other:
+        await other.challenge("v 2")
+        await other.end_challenge()
+        await other.compare_models("ranker 1 2")
+    once = [
+        ("POST", "/models/v%202/challenge"),
+        ("DELETE", "/models/challenger"),
+        ("GET", "/models/compare?experiment=ranker+1+2"),
+    ]
+    assert asked == once * 2
+
+
 def test_both_clients_have_the_same_methods_and_parameters() -> None:
     def shape(kind: type) -> dict[str, Any]:
         found = {n: m for n, m in vars(kind).items() if callable(m) and not n.startswith("_")}
@@ -100,8 +152,11 @@ def test_catalogs_of_operations_and_of_propositions(url: str) -> None:
         assert "offers-of-mine" in {one["name"] for one in client.catalogs()["catalogs"]}
         found = client.suggest("insurance for a trip", user_id="zoe", catalog="offers-of-mine")
         assert next(iter(found)).id == "a"
-        logged = client.log_event("click", "a", user_id="zoe", suggestion_id=found.suggestion_id)
+        now = datetime.datetime.now(datetime.UTC)
+        logged = client.log_event("click", "a", user_id="zoe", suggestion_id=found.suggestion_id, timestamp=now)
         assert (logged.status, logged.suggestion_id) == ("recorded", found.suggestion_id)
+        with pytest.raises(errors.BadRequest, match="timestamp"):
+            client.log_event("click", "a", user_id="zoe", timestamp="yesterday")
         client.delete_catalog("offers-of-mine")
         with pytest.raises(errors.SpecProblem) as refused:
             client.put_catalog("broken", "openapi: 3.0.0\npaths: 7\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import httpx2
@@ -34,11 +35,17 @@ def test_catalogs_are_put_listed_shown_and_removed(url: str, tmp_path: Path) -> 
     (tmp_path / "notes.yaml").write_text(NOTES)
     put = run(app, ["catalogs", "notes-cli", "--put", str(tmp_path / "notes.yaml"), "--url", url])
     assert "5 operations" in put.stdout
-    assert "notes-cli" in run(app, ["catalogs", "--url", url]).stdout
+    listed = run(app, ["catalogs", "--url", url]).stdout
+    (row,) = [line for line in listed.splitlines() if "notes-cli" in line]
+    assert re.fullmatch(r"\W+notes-cli\W+Notes\W+5\W+sha256:[0-9a-f]{12}\W+", row)
+    assert "packaged: billing, " in listed
     assert "GET /notes/search  Search notes" in run(app, ["catalogs", "notes-cli", "--url", url]).stdout
-    assert run(app, ["catalogs", "notes-cli", "--remove", "--url", url]).exit_code == 0
+    assert run(app, ["catalogs", "notes-cli", "--remove", "--url", url]).stdout == "Removed: notes-cli\n"
     gone = run(app, ["catalogs", "notes-cli", "--url", url])
     assert (gone.exit_code, "404: " in gone.stderr) == (1, True)
+    run(app, ["catalogs", "notes-cli", "--put", str(tmp_path / "notes.yaml"), "--url", url])
+    removed = run(app, ["catalogs", "notes-cli", "--remove", "--url", url, "--json"])
+    assert json.loads(removed.stdout) == {"removed": "notes-cli"}
 
 
 def test_the_key_of_the_command_line_or_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

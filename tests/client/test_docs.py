@@ -81,9 +81,11 @@ async def test_the_application_of_the_docs_serves_and_records(url: str, capsys: 
 def test_what_agents_are_configured_with_is_a_command() -> None:
     (text,) = every("docs/client.md", "json")
     server = json.loads(text)["mcpServers"]["opensesame"]
-    assert [server["command"], *server["args"]] == documented(
-        "opensesame mcp --spec openapi.yaml"
-    )  # run in test_mcp.py
+    command, *words, spec = server["command"], *server["args"]
+    assert Path(command).is_absolute()
+    assert Path(spec).is_absolute()
+    asked = [Path(command).name, *words, Path(spec).name]
+    assert asked == documented("opensesame mcp --spec openapi.yaml")  # run in test_mcp.py
 
 
 def test_methods_that_are_named_are_there() -> None:

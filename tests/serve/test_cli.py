@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.cli import get_docs_for_click
 from typer.testing import CliRunner
 
@@ -49,6 +51,18 @@ def test_predict_reads_a_spec_file_and_a_request_file(tmp_path: Path):
     done = run(app, ["predict", "--request", str(request)])
     assert done.exit_code == 0
     assert "/notes/search" in done.stdout
+
+
+def test_a_long_call_can_be_copied_from_a_narrow_screen(tmp_path: Path):
+    path = "/organizations/{organization_id}/services/{service_id}"
+    spec = {"openapi": "3.1.0", "info": {"title": "Deep", "version": "1"}, "paths": {path: {"get": {}}}}
+    (tmp_path / "deep.json").write_text(json.dumps(spec))
+    done = run(app, ["predict", "--spec", str(tmp_path / "deep.json"), "--prompt", "get the service"])
+    assert any(f"GET {path}" in line for line in done.stdout.splitlines()), done.stdout
+    beyond = {path + path.replace("_id", "_identifier"): {"get": {}}}
+    (tmp_path / "deep.json").write_text(json.dumps(spec | {"paths": beyond}))
+    done = run(app, ["predict", "--spec", str(tmp_path / "deep.json"), "--prompt", "get the service"])
+    assert next(iter(beyond)) in re.sub(r"\s", "", done.stdout), done.stdout  # folded, not cut
 
 
 def test_a_file_of_any_size_is_read_without_a_server(tmp_path: Path):
@@ -119,10 +133,9 @@ def test_every_command_that_answers_does_so_in_json_too():
         else:
             yield name, command
 
-    plain = {"check-config", "mcp"}  # prints JSON always; speaks a protocol
     for name, command in leaves(typer.main.get_command(app), ""):
-        has = any("--json" in option.opts for option in command.params)
-        assert has or name in plain, name
+        flags = [option.is_flag for option in command.params if "--json" in option.opts]
+        assert flags == ([] if name == "mcp" else [True]), name  # mcp speaks a protocol
 
 
 def test_a_cold_start_loads_nothing_that_a_prediction_can_do_without(tmp_path: Path):
@@ -195,4 +208,5 @@ def test_every_configuration_can_be_used(config: str):
     _, command, _ = documented("opensesame check-config local")
     done = run(app, [command, config])
     assert done.exit_code == 0
-    assert json.loads(done.stdout)["generator"]["enabled"] is (config != "local")
+    assert yaml.safe_load(done.stdout)["generator"]["enabled"] is (config != "local")
+    assert json.loads(run(app, [command, config, "--json"]).stdout) == yaml.safe_load(done.stdout)

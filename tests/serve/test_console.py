@@ -30,6 +30,7 @@ from pipeline.ranking.table import FEATURES
 from pipeline.stores.counts import SEPARATOR
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.registry import Registry
+from pipeline.stores.spend import of_reason, of_tier, today
 from serve.models import ModelsDeployment
 from tests.artefacts import saved_ranker
 from tests.fakes import SilentMetrics
@@ -107,6 +108,18 @@ class Site:
         with redis.Redis.from_url(self._redis_url) as client:
             client.zadd("t:local:experiments", {"ranker 1 2": time.time()})
             client.hset("t:local:arms:ranker 1 2", mapping=flat)
+
+    def count_costs(self, used: float) -> None:
+        """What a tier cost today, a share of the day's budget, as `stores/spend.py` keeps its counts."""
+        tier = {"asked": 1200, "answered": 1188, "in": 1063000, "out": 98000, "cost": int(used * 100e9)}
+        flat = {of_tier("small", what): n for what, n in tier.items()} | {"spent": tier["cost"]}
+        flat |= {of_reason("worth"): 1188, of_reason("not_worth"): 512}
+        with redis.Redis.from_url(self._redis_url) as client:
+            client.hset(f"t:local:cost:{today()}", mapping=flat)
+
+    def forget_costs(self) -> None:
+        with redis.Redis.from_url(self._redis_url) as client:
+            client.delete(f"t:local:cost:{today()}")
 
     def close(self) -> None:
         assert self._server is not None
@@ -418,6 +431,60 @@ def test_a_typed_call_is_completed_observed_and_removed(visit: Callable[..., Pag
     expect(page.locator("#calls li")).to_have_count(1)
 
 
+def test_another_catalog_is_chosen_and_a_session_cleared(visit: Callable[..., Page]) -> None:
+    page = visit()
+    example(page)
+    page.select_option("#catalog", "deployments")
+    expect(page.locator("#calls li")).to_have_count(0)
+    expect(page.locator("#wish")).to_have_value("")
+    expect(page.locator("#welcome")).to_be_visible()
+    page.locator("#catalog").blur()
+    with page.expect_request("**/predict") as asked:
+        page.keyboard.press("t")
+    assert json.loads(asked.value.post_data or "")["catalog"] == "deployments"
+    expect(page.locator('.suggestion[data-key*="/services/{service}"]').first).to_be_visible()
+    page.click("#clear")
+    expect(page.locator("#calls li")).to_have_count(0)
+    expect(page.locator(".suggestion")).to_have_count(0)
+    expect(page.locator("#welcome")).to_be_visible()
+    page.select_option("#catalog", "offers")  # propositions come with the service too, without sessions
+    expect(page.locator("#example")).not_to_be_visible()
+    page.fill("#wish", "insurance for a trip")
+    page.keyboard.press("Enter")
+    expect(page.locator(".suggestion").first).to_have_attribute("data-key", "travel-insurance")
+
+
+def test_a_catalog_by_address_completes_what_was_met_and_is_remembered(visit: Callable[..., Page], site: Site) -> None:
+    page = visit()
+    page.keyboard.press("u")
+    page.fill("#spec-url", f"{site.url}/openapi.json")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.locator("#catalog-dialog")).not_to_be_visible()
+    page.fill("#wish", "promote a model")
+    page.keyboard.press("Enter")
+    promote = "POST /models/{version}/promote"
+    expect(page.locator(f'.suggestion[data-key="{promote}"]')).to_be_visible()
+    page.fill("#call", "promote")
+    expect(page.locator("#call-options")).to_contain_text("/models/{version}/promote")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    expect(page.locator("#catalog")).to_have_value(f"url:{site.url}/openapi.json")
+
+
+def test_a_spec_is_dropped_on_the_page(visit: Callable[..., Page]) -> None:
+    pets = {"openapi": "3.1.0", "info": {"title": "Pets", "version": "1"}, "paths": {"/pets": {"get": {}}}}
+    page = visit()
+    held = page.evaluate_handle(
+        "text => { const held = new DataTransfer(); held.items.add(new File([text], 'my pets.json')); return held; }",
+        json.dumps(pets),
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": held})
+    expect(page.locator("#spec-name")).to_have_value("my-pets")
+    page.click("#upload button")
+    expect(page.locator("#catalog")).to_have_value("my-pets")
+    expect(page.locator("#catalog option:checked")).to_have_text("Pets · 1")
+
+
 def test_what_is_typed_while_a_catalog_is_read_stays(visit: Callable[..., Page]) -> None:
     pets = {"openapi": "3.1.0", "info": {"title": "Pets", "version": "1"}, "paths": {
         "/pets": {"get": {"summary": "List pets"}, "post": {"summary": "Add a pet"}}}}  # fmt: skip
@@ -537,6 +604,47 @@ def test_what_language_models_cost_is_told(visit: Callable[..., Page]) -> None:
     expect(page.locator("#costs")).to_contain_text("of the day's $100.00")
     page.keyboard.press("1")
     expect(page.locator(".suggestion").first).to_be_visible()
+
+
+def test_spend_is_told_by_tier_with_the_state_of_the_budget(visit: Callable[..., Page], site: Site) -> None:
+    try:
+        site.count_costs(0.41)
+        page = visit()
+        page.keyboard.press("2")
+        expect(page.locator("#costs .big")).to_contain_text("$41.00")
+        expect(page.locator("#costs tbody tr")).to_have_text("small120011881063000 + 98000$41.00")
+        expect(page.locator("#costs .counts")).to_contain_text("the ranker is sure enough")
+        expect(page.locator("#costs .counts dd").first).to_have_text("1188")
+        expect(page.locator("#costs .budget .chip")).to_have_text("ok")
+        for used, state in ((0.8, "warning"), (0.95, "saving"), (1.0, "exhausted")):
+            site.count_costs(used)
+            page.keyboard.press("2")
+            expect(page.locator("#costs .budget .chip")).to_have_text(state)
+    finally:
+        site.forget_costs()
+
+
+def test_a_part_that_does_not_answer_degrades_the_health(
+    visit: Callable[..., Page], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent() -> None:
+        raise TimeoutError
+
+    assert site.app is not None
+    monkeypatch.setattr(site.app.embedder, "state", silent)
+    page = visit()
+    pill = page.locator("#health")
+    expect(pill).to_have_text("degraded")
+    expect(page.locator(".parts li", has_text="embedder").locator(".state")).to_have_text("unavailable")
+    expect(page.locator(".parts li", has_text="ranker").locator(".state")).to_have_text("ok")
+    monkeypatch.undo()
+    look = "document.dispatchEvent(new Event('visibilitychange'))"  # as when somebody comes back to the page
+    page.evaluate(look)
+    expect(pill).to_have_text("ok")
+    page.route("**/health", lambda route: route.abort())
+    page.evaluate(look)
+    expect(pill).to_have_text("away")
+    expect(page.locator("#parts")).to_have_text("The service does not answer.")
 
 
 def test_parts_that_are_away_are_told(visit: Callable[..., Page], site: Site) -> None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline import settings
@@ -16,6 +18,7 @@ from pipeline.stores.registry import Registry
 from serve import cli, model_commands, terminal
 from tests.artefacts import saved_ranker
 from tests.documented import documented
+from train import gate
 
 run = CliRunner().invoke
 
@@ -40,7 +43,7 @@ def test_models_are_listed_shown_promoted_rolled_back_and_compared(var: Path) ->
     assert "made-2" in said(documented("opensesame models list"))
     shown = said(documented("opensesame models show 2"))
     assert "hit@1 = 0.5" in shown
-    assert '"why": "no"' in shown
+    assert "gate         refused: no" in shown
     assert "champion 1" in said(["opensesame", "models", "promote", "1"])
     assert "champion 2" in said(documented("opensesame models promote 2"))
     assert "champion 1, previous 2" in said(documented("opensesame models rollback"))
@@ -95,6 +98,27 @@ def test_through_a_service_nothing_is_opened_here(tmp_path: Path) -> None:
         ("DELETE", "/models/challenger"),
     ]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_gate_is_told_as_a_table_of_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_commands, "_out", Console(width=120))
+    later = gate.Condition("later data", False, "hit@1 0.500 -> 0.480", 240, 0.5, 0.48, -0.031, -0.004)
+    timed = gate.Condition("scoring time", True, "0.2 -> 0.3 ms", 40, 0.0002, 0.0003)
+    few = gate.Condition("golden suites", False, "there is no golden suite [of any kind]")
+    report = msgspec.to_builtins(gate.Report("made-1", "made-2", False, "worse on later data", (later, timed, few)))
+    names = ("version", "name", "origin", "created", "fingerprint", "sha256")
+    version = dict.fromkeys(names, "x") | {"aliases": [], "metrics": {}, "params": {}, "gate": report}
+    service = commands(Played(GET=[version]))
+    shown = run(service, ["models", "show", "2", "--url", "http://x"]).stdout
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["later data", "FAIL", "-0.02", "-0.031 .. -0.004", "hit@1 0.500 -> 0.480"],
+        ["scoring time", "pass", "+0.0001", "", "0.2 -> 0.3 ms"],
+        ["golden suites", "FAIL", "", "", "there is no golden suite [of any kind]"],
+    ]
+    assert "refused: worse on later data" in shown
+    told = json.loads(run(service, ["models", "show", "2", "--url", "http://x", "--json"]).stdout)
+    assert told["gate"] == json.loads(json.dumps(report))
 
 
 def test_a_training_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,17 @@ def test_a_har_file_is_read_and_another_format_is_refused(tmp_path: Path, spec: 
     assert "in no format we know" in refused.stderr
 
 
+def test_calls_to_other_hosts_are_left_out_as_in_an_import(tmp_path: Path, spec: str) -> None:
+    file = tmp_path / "a.har"
+    file.write_text(har("GET /notes", "GET /notes/n1", "GET /notes/n2").replace("notes.example", "staging.example", 2))
+    asked = ["watch", str(file), "--spec", spec, "--to-end", "--json"]
+    done = run(app, asked)
+    assert [json.loads(row)["call"] for row in done.stdout.splitlines()] == ["GET /api/notes/n2"]
+    assert done.stderr.count("left out: requests to staging.example (--host takes them)") == 1
+    chosen = run(app, [*asked, "--host", "staging.*"])
+    assert [json.loads(row)["call"] for row in chosen.stdout.splitlines()] == ["GET /api/notes", "GET /api/notes/n1"]
+
+
 class Following:
     """What `follow` gives, in a thread of its own."""
 

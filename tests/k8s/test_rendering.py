@@ -28,6 +28,11 @@ def test_another_content_of_the_settings_is_another_cluster(overlay: str):
     assert names.pop().startswith("opensesame-settings-")
 
 
+def test_redis_has_written_what_is_acknowledged():
+    lines = (K8S / "components" / "redis" / "redis.conf").read_text().splitlines()
+    assert {"appendonly yes", "appendfsync always"} <= set(lines)
+
+
 def test_every_component_belongs_to_an_overlay_or_is_tried_alone():
     used = set()
     for overlay in OVERLAYS:

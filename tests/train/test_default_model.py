@@ -12,6 +12,7 @@ import pytest
 from pipeline.ranking.ranker import Ranker, packaged_path
 from tests.conftest import EVAL
 from train import corpus, dataset, default_model
+from train.card import ABOUT
 
 FAMILIES = corpus.EVALUATION_FAMILIES.pattern
 
@@ -26,6 +27,7 @@ def test_one_command_makes_a_ranker_that_serves_and_its_card(specs_folder: Path,
     ranker = Ranker.load_text((out / "ranker.json").read_text())
     card = (out / "ranker.md").read_text()
     assert ranker.version in card
+    assert all(about in card for about in ABOUT)
     assert FAMILIES in card
     assert "12 OpenAPI documents of 12 providers" in card
     assert {p.name for p in out.iterdir()} == {

@@ -53,6 +53,7 @@ SCALE: dict[str, Grade] = {
 
 _TRIES = 8  # of a request that others overtake
 _CALLS_MAX = 1000  # observed calls of one request
+_SKEW_S = 60.0  # by which the clocks of our own machines may differ
 
 # (impression, method, path) of a call -> key of its operation in the impression's catalog, None when there is none.
 Match = Callable[[Impression, str, str], Awaitable[str | None]]
@@ -159,8 +160,9 @@ async def observe(
     """Keep the calls a user was seen to make; each answers the user's open predictions that were made before it.
 
     A prediction is before a call when the last call it knew is, by the client's clock; where the client told no
-    time, when it was made before, by ours. Calls are taken in the order of their times; a call longer than the join
-    window after the one before it opens a session. Calls kept before, by time and endpoint, count as duplicates.
+    time, when it was made before, by ours. Calls are taken in the order of their times, one of a time to come as made
+    when it came; a call longer than the join window after the one before it opens a session. Calls kept before, by
+    time and endpoint, count as duplicates.
 
     Raises:
         BadRequest: no user, or too many calls.
@@ -259,8 +261,11 @@ def _settle(
     sight: Sight, calls: Sequence[Observation], join_window_s: int
 ) -> tuple[list[Sighted], tuple[float, tuple[str, ...]]]:
     """The calls that are new, with what came before each and which predictions it answers; where they end."""
-    ends, before = sight.tail.ts, sight.tail.operations
-    ahead_s = max(0.0, max((call.ts for call in calls if not call.once), default=0.0) - time.time())
+    now = time.time()
+    ends, before = min(sight.tail.ts, now), sight.tail.operations
+    if sight.tail.ts > now + _SKEW_S:  # that has not been yet: nobody knows when it was
+        ends, before = 0.0, ()
+    ahead_s = max(0.0, max((call.ts for call in calls if not call.once), default=0.0) - now)
     waiting = list(sight.open)
     told: set[tuple[float, str] | str] = set()
     sighted = []
@@ -272,9 +277,10 @@ def _settle(
         if not call.operation:  # it stays in between, unnamed, as it does in the history of a prediction
             sighted.append(Sighted(call, None))
             continue
-        if call.ts - ends > join_window_s:
+        made = min(call.ts, now)  # a clock that is ahead does not make the calls after it older
+        if made - ends > join_window_s:
             before = ()
-        history: tuple[str, ...] | None = before if call.ts >= ends else None
+        history: tuple[str, ...] | None = before if made >= ends else None
         answered = [one for one in waiting if _is_before(one[0], call, ahead_s)]
         waiting = [one for one in waiting if one not in answered]
         statement = _hash("observed", call.operation)
@@ -285,8 +291,8 @@ def _settle(
         if any(said == call.operation for _, said in answered):
             history = None  # the user said so before: that counted
         sighted.append(Sighted(call, history, closes))
-        if call.ts >= ends:
-            ends, before = call.ts, (*before, call.operation)[-2:]
+        if made >= ends:
+            ends, before = made, (*before, call.operation)[-2:]
     return sighted, (ends, before)
 
 

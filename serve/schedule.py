@@ -16,6 +16,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipeline.errors import OpenSesameError, Unavailable
@@ -38,7 +39,7 @@ class Registry(Protocol):
 
 
 class Jobs(Protocol):
-    def submit(self, force: bool) -> dict[str, Any]: ...
+    def submit(self, force: bool) -> Mapping[str, Any]: ...
 
 
 class Schedule:

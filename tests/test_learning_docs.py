@@ -36,6 +36,11 @@ def test_the_limits_of_the_gate_are_the_codes() -> None:
     assert gate_limits(configuration.load()) == gate.Limits()
 
 
+def test_the_candidates_that_are_timed_are_the_longest_shortlist() -> None:
+    assert gate._ROWS == configuration.load().shortlist.total
+    assert f"**Scoring time**: {gate._ROWS} candidates" in DOC
+
+
 def test_settings_and_their_defaults_are_the_codes() -> None:
     loaded = configuration.load().model_dump()
     for name, value, _ in rows("setting"):

@@ -24,6 +24,7 @@ from pipeline.ranking.table import FEATURES, FINGERPRINT
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SPLITS = ("train", "valid", "test")
+_HASHED = ["qid", "answer", "weight", "x", "y", "texts"]  # what is learnt from
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,13 +180,32 @@ def _flat(column: Any, kind: Any) -> Array:
 
 
 def content_hash(folder: Path) -> str:
-    """Hash of all groups under `folder`: what a model was fitted on."""
+    """Hash of all groups under `folder`, whatever files they lie in: of everything that a model is fitted on."""
     import pyarrow.parquet as pq
 
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("part-*.parquet")):
-        table = pq.read_table(file, columns=["qid", "answer", "n"])
-        for name in table.column_names:
-            digest.update(np.ascontiguousarray(table[name].to_numpy()).tobytes())
-        digest.update(file.relative_to(folder).as_posix().encode())
+    for target in sorted({file.parent for file in folder.rglob("part-*.parquet")}):
+        groups: list[bytes] = []
+        for path in target.glob("part-*.parquet"):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(512, columns=_HASHED):
+                    groups += _group_hashes(batch)
+        digest.update(target.relative_to(folder).as_posix().encode())
+        digest.update(b"".join(sorted(groups)))
     return f"sha256:{digest.hexdigest()}"
+
+
+def _group_hashes(batch: Any) -> list[bytes]:
+    """A hash of each group of a record batch."""
+    rows = [hashlib.sha256() for _ in range(batch.num_rows)]
+    for name in _HASHED:
+        column = batch[name]
+        if not hasattr(column, "offsets"):
+            for row, value in zip(rows, column.to_numpy(zero_copy_only=False), strict=True):
+                row.update(value.tobytes())
+            continue
+        sizes = column.value_lengths().to_numpy()
+        values, ends = column.flatten().to_numpy(zero_copy_only=False), np.cumsum(sizes)
+        for row, size, end in zip(rows, sizes.tolist(), ends.tolist(), strict=True):
+            row.update(np.int64(size).tobytes() + values[end - size : end].tobytes())
+    return [row.digest() for row in rows]

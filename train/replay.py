@@ -15,6 +15,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,8 @@ class Journal(Protocol):
     """Where labelled groups lie (`pipeline/stores/journal.py`)."""
 
     def files(self) -> list[Path]: ...
+
+    def reading(self) -> AbstractContextManager[None]: ...
 
     def groups(self, *, since: Any, fingerprint: str, columns: Sequence[str], batch: int) -> Iterator[Any]: ...
 
@@ -170,7 +173,6 @@ def _written_by_ray(journal: Journal, cut: Split, folder: Path) -> Iterator[tupl
     import ray
 
     held, since = ray.put(cut), _date(cut.since)
-    files = [str(file) for file in journal.files() if _day(file) >= since]
 
     def make(table: pa.Table) -> pa.Table:
         seen, counts = 0, Counter[tuple[str, str]]()
@@ -188,10 +190,13 @@ def _written_by_ray(journal: Journal, cut: Split, folder: Path) -> Iterator[tupl
             }
         )
 
-    found = ray.data.read_parquet(files, columns=list(_ROWS))
-    # A batch that names its size is sliced from blocks as they come: a task never holds a whole file.
-    for row in found.map_batches(make, batch_format="pyarrow", batch_size=8 * _BATCH, zero_copy_batch=True).iter_rows():
-        yield row["seen"], Counter({(row["split"], row["head"]): row["count"]} if row["split"] else {})
+    with journal.reading():  # here, for the tasks wherever they run
+        files = [str(file) for file in journal.files() if _day(file) >= since]
+        found = ray.data.read_parquet(files, columns=list(_ROWS))
+        # A batch that names its size is sliced from blocks as they come: a task never holds a whole file.
+        made = found.map_batches(make, batch_format="pyarrow", batch_size=8 * _BATCH, zero_copy_batch=True)
+        for row in made.iter_rows():
+            yield row["seen"], Counter({(row["split"], row["head"]): row["count"]} if row["split"] else {})
 
 
 def _batches(journal: Journal, cut: Split) -> Iterator[Any]:
@@ -275,10 +280,11 @@ def _since(journal: Journal, most: int) -> datetime.date:
     import pyarrow.parquet as pq
 
     rows, day = 0, datetime.date.max
-    for file in reversed(journal.files()):
-        if rows >= most and _day(file) < day:
-            break
-        rows, day = rows + pq.read_metadata(file).num_rows, min(day, _day(file))
+    with journal.reading():
+        for file in reversed(journal.files()):
+            if rows >= most and _day(file) < day:
+                break
+            rows, day = rows + pq.read_metadata(file).num_rows, min(day, _day(file))
     return day
 
 

@@ -1,9 +1,10 @@
 """STORY 3: labels become a better ranker.
 
-Told from top to bottom by `retrain`: drain the inbox to the journal; is a training due; make the dataset, split by
-time; fit, going on from the packaged ranker's heads; calibrate and evaluate; let the gate judge challenger against
-champion; register, with the report; promote when it passed. One training at a time on one folder; nothing of it is
-on the request path. A Ray job, `POST /train`, `opensesame train` and a schedule all run
+Told from top to bottom by `retrain`: drain the inbox to the journal; promote what a training that died had found
+good; is one due; make the dataset, split by time; fit, going on from the packaged ranker's heads; calibrate and
+evaluate; let the gate judge challenger against champion; register, with the report; promote when it passed. One
+training at a time on one folder; nothing of it is on the request path. A Ray job, `POST /train`, `opensesame train`
+and a schedule all run
 
     python -m train.retrain --var FOLDER [--state URL] [--force] [--workers N] [--json]
 """
@@ -77,9 +78,12 @@ class Registry(Protocol):
         params: Mapping[str, Any] | None = None,
         gate: Mapping[str, Any] | None = None,
         figures: Mapping[str, bytes] | None = None,
+        passed: bool = False,
     ) -> Version: ...
 
     def promote(self, version: str) -> Overview: ...
+
+    def finish(self) -> Version | None: ...
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -135,12 +139,15 @@ def retrain(
             journal.compact()  # nobody else merges its small files and deletes expired days
         tell("drain", 1, 1, groups=drained)
 
+        # Finish: what passed in a training that died before it promoted it.
+        passed = registry.finish()
+
         # Due?
         names = replay.names(journal, limits.groups_max)
         until = due.last_trained(registry.overview())
         waiting = due.waiting([name.ts for name in names if name.ts > until], limits)
         if waiting and not (force and names):
-            return Outcome("waiting", waiting, groups=len(names), seconds=time.monotonic() - began)
+            return _no_training(waiting, passed, len(names), began)
 
         start = _start(settings)
         with cluster(workers):
@@ -151,7 +158,7 @@ def retrain(
             heads: list[Head] = [head for head in HEADS if counts["train", head] >= limits.head_groups]
             if not heads:
                 few = f"{counts.total()} groups can be learnt from, a head needs {limits.head_groups}"
-                return Outcome("waiting", few, groups=len(names), seconds=time.monotonic() - began)
+                return _no_training(few, passed, len(names), began)
 
             # Fit: each head with enough groups goes on from where the packaged one stands; the others stay.
             params = {head: _params(counts["train", head], limits) for head in heads}
@@ -159,7 +166,8 @@ def retrain(
             packaged = {head: start.heads[head] for head in heads}
             fitted = fitting(work, params, workers, heads, packaged, lambda done: tell("fit", done, len(heads))).heads
             tell("fit", len(heads), len(heads))
-        text = challenger_text(work, start, fitted)
+        data = dataset.content_hash(work)
+        text = challenger_text(work, data, start, fitted)
 
         # Evaluate: both rankers on what came later, and on the golden suites.
         challenger, champion = Ranker.load_text(text), _champion(registry, settings)
@@ -175,10 +183,12 @@ def retrain(
         version = registry.register(
             text,
             metrics=measures_of(later, golden),
-            params=_told(cut, counts, names, heads, workers, start.version, champion.version)
+            params={"data": data}
+            | _told(cut, counts, names, heads, workers, start.version, champion.version)
             | {f"fit_{name}": value for name, value in dataclasses.asdict(params[heads[-1]]).items()},
             gate=msgspec.to_builtins(report),
             figures=figures.draw(later, challenger, anchor.golden()),
+            passed=report.passed,
         )
         tell("register", 1, 1, version=version.version)
 
@@ -187,6 +197,14 @@ def retrain(
             registry.promote(version.number)
         status: Literal["promoted", "refused"] = "promoted" if report.passed else "refused"
         return Outcome(status, report.why, version.version, len(names), time.monotonic() - began, report)
+
+
+def _no_training(why: str, passed: Version | None, groups: int, began: float) -> Outcome:
+    seconds = time.monotonic() - began
+    if passed is None:
+        return Outcome("waiting", why, groups=groups, seconds=seconds)
+    said = f"version {passed.version} had passed in a training that died; {why}"
+    return Outcome("promoted", said, passed.version, groups, seconds)
 
 
 def write_dataset(
@@ -215,8 +233,11 @@ def write_dataset(
     return counts
 
 
-def challenger_text(work: Path, start: Artifact, fitted: Mapping[str, Spec]) -> str:
-    """The artefact: what was fitted calibrated on the valid part, the other heads as they were."""
+def challenger_text(work: Path, data: str, start: Artifact, fitted: Mapping[str, Spec]) -> str:
+    """The artefact: what was fitted calibrated on the valid part, the other heads as they were.
+
+    `data` is the hash of the dataset under `work`.
+    """
     heads: dict[str, Spec] = {**start.heads, **fitted}
     calibration = dict(start.calibration)
     ranker = uncalibrated("", fitted)
@@ -228,7 +249,6 @@ def challenger_text(work: Path, start: Artifact, fitted: Mapping[str, Spec]) -> 
                 for matrix, answer in zip(valid.matrices(), valid.answers.tolist(), strict=True)
             ]
         )
-    data = dataset.content_hash(work)
     version = "trained-" + hashlib.sha256(repr((data, FINGERPRINT, heads)).encode()).hexdigest()[:10]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     samples: dict[str, Any] = {head: _matrix(start.golden[head].matrix) for head in HEADS}

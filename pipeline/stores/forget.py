@@ -1,17 +1,22 @@
 """A user's data leaves Redis: impressions, what waits in the inbox, counts, prompt memories, marks of requests, limits.
 
 Predictions go first, so that feedback on its way finds nothing to join. What was counted together
-with others is taken out of the common counts. The journal's files are `journal.py`'s business, which
-calls this. What belongs to nobody in particular stays: compiled catalogs, and tallies of propositions.
+with others is taken out of the common counts. What is deleted stands in Redis' append-only file until
+that is written anew: see `rewrite`. The journal's files are `journal.py`'s business, which calls this.
+What belongs to nobody in particular stays: compiled catalogs, and tallies of propositions.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from pipeline.errors import BadRequest
 from pipeline.stores import lua
@@ -21,6 +26,7 @@ from pipeline.stores.encoding import unpack_group, unpack_impression
 from pipeline.stores.keys import key, pattern
 
 _CHUNK = 500
+_REWRITE_S = 60.0  # for Redis to rewrite its append-only file: seconds for a gigabyte
 
 
 async def forget_user(connection: Connection, tenant: str, user: str) -> dict[str, int]:
@@ -53,6 +59,36 @@ async def forget_user(connection: Connection, tenant: str, user: str) -> dict[st
             gone["prompts"] += int(await connection.script(lua.DISOWN, [name], [owner_hash(tenant, user)]))
     gone["keys"] = await _delete(connection, keys)
     return gone
+
+
+async def rewrite(connection: Connection) -> None:
+    """Have Redis write its append-only file anew, without what was deleted, and wait until it has.
+
+    One that is being written already may have begun before. Where this is not permitted, or takes longer, Redis does
+    it when the file has grown.
+
+    Raises:
+        StateUnavailable: it is away.
+    """
+    until, is_asked = time.monotonic() + _REWRITE_S, False
+    while time.monotonic() < until:
+        told = await connection.run(lambda redis: redis.info("persistence"))
+        if not told["aof_enabled"]:
+            return
+        if not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]):
+            if is_asked or not await connection.run(_ask_to_rewrite):
+                return
+            is_asked = True
+        await asyncio.sleep(0.02)
+
+
+async def _ask_to_rewrite(redis: Redis) -> bool:
+    """False when it is not permitted."""
+    try:
+        await redis.bgrewriteaof()
+    except ResponseError as error:
+        return "in progress" in str(error)  # begun since nothing was: it is as good
+    return True
 
 
 async def _forget_impressions(connection: Connection, tenant: str, user: str) -> int:

@@ -3,16 +3,16 @@
 One row a group, one folder a day of predictions (UTC), zstd. `drain` moves the inbox here exactly
 once, whatever dies when: a batch is claimed in Redis, written under a name that follows from the
 claim, synced, renamed, and only then acknowledged; a batch that is met again finds its file. `compact`
-merges small files into one that names those it replaces, so that they are not read twice. What
-changes files holds a lock on the folder; readers need none. The training job calls this, and
-`opensesame forget`. pyarrow is imported when it is needed.
+merges small files into one that names those it replaces, so that they are not read twice. Of those
+who change files each holds the folder's `lock` alone; of `reading` readers hold a share, and who rewrites
+or deletes what is there holds it alone, so that what was listed stays while it is read. Locks go with their
+process. The training job calls this, and `opensesame forget`. pyarrow is imported when it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -28,8 +28,9 @@ from pipeline import settings
 from pipeline.errors import JournalError
 from pipeline.stores.counts import owner_hash
 from pipeline.stores.encoding import unpack_group
-from pipeline.stores.forget import forget_user
+from pipeline.stores.forget import forget_user, rewrite
 from pipeline.stores.inbox import Claim
+from pipeline.stores.locks import held
 from pipeline.stores.records import VERSION, conform, schema, table
 from pipeline.types import QueryGroup
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pipeline.stores.state import State
 
 _LOCK_WAIT_S = 60.0
+_READ_WAIT_S = 600.0  # for readers, which a training is for minutes, and for who rewrites
 _ROWS = 1000  # of a row group, and of what is held while files are rewritten
 _LEVEL = 3  # of zstd
 _DAY_S = 86400
@@ -77,13 +79,19 @@ class Journal:
     def compact(self) -> int:
         """How many files fewer there are, after small ones of a day were merged and expired days deleted.
 
+        While somebody reads it is left for the next time.
+
         Raises:
             JournalError: another process works on the journal, or the disk refuses.
         """
         if not self.folder.is_dir():
             return 0
-        with self._locked():
-            before = len(self.files())
+        with self._locked(), contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._rewriting(0.0))
+            except JournalError:
+                return 0
+            before = len(self._files())
             self._tidy()
             oldest = time.time() - self._limits.retention_days * _DAY_S
             for day in self._days():
@@ -93,7 +101,7 @@ class Journal:
                     day.rmdir()
                 else:
                     self._merge(day)
-            return before - len(self.files())
+            return before - len(self._files())
 
     async def forget(self, state: State, tenant: str, user: str) -> dict[str, int]:
         """How much of what a user left has gone, from Redis and from here: `rows` of the files.
@@ -102,16 +110,40 @@ class Journal:
             BadRequest: anonymous is nobody's data.
             JournalError, StateUnavailable: it is not all gone; do it again.
         """
-        with self._locked():  # a drain on its way would write down what is being forgotten
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # A drain on its way would write down what is being forgotten; it need not wait for readers.
+        with self._rewriting(_READ_WAIT_S), self._locked():
             gone = await forget_user(state.connection, tenant, user)
             self._tidy()
             for refused in (self.folder / "refused").glob("*"):
                 refused.unlink()  # nobody can tell whose they are
             owner = owner_hash(tenant, user)
-            return {**gone, "rows": sum(self._disown(path, owner) for path in self.files())}
+            gone["rows"] = sum(self._disown(path, owner) for path in self._files())
+        await rewrite(state.connection)
+        return gone
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """While this is held files are added and none is rewritten or deleted: for who lists them and reads them later.
+
+        Raises:
+            JournalError: they are being rewritten, for long.
+        """
+        if not self.folder.is_dir():
+            yield
+            return
+        with self._held("reading", "is being rewritten", _READ_WAIT_S, shared=True):
+            yield
 
     def files(self, since: datetime.date | None = None, until: datetime.date | None = None) -> list[Path]:
-        """The files that hold the groups of predictions of these days, both included, oldest first; each group once."""
+        """The files that hold the groups of predictions of these days, both included, oldest first; each group once.
+
+        They stay as long as the caller holds `reading`.
+        """
+        with self.reading():
+            return self._files(since, until)
+
+    def _files(self, since: datetime.date | None = None, until: datetime.date | None = None) -> list[Path]:
         found = []
         for day in self._days():
             date = datetime.date.fromisoformat(day.name.removeprefix("day="))
@@ -137,7 +169,7 @@ class Journal:
         a suggestion that was logged several times only the latest group is read, which has all labels.
 
         Raises:
-            JournalError: a file is of a newer version, unreadable, or was rewritten meanwhile: start again.
+            JournalError: a file is of a newer version or unreadable, or they are being rewritten, for long.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -153,20 +185,21 @@ class Journal:
         names = list(columns) if columns is not None else schema().names
         needed = list(dict.fromkeys([*names, "id", "outcome", "ts"]))
         by_day: dict[Path, list[Path]] = {}
-        for path in self.files(since, until):
-            by_day.setdefault(path.parent, []).append(path)
         try:
-            for paths in by_day.values():
-                for path in paths:
-                    _check_version(path)
-                dataset = ds.dataset([str(path) for path in paths], schema=schema(), format="parquet")
-                latest = _latest_logged(dataset)
-                scan = {"batch_size": batch, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-                for found in dataset.to_batches(columns=needed, filter=condition, **scan):
-                    if latest:
-                        found = found.filter(_is_latest(found, latest))
-                    if found.num_rows:
-                        yield found.select(names)
+            with self.reading():
+                for path in self._files(since, until):
+                    by_day.setdefault(path.parent, []).append(path)
+                for paths in by_day.values():
+                    for path in paths:
+                        _check_version(path)
+                    dataset = ds.dataset([str(path) for path in paths], schema=schema(), format="parquet")
+                    latest = _latest_logged(dataset)
+                    scan = {"batch_size": batch, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
+                    for found in dataset.to_batches(columns=needed, filter=condition, **scan):
+                        if latest:
+                            found = found.filter(_is_latest(found, latest))
+                        if found.num_rows:
+                            yield found.select(names)
         except (OSError, pa.ArrowInvalid) as error:
             raise JournalError(f"The journal at {self.folder} cannot be read: {error}.") from error
 
@@ -290,23 +323,27 @@ class Journal:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone with the folder; the lock goes with the process."""
+        """The only one that changes the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
-            _lock(file, self.folder)
+        with self._held("lock", "is worked on by another process", _LOCK_WAIT_S):
             yield
 
+    @contextlib.contextmanager
+    def _rewriting(self, wait_s: float) -> Iterator[None]:
+        """Without readers."""
+        with self._held("reading", "is being read, as by a training", wait_s):
+            yield
 
-def _lock(file: IO[str], folder: Path) -> None:
-    until = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise JournalError(f"Another process works on the journal at {folder}.") from None
-        time.sleep(0.05)
+    @contextlib.contextmanager
+    def _held(self, name: str, otherwise: str, wait_s: float, shared: bool = False) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.folder / name, shared=shared, wait_s=wait_s))
+            except TimeoutError:
+                raise JournalError(f"The journal at {self.folder} {otherwise}; try again.") from None
+            except OSError as error:
+                raise JournalError(f"The journal at {self.folder} cannot be locked: {error}.") from error
+            yield
 
 
 def _day(ts: float) -> str:

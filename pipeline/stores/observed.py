@@ -43,7 +43,7 @@ _HASH = 32  # characters
 class Tail(msgspec.Struct, frozen=True, array_like=True):
     """Where a user's observed calls ended."""
 
-    ts: float = 0.0  # by the client's clock
+    ts: float = 0.0  # by the client's clock, where that is not ahead of ours
     operations: tuple[str, ...] = ()  # the last two, oldest first
     nonce: str = ""  # so that each edition differs
 

@@ -2,15 +2,15 @@
 
 Embedded, MLflow works on a SQLite file and a folder of artefacts; otherwise on a server by URL. A version
 holds one text, as `ranking/ranker.py` saves it, with its metrics, figures and the report of the gate. Every
-move of an alias (`champion`, `challenger`, `previous`) happens here. Whether a text may be served is not
-judged here. Blocking, and one call at a time: used by deployment Models, `train/retrain.py` and the command
-line, never on the request path.
+move of an alias (`champion`, `challenger`, `previous`) happens here; what takes more than one step is written
+down before, and done by whoever comes when its process died. Whether a text may be served is not judged here.
+Blocking, and one call at a time: used by deployment Models, `train/retrain.py` and the command line, never on
+the request path.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import logging
@@ -29,9 +29,13 @@ import orjson
 
 from pipeline import settings
 from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, UnknownModel
+from pipeline.stores.locks import held
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 Origin = Literal["installed", "trained"]
+
+_PASSED = "passed"  # tag of a version that is to be promoted, until the champion moves
+_MOVING = "moving"  # tag of the registered model while aliases move: why, champion and previous afterwards
 
 _TEXT = "model/ranker.json"  # artefacts of a version's run
 _GATE = "gate.json"
@@ -107,10 +111,12 @@ class Registry:
         gate: Mapping[str, Any] | None = None,
         figures: Mapping[str, bytes] | None = None,
         origin: Origin = "trained",
+        passed: bool = False,
     ) -> Version:
         """Keep a saved ranker as a new version; no alias moves. The same text again gives the version it has.
 
-        `figures` are files by name (PNG). A gate's report is kept whatever its verdict.
+        `figures` are files by name (PNG). A gate's report is kept whatever its verdict. What `passed` is to be
+        promoted: by the caller, or by `finish`.
 
         Raises:
             RankerArtifactError: it is no saved ranker.
@@ -139,6 +145,7 @@ class Registry:
                     "metrics": _tag(numbers),
                     "params": _tag({name: str(value) for name, value in (params or {}).items()}),
                     "gate": _tag(dict(gate)) if gate is not None else "",
+                    **({_PASSED: "yes"} if passed else {}),
                 },
             )
             client.set_terminated(run.info.run_id, "FINISHED")
@@ -168,32 +175,40 @@ class Registry:
         """Make a version the champion; the one before it becomes `previous`. Promoting the champion changes nothing."""
         with self._asked() as client, self._alone():
             number = self._find(client, version).number
+            self._go_on(client)
             aliases = self._aliases(client)
-            before = aliases.get(CHAMPION)
+            before = aliases.get(CHAMPION, "")
             if before != number:
-                # In this order: broken off in between, the champion still stands and nothing is lost.
-                if before is not None:
-                    client.set_registered_model_alias(self._name, PREVIOUS, before)
-                client.set_registered_model_alias(self._name, CHAMPION, number)
+                self._move(client, "promotion", number, before)
             if aliases.get(CHALLENGER) == number:
                 client.delete_registered_model_alias(self._name, CHALLENGER)
+            self._drop_passed(client)
             return self.overview()
 
     def rollback(self) -> Overview:
-        """Champion and previous change places.
+        """Champion and previous change places; one that was broken off is done, and no second one.
 
         Raises:
             Conflict: there is no previous one.
         """
         with self._asked() as client, self._alone():
-            aliases = self._aliases(client)
-            before, now = aliases.get(PREVIOUS), aliases.get(CHAMPION)
-            if before is None or before == now:
-                raise Conflict("There is no previous model to roll back to.")
-            client.set_registered_model_alias(self._name, CHAMPION, before)
-            if now is not None:
-                client.set_registered_model_alias(self._name, PREVIOUS, now)
+            if self._go_on(client) != "rollback":
+                aliases = self._aliases(client)
+                before, now = aliases.get(PREVIOUS, ""), aliases.get(CHAMPION, "")
+                if before in ("", now):
+                    raise Conflict("There is no previous model to roll back to.")
+                self._move(client, "rollback", before, now)
+            self._drop_passed(client)
             return self.overview()
+
+    def finish(self) -> Version | None:
+        """Promote what was registered as `passed`, unless the champion has moved since; None when there is none."""
+        with self._asked() as client, self._alone():
+            number = max(self._passed(client), key=int, default="")
+            if not number:
+                return None
+            self.promote(number)
+            return self._find(client, number)
 
     def challenge(self, version: str) -> Overview:
         """Make a version the challenger; "" takes the alias away."""
@@ -221,8 +236,8 @@ class Registry:
         """Every version and the aliases."""
         with self._asked() as client:
             versions = self._versions(client)
-        held = {alias: known.version for known in versions for alias in known.aliases}
-        return Overview(held.get(CHAMPION, ""), held.get(CHALLENGER, ""), held.get(PREVIOUS, ""), versions)
+        named = {alias: known.version for known in versions for alias in known.aliases}
+        return Overview(named.get(CHAMPION, ""), named.get(CHALLENGER, ""), named.get(PREVIOUS, ""), versions)
 
     def show(self, version: str) -> Version:
         """One version, by its number or by the name it serves under; raises UnknownModel."""
@@ -272,6 +287,32 @@ class Registry:
         client.log_batch(run, metrics=logged)
         for start in range(0, len(told), _BATCH):
             client.log_batch(run, params=told[start : start + _BATCH])
+
+    def _move(self, client: Any, why: str, champion: str, previous: str) -> None:
+        """Move both aliases, "" leaves `previous` alone: all of it, now or by whoever comes next."""
+        client.set_registered_model_tag(self._name, _MOVING, f"{why} {champion} {previous}")
+        self._go_on(client)
+
+    def _go_on(self, client: Any) -> str:
+        """Do the move that is written down; why it was begun, "" when none was."""
+        told = client.get_registered_model(self._name).tags.get(_MOVING, "")
+        if not told:
+            return ""
+        why, champion, previous = told.split(" ")
+        client.set_registered_model_alias(self._name, CHAMPION, champion)
+        if previous:
+            client.set_registered_model_alias(self._name, PREVIOUS, previous)
+        client.delete_registered_model_tag(self._name, _MOVING)
+        return str(why)
+
+    def _drop_passed(self, client: Any) -> None:
+        """The champion has moved: what had passed against another one waits no more."""
+        for number in self._passed(client):
+            client.delete_model_version_tag(self._name, number, _PASSED)
+
+    def _passed(self, client: Any) -> list[str]:
+        found = client.search_model_versions(f"name='{self._name}' AND tags.{_PASSED} = 'yes'")
+        return [str(made.version) for made in found]
 
     def _aliases(self, client: Any) -> dict[str, str]:
         found = client.get_registered_model(self._name).aliases
@@ -332,14 +373,12 @@ class Registry:
         if self._folder is None or self._locked:
             yield
             return
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with held(self._folder / "lock"):
             self._locked = True
-            yield
-        finally:
-            self._locked = False
-            os.close(descriptor)
+            try:
+                yield
+            finally:
+                self._locked = False
 
     def _open(self) -> Any:
         from mlflow.tracking import MlflowClient

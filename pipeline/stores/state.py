@@ -11,6 +11,7 @@ raise StateUnavailable.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from pipeline import settings
+from pipeline.errors import StateUnavailable
 from pipeline.stores import arms, lua
 from pipeline.stores.apikeys import ApiKeys
 from pipeline.stores.catalogs import CatalogStore, decode_spec, decode_upload
@@ -45,6 +47,7 @@ from pipeline.stores.spend import Spend
 from pipeline.stores.trainings import Trainings
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
 
+_log = logging.getLogger("opensesame.state")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_LENGTH = 26  # ULID: 48 bits of milliseconds, 80 bits of chance (github.com/ulid/spec)
 _OPEN_MAX = 16  # predictions of a user in a lineage that an observed call may close, the latest ones
@@ -82,6 +85,7 @@ class State:
 
     def __init__(self, limits: settings.State, url: str) -> None:
         self._limits = limits
+        self._is_shared = not url.startswith("unix:")  # where the embedded one is
         self.join_window_s = limits.join_window_s
         self._quick = Connection(url, limits, limits.timeout_s)
         self._told = Connection(url, limits, limits.feedback_timeout_s)
@@ -106,10 +110,27 @@ class State:
     async def verify(self) -> None:
         """Return when the server is one that can hold the state; for start-up.
 
+        A shared one that may lose what was acknowledged is warned of in the log.
+
         Raises:
             SettingsError: it is too old, or would evict what must be kept.
         """
         await self._quick.verify()
+        if self._is_shared and (lost := await self._lossy()):
+            _log.warning("state.url: %s", lost)
+
+    async def _lossy(self) -> str:
+        """How this Redis may lose acknowledged feedback; "" where it does not, or will not say: many managed ones."""
+        try:
+            told = await self._quick.run(lambda redis: redis.config_get("append*"))
+        except StateUnavailable:  # refused
+            return ""
+        mend = "set appendonly yes and appendfsync always"
+        if told.get("appendonly") == "no":
+            return f"a restart of this Redis loses acknowledged feedback (appendonly no): {mend}."
+        if (flushed := told.get("appendfsync", "always")) != "always":
+            return f"a crash of this Redis may lose acknowledged feedback (appendfsync {flushed}): {mend}."
+        return ""
 
     async def ping(self) -> None:
         """Return when Redis answers."""

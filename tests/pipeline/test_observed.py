@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from hypothesis import HealthCheck, given
@@ -23,6 +24,7 @@ from pipeline.feedback import SCALE, Receipt, Witnessed
 from pipeline.stores.counts import Followed, contexts
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.encoding import unpack_group
+from pipeline.stores.observed import Tail
 from pipeline.stores.state import Recall, State, new_id
 from pipeline.types import Call, Exposure, Feedback, Impression, Observation, Query, QueryGroup, Source
 
@@ -125,6 +127,30 @@ async def test_a_clock_that_is_ahead_answers_no_prediction_with_the_call_before_
     ahead_s = 3600
     calls = seen((time.time() - 2 + ahead_s, LIST), (time.time() + ahead_s, GET))
     assert (await watch(state, calls)).closed == (shown.id,)
+
+
+async def test_a_call_from_the_future_ages_none_that_comes_after_it(state: State):
+    now = time.time()
+    await watch(state, seen((now - 4, LIST), (now + 10 * 365 * 86400, GET)))
+    await watch(state, seen((time.time(), DELETE)))
+    followed = (await recall(state, "GET /notes/n_1")).own_followed
+    assert followed.after(GET) == followed.after(LIST, GET) == {DELETE: 1.0}
+    assert (await recall(state, "GET /notes")).own_followed.after(LIST) == {GET: 1.0}
+
+
+async def test_a_clock_that_is_ahead_is_followed_report_after_report(state: State):
+    for call in (LIST, GET, DELETE):
+        await watch(state, seen((time.time() + 3600, call)))
+    assert (await recall(state, "GET /notes/n_1")).own_followed.after(LIST, GET) == {DELETE: 1.0}
+
+
+async def test_a_tail_of_a_time_to_come_is_none(state: State, server: redis.Redis):
+    await watch(state, seen((time.time(), LIST)))
+    name = next(name for name in server.scan_iter() if name.endswith(b":tail"))
+    server.set(name, msgspec.msgpack.encode(Tail(time.time() + 10 * 365 * 86400, (LIST,))))
+    await watch(state, seen((time.time() - 2, GET), (time.time() - 1, DELETE)))
+    assert (await recall(state, "GET /notes/n_1")).own_followed.after(GET) == {DELETE: 1.0}
+    assert (await recall(state, "GET /notes")).own_followed.after(LIST) == {}  # nobody knows that GET followed it
 
 
 async def test_calls_count_once_however_they_are_reported(state: State, server: redis.Redis):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +128,31 @@ def test_shards_in_any_order_give_the_same_groups(tmp_path: Path) -> None:
     assert np.array_equal(one.x, two.x)
     assert np.array_equal(one.sizes, two.sizes)
     assert np.array_equal(one.y, two.y)
+
+
+def test_the_hash_of_groups_is_of_all_that_is_learnt_from_and_of_no_file(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).random((3, len(FEATURES))).astype(np.float32)
+    x[0, 0] = np.nan
+    y, other = np.array([0, 3, 0], dtype=np.int32), x.copy()
+    other[2, 5] += 1
+    groups = [dataset.Group(qid, "s", "p", "train", "history_only", 9, 1, x, y, texts=(1, 2)) for qid in range(4)]
+
+    def hashed(name: str, *parts: list[dataset.Group]) -> str:
+        for number, part in enumerate(parts):
+            dataset.write_part(part, tmp_path / name, str(number))
+        return dataset.content_hash(tmp_path / name)
+
+    whole = hashed("whole", groups)
+    assert hashed("parts", groups[2:], groups[:2]) == whole
+    changes: list[dict[str, Any]] = [
+        {"x": other}, {"y": np.array([0, 2, 0], dtype=np.int32)}, {"weight": 0.5}, {"answer": -1}, {"qid": 9},
+        {"texts": (1, 3)}, {"split": "valid"}, {"head": "prompt_only"},
+    ]  # fmt: skip
+    changed = [
+        hashed(f"changed-{i}", [dataclasses.replace(groups[0], **change), *groups[1:]])
+        for i, change in enumerate(changes)
+    ]
+    assert len({whole, *changed}) == 1 + len(changes)
 
 
 def test_an_empty_split_reads_as_nothing(tmp_path: Path) -> None:

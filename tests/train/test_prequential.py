@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +15,7 @@ from pipeline import settings
 from pipeline.ranking import ranker as rankers
 from tests.documented import documented
 from train import prequential
-from train.cases import Case, read_cases
+from train.cases import Case, Event, read_cases
 from train.evaluate import run
 from train.predictors import Specs
 from train.prequential import (
@@ -83,6 +86,50 @@ def test_a_stream_is_the_same_for_the_same_seed(cases: list[Case], teller: Telle
     assert teller.tell(cases, 4).hits.tolist() != one
 
 
+_OPERATIONS, _FAITHFUL, _EVENTS, _DRIFT, _PEOPLES = 8, 0.8, 350, 150, 3
+
+
+def people(specs: Specs, seed: int) -> list[Case]:
+    """Calls of people who use few operations, each with one that usually comes next."""
+    rng = random.Random(seed)
+    spec = specs.find("billing")
+    operations = rng.sample([operation.key for operation in specs.parsed(spec)[0].operations], _OPERATIONS)
+    usual = dict(zip(operations, operations[1:] + operations[:1], strict=True))
+    cases: list[Case] = []
+    while len(cases) < _EVENTS:
+        name, done = f"{seed}/{len(cases)}", [rng.choice(operations)]
+        for position in range(6):
+            answer = usual[done[-1]] if rng.random() < _FAITHFUL else rng.choice(operations)
+            events = tuple(Event(re.sub(r"{.*?}", "x_1", operation)) for operation in done)
+            cases.append(Case("people", f"{name}#{position}", "history_only", spec, answer, events=events))
+            done.append(answer)
+    return cases[:_EVENTS]
+
+
+def adapted(teller: Teller, specs: Specs, **disturbed: Any) -> np.ndarray:
+    """Adapted hit@1 of each event, [_PEOPLES, _EVENTS], of as many peoples."""
+    streams = [teller.tell(people(specs, seed), seed, **disturbed) for seed in range(_PEOPLES)]
+    return np.array([stream.hits[:, METHODS.index(ADAPTED)] for stream in streams])
+
+
+def test_a_fifth_of_false_feedback_costs_at_most_five_points(specs: Specs, teller: Teller):
+    lost = adapted(teller, specs).mean() - adapted(teller, specs, flipped=0.2).mean()
+    assert 0.0 < lost <= 0.05
+
+
+def test_a_drift_is_made_good_after_150_events_because_counts_age(specs: Specs, teller: Teller):
+    state = SETTINGS.state.model_copy(update={"habit_decay": 1.0})
+    ageless = Teller(SETTINGS.model_copy(update={"state": state}), specs, rankers.cold_start())
+    regained = []
+    for one in (teller, ageless):
+        hits = adapted(one, specs, drift=_DRIFT)
+        before, at_once, later = (hits[:, n : n + 50].mean() for n in (_DRIFT - 50, _DRIFT, _DRIFT + 150))
+        assert before > 0.7
+        assert at_once < 0.3
+        regained.append(later / before)
+    assert regained[0] > 0.9 > regained[1]
+
+
 def test_counts_age_with_each_observation_of_their_context():
     counts = Counts(0.5)
     for operation in ("GET /b", "GET /b", "GET /c"):
@@ -111,7 +158,7 @@ def test_the_command_tells_the_curve_and_draws_it(examples_folder: Path, tmp_pat
         "cold-start",
         "--png",
         str(tmp_path / "c.png"),
-        "--json",
+        "--out",
         str(tmp_path / "c.json"),
     ]
     result = CliRunner().invoke(app, arguments)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +109,60 @@ async def test_half_of_the_groups_that_train_forget_what_a_generator_said(tmp_pa
     valid = dataset.read(tmp_path / "once", "valid", "history_only")
     assert len(valid) == cut.counts["valid"]
     assert not np.isnan(valid.x).any()  # what stops the fit and calibrates is as it was served
+
+
+class _PlayedRay:
+    """Ray as far as `replay` goes: Ray Data, which opens a file when its rows are asked for."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+        self.data = self
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    get = put
+
+    def read_parquet(self, files: list[str], columns: list[str]) -> _PlayedRay:
+        self._files, self._columns = files, columns
+        return self
+
+    def map_batches(self, make: Callable[[pa.Table], pa.Table], **_: Any) -> _PlayedRay:
+        self._make = make
+        return self
+
+    def iter_rows(self) -> Iterator[dict[str, Any]]:
+        for file in self._files:
+            self._meanwhile()
+            yield from self._make(pq.read_table(file, columns=self._columns)).to_pylist()
+
+
+@pytest.mark.parametrize("by_ray", [False, True])
+async def test_a_journal_that_is_merged_while_it_is_read_gives_each_group_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_ray: bool
+) -> None:
+    limits = configuration.load().journal.model_copy(update={"retention_days": 36500})
+    journal, other = Journal.at(limits, tmp_path), Journal.at(limits, tmp_path)
+    for first in (0, 20, 40):
+        waiting = WaitingGroups([_group(i, 2) for i in range(first, first + 20)])
+        await journal.drain(waiting)  # type: ignore[arg-type]
+    assert len(journal.files()) == 3
+    cut = split(replay.names(journal, 1000), 0.2, 0.2, 1000)
+    if by_ray:
+        monkeypatch.setitem(sys.modules, "ray", _PlayedRay(other.compact))  # type: ignore[arg-type]
+    else:
+        write_part = replay.write_part
+        monkeypatch.setattr(replay, "_BATCH", 8)
+        monkeypatch.setattr(replay, "write_part", lambda *some: (other.compact(), write_part(*some))[1])
+    counts = replay.write(journal, cut, tmp_path / "work")
+    assert counts["train", "history_only"] == cut.counts["train"]
+    assert counts["valid", "history_only"] == cut.counts["valid"]
+    train = dataset.read(tmp_path / "work", "train", "history_only")
+    assert len(set(train.x[:, 0].tolist())) == len(train) == cut.counts["train"]
+    assert other.compact() == 2
 
 
 def dataset_of(journal: Journal, cut: replay.Split, folder: Path) -> dataset.Groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,7 @@ def test_what_people_do_is_learnt_and_promoted(house: _House) -> None:
     kept = house.registry.versions[0]
     assert kept.metrics["later/hit@1"] > kept.metrics["later/hit@1/champion"]
     assert kept.gate["passed"]
+    assert kept.params["data"] == json.loads(house.registry.texts[outcome.version])["data"]
     assert house.registry.figures["reliability.png"].startswith(b"\x89PNG")
     challenger = Ranker.load_text(house.registry.texts[outcome.version])
     assert challenger.version.startswith("trained-")
@@ -209,6 +211,32 @@ def test_the_anchor_holds_on_to_what_weighed_in_the_fit(tmp_path: Path, monkeypa
     assert write_anchor(tmp_path, tmp_path / "anchor.parquet") == 100
     heavy = [group.spec == "weight 12.0" for group in Anchor(tmp_path / "anchor.parquet").groups("train", "anchor")]
     assert 80 < sum(heavy) < 100  # 12 / 13 of them
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_training_that_dies_before_it_promotes_is_finished_by_the_next_once(
+    house: _House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = _people(1100)
+    with monkeypatch.context() as patch:
+
+        def die(version: str) -> None:
+            raise Killed
+
+        patch.setattr(house.registry, "promote", die)
+        with pytest.raises(Killed):
+            house.retrain(people)
+    assert (house.registry.champion, len(house.registry.versions)) == ("", 1)
+    outcome = house.retrain([])
+    assert (outcome.status, outcome.version, house.registry.champion) == ("promoted", "1", "1")
+    assert outcome.why == "version 1 had passed in a training that died; there is no new labelled group"
+    house.registry.champion = ""  # rolled back by somebody
+    assert house.retrain([]).status == "waiting"
+    assert house.registry.champion == ""
+    assert len(house.registry.versions) == 1
 
 
 def test_a_second_training_is_judged_against_the_first_and_waits_for_new_groups(house: _House) -> None:
@@ -236,11 +264,16 @@ def test_a_ranker_trained_on_flipped_labels_is_refused(house: _House, until: flo
     assert house.registry.versions[0].gate["why"] == outcome.why  # kept, to be looked at
 
 
-def test_people_who_do_what_was_expected_teach_nothing_that_is_promoted_for_chance(house: _House) -> None:
-    outcome = house.retrain(_people(600, habit=0.0))
+def test_a_ranker_that_is_better_by_chance_alone_is_refused(house: _House) -> None:
+    outcome = house.retrain(_people(600, habit=0.0))  # people who do what was expected
+    assert outcome.status == "refused"
+    assert house.registry.champion == ""
     assert outcome.report is not None
     later = outcome.report.conditions[0]
-    assert outcome.status == "refused" or (later.low is not None and later.low > -0.005)
+    assert later.challenger is not None
+    assert later.champion is not None
+    assert later.challenger > later.champion  # with these people it is
+    assert [condition.name for condition in outcome.report.conditions if not condition.passed] == [later.name]
 
 
 def test_a_task_without_feedback_keeps_its_head(house: _House) -> None:

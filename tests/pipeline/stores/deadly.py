@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline import settings
 from pipeline.stores import connection
+from pipeline.stores import journal as journal_files
 from pipeline.stores.journal import Journal
 from pipeline.stores.state import State
 
@@ -28,11 +29,12 @@ _STEPS: dict[str, tuple[Any, str]] = {
     "rename": (os, "replace"),
     "unlink": (Path, "unlink"),
     "script": (connection.Connection, "script"),
+    "read": (journal_files, "_check_version"),
 }
 
 
 def run(url: str, journal: Journal, work: str, step: str = "", when: str = "", times: int = 0) -> int:
-    """Exit status of a process that drains, compacts or, with a user's name, forgets; -9 where it was killed.
+    """Exit status of a process that drains, compacts, reads or, with a user's name, forgets; -9 where it was killed.
 
     It kills itself "before" or "after" `step` when that was done so many times.
     """
@@ -56,6 +58,8 @@ def _work(url: str, folder: str, work: str, step: str, when: str, times: int) ->
             await journal.drain(state)
         elif work == "compact":
             journal.compact()
+        elif work == "read":
+            list(journal.groups())
         else:
             await journal.forget(state, "local", work)
         await state.close()

@@ -15,6 +15,7 @@ import redis
 from pipeline import settings
 from pipeline.errors import BadRequest, JournalError
 from pipeline.stores import journal as module
+from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.encoding import pack_group, unpack_impression
 from pipeline.stores.journal import Journal
 from pipeline.stores.records import labels, matrix, sizes
@@ -344,6 +345,112 @@ async def test_a_forgotten_user_leaves_nothing_and_others_all(
     assert (await journal.forget(state, "local", user))["rows"] == 0
 
 
+# --- who reads and who rewrites
+
+
+async def drained(state: State, journal: Journal, files: int = 3) -> list[str]:
+    """Ids of groups that lie in so many files."""
+    ids = []
+    for _ in range(files):
+        ids += [await label(state) for _ in range(3)]
+        await journal.drain(state)
+    return ids
+
+
+async def test_what_is_being_read_is_merged_and_deleted_only_afterwards(
+    state: State, journal: Journal, small: settings.Journal
+):
+    ids = await drained(state, journal)
+    expiring = Journal(journal.folder, small.model_copy(update={"retention_days": -1}))
+    batches = journal.groups(columns=("id",), batch=1)
+    read = next(batches)["id"].to_pylist()
+    assert journal.compact() == expiring.compact() == 0
+    ids_later = [await label(state)]
+    assert await journal.drain(state) == 1  # what comes in does not wait for readers
+    read += [id_ for batch in batches for id_ in batch["id"].to_pylist()]
+    assert sorted(read) == sorted(ids)
+    assert journal.compact() == 3
+    assert sorted(kept(journal)) == sorted(ids + ids_later)
+    assert expiring.compact() == 1
+
+
+async def test_files_that_were_listed_are_there_while_they_are_read(state: State, journal: Journal):
+    ids = await drained(state, journal)
+    with journal.reading():
+        files = journal.files()
+        journal.compact()
+        assert sorted(id_ for path in files for id_ in pq.read_table(path)["id"].to_pylist()) == sorted(ids)
+    assert journal.compact() == 2
+
+
+async def test_forgetting_waits_for_those_who_read_and_they_for_it(
+    state: State, journal: Journal, monkeypatch: pytest.MonkeyPatch
+):
+    ids = await drained(state, journal)
+    bobs = [await label(state, "bob") for _ in range(2)]
+    await journal.drain(state)
+    batches = journal.groups(columns=("id",), batch=1)
+    read = next(batches)["id"].to_pylist()
+    monkeypatch.setattr(module, "_READ_WAIT_S", 0.1)
+    with pytest.raises(JournalError, match="is being read"):
+        await journal.forget(state, "local", "bob")
+    read += [id_ for batch in batches for id_ in batch["id"].to_pylist()]
+    assert sorted(read) == sorted(ids + bobs)
+    assert (await journal.forget(state, "local", "bob"))["rows"] == 2
+    assert sorted(kept(journal)) == sorted(ids)
+    with journal._rewriting(0.0), pytest.raises(JournalError, match="is being rewritten"):
+        kept(journal)
+
+
+async def test_a_reader_that_was_killed_holds_nothing_up(state: State, redis_url: str, journal: Journal):
+    ids = await drained(state, journal)
+    assert deadly.run(redis_url, journal, "read", "read", "after") == -9
+    assert journal.compact() == 2
+    assert sorted(kept(journal)) == sorted(ids)
+
+
+async def test_a_folder_that_is_not_there_is_read_and_not_made(journal: Journal):
+    assert (kept(journal), journal.files()) == ([], [])
+    assert not journal.folder.exists()
+
+
+async def test_what_is_forgotten_is_gone_from_the_file_that_redis_appends_to(
+    tmp_path: Path, limits: settings.State, small: settings.Journal
+):
+    journal = Journal(tmp_path / "journal", small)
+    with EmbeddedRedis(tmp_path) as embedded:
+        state = State(limits, embedded.url)
+        await label(state, "bob-the-forgotten")
+        await label(state, "ann-who-stays")
+
+        def written() -> bytes:
+            return b"".join(path.read_bytes() for path in (tmp_path / "redis").rglob("*.aof"))
+
+        assert b"bob-the-forgotten" in written()
+        await state.connection.run(lambda client: client.bgrewriteaof())  # one that began before
+        await journal.forget(state, "local", "bob-the-forgotten")
+        assert b"bob-the-forgotten" not in written()
+        assert b"ann-who-stays" in written()
+        await state.close()
+
+
+async def test_a_redis_that_may_not_be_asked_to_rewrite_its_file_is_let_through(
+    redis_url: str, server: redis.Redis, limits: settings.State, journal: Journal
+):
+    if redis_url.startswith("unix:"):
+        pytest.skip("the embedded one has no users")
+    server.config_set("appendonly", "yes")
+    server.acl_setuser("guest", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-bgrewriteaof"])
+    guest = State(limits, redis_url.replace("redis://", "redis://guest:secret@"))
+    try:
+        await label(guest, "bob")
+        assert (await journal.forget(guest, "local", "bob"))["impressions"] == 1
+    finally:
+        await guest.close()
+        server.acl_deluser("guest")
+        server.config_set("appendonly", "no")
+
+
 async def test_nobody_forgets_everybody(state: State, journal: Journal):
     with pytest.raises(BadRequest):
         await journal.forget(state, "local", "anonymous")
@@ -381,6 +488,6 @@ async def test_two_at_once_do_not_touch_the_same_folder(
 ):
     monkeypatch.setattr(module, "_LOCK_WAIT_S", 0.1)
     await label(state)
-    with journal._locked(), pytest.raises(JournalError, match="Another process"):
+    with journal._locked(), pytest.raises(JournalError, match="another process"):
         await journal.drain(state)
     assert await journal.drain(state) == 1

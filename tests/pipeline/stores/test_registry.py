@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,85 @@ def test_without_a_previous_one_there_is_no_way_back(registry: Registry) -> None
     registry.promote("1")
     with pytest.raises(Conflict):
         registry.rollback()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def dying(registry: Registry, step: int) -> Registry:
+    """The registry, whose next moves end before the step of this number, from 0 on."""
+    registry.open()
+    left = step
+
+    def mortal(act: Callable[..., Any]) -> Callable[..., Any]:
+        def go(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return act(*arguments)
+
+        return go
+
+    client = registry._client
+    for name in (
+        "set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_tag",
+        "delete_model_version_tag",
+    ):  # fmt: skip
+        setattr(client, name, mortal(getattr(client, name)))
+    return registry
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_rollback_that_is_broken_off_is_done_once_when_it_is_asked_for_again(
+    registry: Registry, folder: Path, step: int
+) -> None:
+    for text in (ONE, TWO, THREE):
+        registry.promote(registry.register(text).number)
+    with pytest.raises(Killed):
+        dying(Registry(section(folder)), step).rollback()
+    now = registry.rollback()
+    assert (now.champion, now.previous) == ("2", "3")
+    now = registry.rollback()
+    assert (now.champion, now.previous) == ("3", "2")
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_promotion_that_is_broken_off_loses_no_way_back(registry: Registry, folder: Path, step: int) -> None:
+    for text in (ONE, TWO):
+        registry.promote(registry.register(text).number)
+    registry.register(THREE)
+    with pytest.raises(Killed):
+        dying(Registry(section(folder)), step).promote("3")
+    now = registry.promote("3")
+    assert (now.champion, now.previous) == ("3", "2")
+    now = registry.rollback()
+    assert (now.champion, now.previous) == ("2", "3")
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_what_passed_is_promoted_by_whoever_comes_once(registry: Registry, folder: Path, step: int) -> None:
+    registry.promote(registry.register(ONE).number)
+    registry.register(TWO, passed=True)
+    with pytest.raises(Killed):
+        dying(Registry(section(folder)), step).promote("2")
+    done = registry.finish()
+    assert done is not None
+    assert (done.number, done.aliases) == ("2", ("champion",))
+    assert registry.overview().previous == "1"
+    registry.rollback()
+    assert registry.finish() is None
+    assert registry.overview().champion == "1"
+
+
+def test_what_passed_against_another_champion_is_not_promoted(registry: Registry) -> None:
+    for text in (ONE, TWO):
+        registry.promote(registry.register(text).number)
+    registry.register(THREE, passed=True)
+    registry.rollback()
+    assert registry.finish() is None
+    assert registry.overview().champion == "1"
 
 
 def test_what_is_not_there_is_named(registry: Registry) -> None:

@@ -359,6 +359,55 @@ async def test_a_server_that_would_evict_feedback_is_refused(state: State, serve
         server.config_set("maxmemory-policy", "noeviction")
 
 
+@pytest.mark.parametrize(
+    ("persistence", "told"),
+    [
+        ({"appendonly": "no"}, "appendonly no"),
+        ({"appendonly": "yes", "appendfsync": "everysec"}, "appendfsync everysec"),
+        ({"appendonly": "yes", "appendfsync": "no"}, "appendfsync no"),
+        ({"appendonly": "yes", "appendfsync": "always"}, ""),
+    ],
+)
+async def test_a_shared_server_that_may_lose_what_was_acknowledged_is_warned_of_once(
+    state: State,
+    server: redis.Redis,
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    persistence: dict[str, str],
+    told: str,
+):
+    before = {name: server.config_get(name)[name] for name in ("appendonly", "appendfsync")}
+    try:
+        for name, value in persistence.items():
+            server.config_set(name, value)
+        await state.verify()
+    finally:
+        for name, value in before.items():
+            server.config_set(name, value)
+    said = [record.getMessage() for record in caplog.records if record.name == "opensesame.state"]
+    if not told or redis_url.startswith("unix:"):  # the embedded one flushes by itself
+        assert said == []
+        return
+    (line,) = said
+    assert told in line
+    assert "set appendonly yes and appendfsync always" in line
+
+
+async def test_a_server_that_does_not_tell_its_configuration_is_let_through(
+    redis_url: str, server: redis.Redis, limits: settings.State, caplog: pytest.LogCaptureFixture
+):
+    if redis_url.startswith("unix:"):
+        pytest.skip("the embedded one has no users")
+    server.acl_setuser("guest", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-config"])
+    guest = State(limits, redis_url.replace("redis://", "redis://guest:secret@"))
+    try:
+        await guest.verify()
+    finally:
+        await guest.close()
+        server.acl_deluser("guest")
+    assert not [record for record in caplog.records if record.name == "opensesame.state"]
+
+
 async def test_a_full_server_refuses_feedback_and_recall_goes_on(state: State, server: redis.Redis):
     server.config_set("maxmemory", 1)
     try:

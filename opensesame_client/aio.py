@@ -164,7 +164,7 @@ class AsyncClient:
         return await self.send(wire.get("models", version))
 
     async def compare_models(self, experiment: str | None = None) -> Json:
-        """What users did with champion and challenger in `experiment`, else in the latest; the names of all are told."""
+        """What users did with champion and challenger in `experiment`, else in the latest; all are named."""
         return await self.send(wire.get("models", "compare", experiment=experiment))
 
     async def challenge(self, version: str) -> Json:

@@ -161,7 +161,7 @@ class Client:
         return self.send(wire.get("models", version))
 
     def compare_models(self, experiment: str | None = None) -> Json:
-        """What users did with champion and challenger in `experiment`, else in the latest; the names of all are told."""
+        """What users did with champion and challenger in `experiment`, else in the latest; all are named."""
         return self.send(wire.get("models", "compare", experiment=experiment))
 
     def challenge(self, version: str) -> Json:

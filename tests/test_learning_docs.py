@@ -37,7 +37,7 @@ def test_the_limits_of_the_gate_are_the_codes() -> None:
 
 
 def test_the_candidates_that_are_timed_are_the_longest_shortlist() -> None:
-    assert gate._ROWS == configuration.load().shortlist.total
+    assert configuration.load().shortlist.total == gate._ROWS
     assert f"**Scoring time**: {gate._ROWS} candidates" in DOC
 
 

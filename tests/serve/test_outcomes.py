@@ -127,5 +127,3 @@ async def test_what_happened_to_a_suggestion_is_logged_once(app):
         ("conversion", "SHOW /7"): 1,
         ("click", "SHOW /upgrade"): 1,
     }
-
-

@@ -76,5 +76,3 @@ async def test_an_id_as_an_event_of_an_api_is_400(app):
     answer = await app.predict(catalog="billing", events=[{"endpoint": "home"}])
     assert (answer.status_code, answer.json()["slug"]) == (400, "bad_request")
     assert "METHOD /path" in answer.json()["detail"]
-
-

@@ -160,9 +160,14 @@ def prepare(
     opening = None if opening is None else opening[order]
     block = block[order]
     candidates, speaking, undoes = [], undo.done(operations, query.calls, matches), []
+    called, required, missing, anew = set(matched), [], [], []
     for position in order.tolist():
         operation = operations[evidence.candidates[position]]
         binding = session.bind(operation)
+        required.append(sum(p.required or p.location == "path" for p in operation.parameters))
+        missing.append(len({name.partition(".")[0] for name in binding.missing}))
+        is_again = evidence.candidates[position] in called
+        anew.append((1 if session.is_anew(operation, binding.params) else -1) if is_again else 0)
         if operation.destructive and undo.spoken_for(operation, binding.params, speaking):
             undoes.append(operation.key)
         candidates.append(
@@ -181,6 +186,7 @@ def prepare(
                 reason="It signs in, as other calls may need." if evidence.candidates[position] in ways_in else "",
             )
         )
+    features.add_bound(block, required, missing, anew, without)
     schemas = [operations[i].parameters for i in evidence.candidates[order[: limits.schemas]]]
     fitting = travel.fit(candidates, schemas, travel.LIMIT_BYTES - block.nbytes)
     degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()

@@ -189,6 +189,7 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
     ),
     "named_kind": ("typed", _positive("named_kind", "it searches for the kind of thing that the prompt names")),
     "named_gap": ("typed", _positive("named_gap", "it searches for the kind of thing that the prompt names")),
+    "own_kind": ("typed", _positive("own_kind", "it reads what the prompt calls the caller's own")),
     "typed_fields": (
         "typed",
         _when(lambda v: v["typed_fields"] > 0, lambda v: v.given or "the prompt holds a value of a kind it requires"),
@@ -281,6 +282,9 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
         for verb, does in _LAST.items()
     },
     "after_item": ("nature", _positive("after_item", "the last call worked on one thing")),
+    "filled": ("values", _when(lambda v: v["filled"] == 1 and v["needs"] > 0, _bound)),
+    "unfilled": ("values", _when(lambda v: v["unfilled"] == 0 and v["needs"] > 0, _bound)),
+    "anew": ("repeat", _positive("anew", "there are values that no earlier call of it had")),
     "network": ("network", _judged),
     "generator_rank": ("generator", _generated),
     "generator_margin": ("generator", _when(lambda v: v["generator_margin"] > 0, _generated)),

@@ -209,7 +209,7 @@ def _fit_head(head: Head, wanted: _Wanted, network: Network) -> _FittedHead:
     some = dataset.from_table(_shard(f"{head} some"))
     some = dataclasses.replace(some, weights=some.weights / np.float32(wanted.share))  # as heavy as all
     if start is None or (before := warm.logit_of(start)) is None:
-        logit = with_prior(fit_logit(some, params), head, params.prior / (1.0 - params.share))
+        logit = with_prior(fit_logit(some, params), head, params)
     else:
         logit = warm.move_logit(before, some, dataset.from_table(_shard(f"{head} anchor")), params)
     del some

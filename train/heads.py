@@ -37,6 +37,9 @@ class Params:
     monotone: bool = True
     share: float = 0.9  # of the trees in a blended head
     prior: float = 0.2  # of the declared order, in raw score: it steadies both where an API is unlike the others
+    network: float = (
+        1.0  # of the network's log-probability, in raw score: trees learn of networks that saw fewer providers
+    )
     anchor: float = 3000.0  # groups that a logit's start counts as where it goes on learning
     logit_rate: float = 0.03
     logit_steps: int = 160
@@ -197,15 +200,21 @@ def fit_logit(groups: dataset.Groups, params: Params) -> Logit:
     )
 
 
-def with_prior(logit: Logit, head: Head, weight: float) -> Logit:
-    """`logit` plus `weight` times the declared linear order of `head`: a sum of weighted features again."""
+def with_prior(logit: Logit, head: Head, params: Params) -> Logit:
+    """`logit` plus the declared linear order of `head` and the network's column, as much as `params` say of each.
+
+    A sum of weighted features again. Both count in the blended score, of which the logit is a small share.
+    """
+    share = max(1.0 - params.share, 1e-9)
+    added = {name: params.prior * hand / share for name, hand in HAND_WEIGHTS[head].items()}
+    added["network"] = added.get("network", 0.0) + params.network / share
     column = {name: i for i, name in enumerate(logit.features)}
     weights, more = list(logit.weights), []
-    for name, hand in HAND_WEIGHTS[head].items():
+    for name, value in added.items():
         if name in column:
-            weights[column[name]] += weight * hand * logit.scale[column[name]]
+            weights[column[name]] += value * logit.scale[column[name]]
         else:
-            more.append((name, weight * hand))
+            more.append((name, value))
     return Logit(
         features=(*logit.features, *(name for name, _ in more)),
         center=(*logit.center, *(0.0 for _ in more)),

@@ -39,6 +39,7 @@ VARIATIONS: dict[str, tuple[Any, ...]] = {
     "feature_fraction": (0.4, 1.0),
     "share": (0.3, 1.0),
     "prior": (0.0, 0.1, 0.4),
+    "network": (0.0, 2.0),
     "seed": (8, 9),
 }
 _console = Console()
@@ -83,8 +84,7 @@ def fit_head(groups: Path, head: Head, params: Params) -> Blend:
     """One head, in this process."""
     train = dataset.read(groups, "train", head)
     trees, _, _ = fit_trees(train, dataset.read(groups, "valid", head), params)
-    steady = params.prior / max(1.0 - params.share, 1e-9)
-    return Blend(trees, with_prior(fit_logit(train, params), head, steady), params.share)
+    return Blend(trees, with_prior(fit_logit(train, params), head, params), params.share)
 
 
 def measure(ranker: Ranker, held: dataset.Groups, head: Head) -> str:

@@ -182,6 +182,22 @@ _LOWER_BY = re.compile(
 )
 
 
+_KIND = (  # words of a kind, none of which begins something else
+    r"(?:(?!(?:of|by|in|on|at|to|from|with|for|and|or|about|like|as|than|that|which|using|containing|starring|featuring"
+    r"|my|our|the)\b)[\w-]{1,30} ){0,6}"
+)
+_MAKES_A = r"(?:create|make|build|start|open|set up|generate|launch|register|put together) (?:me |us |myself )?an?"
+_CALLED = r"(?:called|named|titled|entitled|with the (?:name|title)(?: of)?)"
+_NEW_NAME = re.compile(  # before what something is to be called that is not there yet: "a playlist called"
+    r"(?i)(?:\b(?:an? new|(?<!\bthe )(?<!\bmy )(?<!\bhis )(?<!\bher )(?<!\btheir )new|another|(?:in|on)to an?"
+    rf"|{_MAKES_A}) {_KIND}(?:(?:(?:that|which) (?:is|should be) |to be )?{_CALLED} )?"
+    r"|\b(?:call|name|title|rename) (?:it|this|that|them|the (?:new )?[\w-]{1,30}) (?:to |as |into )?"
+    r"|\brename (?:\S.{0,40} )?(?:to|into|as) )$"
+)
+_OWN_THING = re.compile(rf"(?i)\b(?:my|our) (?:own )?{_KIND}$")  # before the name of what is the caller's own
+_OWN_KIND = re.compile(r"\b(?:[Mm]y|[Oo]ur) (?:own )?((?:(?!called|named|titled|entitled)[a-z-]{2,30}(?: |\b)){1,3})")
+
+
 class Named(NamedTuple):
     """Something a prompt calls by name."""
 
@@ -191,6 +207,7 @@ class Named(NamedTuple):
     makes: bool  # it is said to have made something, or to own what it made
     as_person: float  # how much it looks like a person's name
     as_firm: float  # the same of a maker that is no person
+    is_own: bool = False  # it is said to be the caller's own: "my board Ideas"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -199,13 +216,36 @@ def names(prompt: str) -> tuple[Named, ...]:
     if prompt.isupper():
         prompt = prompt.lower()
     found = [
-        named for match in itertools.islice(_NAME.finditer(prompt), _NAMES_READ) if (named := _read(prompt, match))
+        named
+        for match in itertools.islice(_NAME.finditer(prompt), _NAMES_READ)
+        if not _is_new(prompt, match.start()) and (named := _read(prompt, match))
     ]
     if not found and not any(c in UPPER for c in prompt[1:]) and (match := _LOWER_BY.search(prompt)) is not None:
         preposition, first, more = match.groups()
         if preposition != "by" or first in GIVEN_NAMES:
             found.append(Named("", "", "", True, 1.0 if more.count(" ") == 1 else 0.7, 0.6))
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def without_new(prompt: str) -> str:
+    """The prompt without the names of what it wants made or renamed: there is nothing to be found by them."""
+    parts, end = [], 0
+    for match in itertools.islice(_NAME.finditer(prompt), _NAMES_READ):
+        if _is_new(prompt, match.start()):
+            parts.append(prompt[end : match.start()])
+            end = match.end()
+    return "".join([*parts, prompt[end:]])
+
+
+def _is_new(prompt: str, start: int) -> bool:
+    """Whether what begins there is what something is to be called."""
+    return _NEW_NAME.search(_STOP.split(prompt[max(0, start - 2 * _BEFORE) : start])[-1]) is not None
+
+
+def own_kinds(prompt: str) -> str:
+    """The words of what a prompt calls the caller's own: "my playlists"; "" where there is none."""
+    return " ".join(match[1].strip() for match in itertools.islice(_OWN_KIND.finditer(prompt), _NAMES_READ))
 
 
 def _read(prompt: str, match: re.Match[str]) -> Named | None:
@@ -234,7 +274,7 @@ def _read(prompt: str, match: re.Match[str]) -> Named | None:
     # The word that opens the sentence is what to do; behind who owns or made something stands what it is, or the verb.
     left = _without_openers(before.lstrip(), 1) if _opens(prompt, start - len(before)) else before
     beside = _kind_beside(left, "" if makes or owns else after)
-    return Named(beside, last, f"{before} {after}", makes, as_person, as_firm)
+    return Named(beside, last, f"{before} {after}", makes, as_person, as_firm, _OWN_THING.search(before) is not None)
 
 
 def _makes(name: str, before: str, after: str, owns: bool, is_quoted: bool) -> bool:

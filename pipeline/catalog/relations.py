@@ -114,6 +114,7 @@ class Relations:
         )
         self.item = ends_in_parameter | (flat & takes_one)  # [n_operations] works on one thing, not on a collection
         self.free = np.array([entities.searches(o) for o in operations], dtype=np.float32)
+        self.own = np.array([entities.of_caller(o) for o in operations], dtype=bool)
         self.given = np.array([self.entities.given_by_user(o) for o in operations], dtype=np.float32)
         self.typed = np.array([typed_fields(o) for o in operations], dtype=bool).reshape(n, len(TYPED))
         self.deprecated = np.array([o.deprecated for o in operations], dtype=bool)

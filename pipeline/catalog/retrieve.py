@@ -90,6 +90,7 @@ class Evidence:
     residue: np.ndarray | None  # [n] the same match of what no past call explains
     named: np.ndarray | None  # [n] it is about the kind of thing that the prompt names
     named_gap: np.ndarray | None  # [n] the same of what takes a search text, less the best of the others
+    own: np.ndarray | None  # [n] it reads the caller's own of a kind that the prompt says is his
     verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
     typed: np.ndarray | None  # [5] is there a value of each kind (typed.TYPED) in the prompt
     told_ready: np.ndarray | None  # [n] how surely session or prompt have what it needs; 1 if it needs nothing
@@ -323,6 +324,7 @@ def _evidence(
             "residue": wish.residue[chosen],
             "named": wish.named[chosen],
             "named_gap": _gap(wish.named * (relations.free > 0))[chosen],
+            "own": wish.own[chosen],
             "verbs": wish.verbs,
             "typed": wish.typed,
             "flags": wish.flags,
@@ -369,8 +371,9 @@ def _evidence(
 
 _NO_WISH = {
     "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None, "named": None,
-    "named_gap": None, "verbs": None, "typed": None, "flags": None, "cosine": None, "cosine_range": (0.0, 1.0),
-    "residual_cosine": None, "told_ready": None, "told_unmet": None, "told_used": None, "goal_called": 0.0,
+    "named_gap": None, "own": None, "verbs": None, "typed": None, "flags": None, "cosine": None,
+    "cosine_range": (0.0, 1.0), "residual_cosine": None, "told_ready": None, "told_unmet": None, "told_used": None,
+    "goal_called": 0.0,
     "last_match": 0.0, "values_left": 0.0,
 }  # fmt: skip
 

@@ -46,6 +46,7 @@ _ASIDE = 0.4  # a search for other things that also tells of this kind
 _OWN = 0.6  # the last word of a name may say its kind
 # What PERSONS and MAKERS are in a catalog, by its words.
 _ALWAYS: weakref.WeakKeyDictionary[Words, dict[str, tuple[np.ndarray, np.ndarray, float]]] = weakref.WeakKeyDictionary()
+_MY = 0.3  # a search for what is the caller's own: that is listed with his own
 _NEAR = 0.3  # a kind that is said near a name may be what is asked of it: "the keywords for"
 _MANY = re.compile(r"(?i)\b(?:all|list|every|each|which|many|any|some|lists|browse|overview)\b")
 
@@ -62,6 +63,7 @@ class Wish:
     cosine_range: tuple[float, float]  # median and best
     residual_cosine: np.ndarray | None  # [n] float32
     named: np.ndarray  # [n] float32: it is about the kind of thing that the prompt names
+    own: np.ndarray  # [n] float32: it reads the caller's own of a kind that the prompt says is his
     verbs: np.ndarray  # [len(VERBS)] bool
     typed: np.ndarray  # [len(TYPED)] bool
     flags: np.ndarray  # [3] bool: a proper noun or quote, an identifier, many things asked for
@@ -106,6 +108,7 @@ def read_wish(
         cosine_range=cosine_range,
         residual_cosine=residual_cosine,
         named=_named(prompt, relations, words),
+        own=_own(prompt, relations, words),
         **_facts(prompt),  # type: ignore[arg-type]
     )
 
@@ -115,7 +118,7 @@ def _facts(prompt: str) -> dict[str, np.ndarray]:
     said = verbs.prompt_verbs(prompt)
     typed = [found.search(prompt) is not None for found in (_EMAIL, _ZIP, _FULL_NAME, _DATE)]
     typed.append(_has_phone(prompt))
-    flags = (_PROPER.search(prompt), _IDENTIFIER.search(prompt), _MANY.search(prompt))
+    flags = (_PROPER.search(naming.without_new(prompt)), _IDENTIFIER.search(prompt), _MANY.search(prompt))
     assert len(typed) == len(TYPED)
     return {
         "verbs": np.array([verb in said for verb in VERBS], dtype=bool),
@@ -162,7 +165,7 @@ def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
         return bool(len(things) or len(searches))
 
     for named in naming.names(prompt):
-        if grade(_about(named.beside, relations, words), 1.0):
+        if grade(_about(named.beside, relations, words), _MY if named.is_own else 1.0):
             continue
         if named.last:
             grade(_about(named.last, relations, words), _OWN)
@@ -173,6 +176,15 @@ def _named(prompt: str, relations: Relations, words: Words) -> np.ndarray:
         if not named.makes:
             grade(_about(named.near, relations, words), _NEAR)
     return kinds
+
+
+def _own(prompt: str, relations: Relations, words: Words) -> np.ndarray:
+    """Whether each operation reads the caller's own of a kind that the prompt calls so ("my boards"); float32 [n]."""
+    own = np.zeros(words.size, dtype=np.float32)
+    if said := naming.own_kinds(prompt):
+        about = words.last_about(words.terms(said))
+        own[about[relations.own[about] & (relations.verb[about] == 0)]] = 1.0
+    return own
 
 
 def _about(text: str, relations: Relations, words: Words) -> tuple[np.ndarray, np.ndarray, float]:

@@ -8,6 +8,7 @@ trained. Which columns there are is said in `table.py`, how they are weighed is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,24 @@ def ground_block(evidence: Any, without: np.ndarray | None = None) -> np.ndarray
     if evidence.meaning is not None and evidence.meaning.encoder:
         _network_column(columns, block, evidence.meaning)
     return np.ascontiguousarray(block.T)
+
+
+def add_bound(
+    block: np.ndarray,
+    required: Sequence[int],
+    missing: Sequence[int],
+    anew: Sequence[int],
+    without: np.ndarray | None = None,
+) -> None:
+    """Fill the columns that depend on the candidates' arguments, in place; those in `without` stay missing.
+
+    Of the candidate in each row: how many arguments it requires, how many of them have no value, and `anew`.
+    """
+    lacks = np.asarray(missing, dtype=np.float32)
+    share = 1.0 - lacks / np.maximum(np.asarray(required, dtype=np.float32), lacks.clip(1.0))
+    for name, values in (("filled", share), ("unfilled", np.minimum(lacks, 4.0) / 4.0), ("anew", anew)):
+        if without is None or not without[COLUMN[name]]:
+            block[:, COLUMN[name]] = values
 
 
 def prior_order(block: np.ndarray, head: Head) -> np.ndarray:
@@ -172,6 +191,7 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
     columns["free_text"] = e.free * ((0.3 if e.searched else 1.0) if named else 0.0)
     columns["named_kind"] = e.named * (e.free > 0) * (0.3 if e.searched else 1.0)
     columns["named_gap"] = e.named_gap * (0.3 if e.searched else 1.0)
+    columns["own_kind"] = e.own
     columns["typed_fields"] = (2.0 * e.typed - 1.0) @ e.demands
     columns["told_ready"] = e.told_ready
     columns["told_unmet"] = np.minimum(e.told_unmet, 4) / 4.0

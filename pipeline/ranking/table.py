@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NamedTuple
 
-VERSION = 4  # raised when a column is computed otherwise under the same name and meaning
+VERSION = 5  # raised when a column is computed otherwise under the same name and meaning
 
 Head = Literal["prompt_only", "prompt_history", "history_only"]
 HEADS: tuple[Head, ...] = ("prompt_only", "prompt_history", "history_only")
-Condition = Literal["", "prompt", "meaning", "history", "history+prompt", "history+vectors", "network", "generator"]
+Condition = Literal[
+    "", "prompt", "meaning", "history", "history+prompt", "history+vectors", "network", "bound", "generator"
+]
 
 
 class Feature(NamedTuple):
@@ -84,6 +86,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("free_text", "it takes a search text and the prompt holds a name or a quote", "typed", 1, "prompt"),
     Feature("named_kind", "it takes a search text, about the kind of thing the prompt names", "typed", 1, "prompt"),
     Feature("named_gap", "the same, less the best of the others", "typed", 1, "prompt"),
+    Feature("own_kind", "it reads the caller's own of a kind that the prompt says is theirs", "typed", 1, "prompt"),
     Feature("typed_fields", "required mail, zip, name, date: in the prompt less not in it", "typed", 1, "prompt"),
     Feature("identifier_unready", "the prompt holds an identifier and it lacks one", "typed", 0, "prompt"),
     Feature("told_ready", "how surely session or prompt give its needs; 1 if it needs nothing", "told", 1, "prompt"),
@@ -141,6 +144,11 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("after_item", "the last call worked on one thing", "last class", 0, "history"),
     Feature("network", "log of its share by the network fitted on other APIs' sessions", "network", 1, "network"),
+    Feature("filled", "share of the arguments it requires that a value was found for; 1 if it requires none", "bound",
+            1, "bound"),
+    Feature("unfilled", "arguments it requires and no value was found for, saturating", "bound", -1, "bound"),
+    Feature("anew", "1 if it was called before with other values than are found now, -1 with these", "bound", 1,
+            "bound"),
     Feature("generator_rank", "reciprocal rank among its picks, 0 if not picked", "generator", 1, "generator"),
     Feature("generator_margin", "lead over its next pick in it, 0 if not first", "generator", 1, "generator"),
     Feature("generator_votes", "share of its picks that name it", "generator", 1, "generator"),

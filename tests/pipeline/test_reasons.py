@@ -54,7 +54,7 @@ BARE = Candidate(operation="GET /v1/things", summary="Things")
 GENEROUS = [
     dict.fromkeys(NAMES, 1.0)
     | {"unbound": 0.0, "verb_contradicts": 0.0, "is_last": 0.0, "identifier_unready": 0.0}
-    | {"unused_write": 0.0, "deprecated": 0.0, "told_unmet": 0.0},
+    | {"unused_write": 0.0, "deprecated": 0.0, "told_unmet": 0.0, "unfilled": 0.0},
     dict.fromkeys(NAMES, 0.0),
     dict.fromkeys(NAMES, 1.0),
 ]

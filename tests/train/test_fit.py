@@ -61,6 +61,19 @@ def test_the_logit_learns_and_keeps_the_signs() -> None:
         assert feature.group != "generator" or feature.name not in weights
 
 
+def test_the_declared_order_and_the_network_count_in_the_score_as_the_parameters_say() -> None:
+    groups = _groups(300, 3, missing=0.0)
+    plain = fit_logit(groups, PARAMS)
+    params = dataclasses.replace(PARAMS, share=0.9, prior=0.0, network=2.0)
+    raw = {}
+    for name, logit in (("plain", plain), ("added", with_prior(plain, "prompt_only", params))):
+        ranker = uncalibrated("x", {"a": logit})
+        raw[name] = np.concatenate([ranker.score(m, "a").raw for m in groups.matrices()])
+    added = 0.1 * (raw["added"] - raw["plain"])  # a tenth of the blend is the logit's
+    network = 2.0 * groups.x[:, COLUMN["network"]]
+    np.testing.assert_allclose(np.diff(added), np.diff(network), atol=1e-3)
+
+
 def test_a_feature_that_lies_gets_no_weight() -> None:
     groups = _groups(800, 3)
     flipped = Groups(-groups.x, groups.y, groups.sizes, groups.answers, groups.operations, groups.providers)
@@ -152,7 +165,7 @@ def test_two_workers_reach_what_one_does_though_one_of_them_dies(tmp_path: Path)
     for number, head in enumerate(heads):
         whole, held_out = (dataset.read(tmp_path, split, head) for split in ("train", "valid"))
         trees, _, ndcg10 = fit_trees(whole, held_out, PARAMS)  # what one does, here
-        logit = with_prior(fit_logit(whole, PARAMS), head, PARAMS.prior / (1.0 - PARAMS.share))
+        logit = with_prior(fit_logit(whole, PARAMS), head, PARAMS)
         found = two.heads[head]
         assert isinstance(found, Blend)
         np.testing.assert_allclose(found.logit.weights, logit.weights, rtol=1e-4, atol=1e-4)

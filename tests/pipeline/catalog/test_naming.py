@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.catalog.naming import names
+from pipeline.catalog.naming import names, own_kinds, without_new
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,58 @@ def test_any_text_can_be_read(prompt: str) -> None:
     for named in names(prompt):
         assert 0 <= named.as_person <= 1
         assert 0 <= named.as_firm <= 1
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "create a playlist called 'Leg Day'",
+        "Create an empty private list for the gym, call it 'Leg Day'",
+        "build me a 20 song list named Leg Day",
+        "turn my liked songs into a playlist called 'Leg Day'",
+        "start a project Leg Day in workspace 5510",
+        "put all of it into a new list titled 'Leg Day'",
+        "rename list 7 to 'Leg Day'",
+        "make a map that is called Leg Day",
+    ],
+)
+def test_what_a_new_thing_is_to_be_called_names_nothing_that_is_there(prompt: str) -> None:
+    assert names(prompt) == ()
+    assert "Leg" not in without_new(prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "find a song called 'Leg Day'",
+        "play a track named Leg Day",
+        "create a list with songs by 'Leg Day'",
+        "delete my list named 'Leg Day'",
+        "who directed the new movie Leg Day",
+        "open an issue in 'Leg Day'",
+        "rename 'Leg Day'",
+    ],
+)
+def test_what_is_looked_for_by_its_name_stays(prompt: str) -> None:
+    assert len(names(prompt)) == 1
+    assert without_new(prompt) == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kinds", "is_own"),
+    [
+        ("delete my board 'Ideas'", "board", True),
+        ("add it to our board called 'Ideas'", "board", True),
+        ("pin it to the board 'Ideas'", "", False),
+        ("take 'Ideas' off my own boards", "boards", False),
+    ],
+)
+def test_what_is_the_callers_own_is_heard(prompt: str, kinds: str, is_own: bool) -> None:
+    assert own_kinds(prompt) == kinds
+    assert [named.is_own for named in names(prompt)] == [is_own]
+
+
+@given(st.text(alphabet="my new a called 'XYz' to rename into .;", max_size=400))
+def test_any_prompt_is_read_in_bounded_time(prompt: str) -> None:
+    assert len(without_new(prompt)) <= len(prompt)
+    assert own_kinds(prompt) is not None

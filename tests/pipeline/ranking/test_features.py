@@ -106,7 +106,7 @@ def test_without_vectors_only_meaning_is_missing() -> None:
     missing = {
         f.missing_without for i, f in enumerate(features.FEATURES[: block.shape[1]]) if np.isnan(block[:, i]).any()
     }
-    assert missing == {"meaning", "history+vectors", "network"}
+    assert missing == {"meaning", "history+vectors", "network", "bound"}
 
 
 def test_the_same_query_gives_the_same_bytes() -> None:
@@ -171,6 +171,29 @@ def test_the_words_beside_a_name_say_its_kind() -> None:
     assert kinds("songs by Ada Lovelace", "named_gap") == pytest.approx([-1, 1, -1])
 
 
+def test_what_the_prompt_calls_the_callers_own_is_read_among_it() -> None:
+    search = Operation("GET", "/search", parameters=(Parameter("q", "query", required=True),))
+    mine, theirs = Operation("GET", "/me/boards"), Operation("GET", "/users/{user_id}/boards")
+    lists = Operation("GET", "/lists", summary="The lists of the authenticated user")
+    made = compile_catalog(
+        Catalog("sha256:1", operations=(search, mine, theirs, lists, Operation("POST", "/me/boards", verb="create")))
+    )
+
+    def own(prompt: str) -> list[float]:
+        evidence = gather(made, Query(Source(), prompt=prompt), (), None, {}, settings.load().shortlist)
+        values = features.ground_block(evidence)[:, features.NAMES.index("own_kind")]
+        return [float(values[evidence.candidates.tolist().index(i)]) for i in range(5)]
+
+    assert own("rename my board 'Ideas'") == [0, 1, 0, 0, 0]
+    assert own("which of my lists are public") == [0, 0, 0, 1, 0]
+    assert own("rename the board 'Ideas'") == [0, 0, 0, 0, 0]
+
+
+def test_the_name_of_what_is_to_be_made_is_not_searched_for() -> None:
+    assert column("create an order called 'Ada Lovelace'", name="free_text")["search"] == 0
+    assert column("the order called 'Ada Lovelace'", name="free_text")["search"] == 1
+
+
 def test_what_the_session_binds_is_ready() -> None:
     assert column("", "GET /users", name="unbound")["get_user"] == 0
     assert column("", "GET /users", name="newly")["get_user"] == 1
@@ -184,6 +207,13 @@ def test_a_write_to_what_was_never_looked_at_is_marked() -> None:
     assert (listed["delete_user"], read["delete_user"]) == (1, 0)
     assert listed["create_user"] == listed["get_user"] == 0
     assert column("", "GET /users/7", name="used")["list_orders"] == 1
+
+
+def test_arguments_that_were_found_and_new_ones_are_counted() -> None:
+    block = np.zeros((3, len(features.GROUND_NAMES)), dtype=np.float16)
+    features.add_bound(block, required=(2, 0, 1), missing=(1, 0, 3), anew=(0, 1, -1))
+    named = {name: block[:, features.NAMES.index(name)].tolist() for name in ("filled", "unfilled", "anew")}
+    assert named == {"filled": [0.5, 1.0, 0.0], "unfilled": [0.25, 0.0, 0.75], "anew": [0.0, 1.0, -1.0]}
 
 
 def test_the_generators_picks_become_columns() -> None:

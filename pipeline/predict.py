@@ -22,6 +22,7 @@ from pipeline import arms, guardrails
 from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.candidates.route import Outlook
+from pipeline.candidates.standing import standing
 from pipeline.catalog import undo, verbs
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.entrances import sign_ins, signs_in
@@ -159,15 +160,11 @@ def prepare(
     order = evidence.leading(order, max(limits.leading, limits.schemas, 2 * query.k))
     opening = None if opening is None else opening[order]
     block = block[order]
-    candidates, speaking, undoes = [], undo.done(operations, query.calls, matches), []
-    called, required, missing, anew = set(matched), [], [], []
+    candidates, bound, undoes, speaking = [], [], [], undo.done(operations, query.calls, matches)
     for position in order.tolist():
         operation = operations[evidence.candidates[position]]
         binding = session.bind(operation)
-        required.append(sum(p.required or p.location == "path" for p in operation.parameters))
-        missing.append(len({name.partition(".")[0] for name in binding.missing}))
-        is_again = evidence.candidates[position] in called
-        anew.append((1 if session.is_anew(operation, binding.params) else -1) if is_again else 0)
+        bound.append(standing(operation, binding, session.past(operation)))
         if operation.destructive and undo.spoken_for(operation, binding.params, speaking):
             undoes.append(operation.key)
         candidates.append(
@@ -186,7 +183,7 @@ def prepare(
                 reason="It signs in, as other calls may need." if evidence.candidates[position] in ways_in else "",
             )
         )
-    features.add_bound(block, required, missing, anew, without)
+    features.add_bound(block, bound, without)
     schemas = [operations[i].parameters for i in evidence.candidates[order[: limits.schemas]]]
     fitting = travel.fit(candidates, schemas, travel.LIMIT_BYTES - block.nbytes)
     degraded = ("embedding",) if compiled.vectors is None or (query.prompt and prompt_vector is None) else ()
@@ -237,12 +234,8 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     # The deadline counts without what the first answer of a catalog never seen waits for the catalog.
     due = grounded_at - grounded.ground_s - (recalled_at - started) + query.deadline_s
     matrix = features.compute(grounded, query, None)  # [n_candidates, n_features] float32
-    cleared = {*recall.accepted, *grounded.undoes}
-    allowed = [
-        i
-        for i, candidate in enumerate(grounded.candidates)
-        if guardrails.allow(candidate, grounded.intents, cleared, settings.guardrails.destructive)
-    ]
+    cleared, mode = {*recall.accepted, *grounded.undoes}, settings.guardrails.destructive
+    allowed = [i for i, c in enumerate(grounded.candidates) if guardrails.allow(c, grounded.intents, cleared, mode)]
     showable = set(allowed)
     explain, rival = _MORE * query.k if query.explain else min(query.k, _EXPLAINED), None
     head = _head(query, bool(grounded.previous))

@@ -85,10 +85,9 @@ class Session:
         self._wrote = self._last >= 0 and calls[-1].method not in _READS
         self._context.end(calls[-1].params if calls else {}, self._last)
 
-    def is_anew(self, operation: Operation, params: Mapping[str, Any]) -> bool:
-        """Whether these arguments are not those of a past call of the operation."""
-        past = self._done.get(operation.key, ())
-        return not any(all(sent.get(name) == str(value) for name, value in params.items()) for _, sent in past)
+    def past(self, operation: Operation) -> list[dict[str, str]]:
+        """The arguments of the past calls of an operation, as texts."""
+        return [sent for _, sent in self._done.get(operation.key, ())]
 
     def bind(self, operation: Operation) -> Binding:
         """Arguments of `operation`: required ones from all that was seen, optional ones from prompt or last call."""

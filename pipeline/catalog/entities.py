@@ -35,6 +35,7 @@ from pipeline.catalog.identifiers import (
     takes_text,
 )
 from pipeline.catalog.lexicon import word_set
+from pipeline.catalog.owned import CALLERS
 from pipeline.catalog.shapes import Shapes, groups
 from pipeline.catalog.stem import split_words, stem, stems
 from pipeline.types import Catalog, Operation, Parameter
@@ -63,11 +64,6 @@ _INSIDE = 0.6  # what is inside one of another entity is seldom what the answer 
 _BESIDE = 0.6  # an identifier beside the bare one of a recognized part says with what it came, seldom what is wanted
 _OTHERS = 0.8  # what lists others of the kind it is asked about
 _ALIKE = frozenset(map(stem, ("similar", "related", "recommendations", "friends", "followers", "following")))
-_CALLERS = frozenset({"me", "@me", "self", "myself", "whoami"})  # the user who calls
-_MINE = frozenset({"my", "mine", "account", "profile"})  # what is the caller's own
-_OF_CALLER = re.compile(
-    r"(?i)\b(?:current|authenticated|logged[- ]?in|signed[- ]?in|calling|requesting) (?:user|account|member|customer)"
-)
 _NATURAL = 0.9  # a field that is what a path takes
 _SETTINGS = word_set("date day month year time country region lang language locale currency version type kind status "
                      "state format category level")  # fmt: skip
@@ -372,7 +368,7 @@ class Entities:
         """Keys of what the operation is about and how surely: nouns of its last literals, else of its summary."""
         found: dict[int, float] = {}
         literals = [s for s in operation.path.split("/") if s and "{" not in s]
-        if literals and literals[-1].lower() in _CALLERS:
+        if literals and literals[-1].lower() in CALLERS:
             self._grade(found, ("user",), 1.0)
         elif literals:
             self._grade(found, resource_key(operation.path), 1.0)
@@ -412,15 +408,6 @@ def _raise(found: dict[int, float], keys: dict[int, float], grade: float) -> Non
     """Raises the grades of `keys`, each by its own certainty."""
     for number, certainty in keys.items():
         found[number] = max(found.get(number, 0.0), grade * certainty)
-
-
-def of_caller(operation: Operation) -> bool:
-    """Whether an operation is about the caller's own, by its path ("/me/lists", "/user/repos") or by its summary."""
-    segments = [segment.lower() for segment in operation.path.split("/") if segment]
-    if not _CALLERS.isdisjoint(segments) or not _MINE.isdisjoint(segments):
-        return True
-    opens = segments[:1] == ["user"] and "{" not in "".join(segments[1:2]) and len(segments) > 1
-    return opens or _OF_CALLER.search(operation.summary) is not None
 
 
 def searches(operation: Operation) -> float:

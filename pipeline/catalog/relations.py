@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.catalog import entities
 from pipeline.catalog.identifiers import undotted
+from pipeline.catalog.owned import of_caller
 from pipeline.catalog.typed import TYPED, typed_fields
 from pipeline.types import Catalog
 
@@ -114,7 +115,7 @@ class Relations:
         )
         self.item = ends_in_parameter | (flat & takes_one)  # [n_operations] works on one thing, not on a collection
         self.free = np.array([entities.searches(o) for o in operations], dtype=np.float32)
-        self.own = np.array([entities.of_caller(o) for o in operations], dtype=bool)
+        self.own = np.array([of_caller(o) for o in operations], dtype=bool)
         self.given = np.array([self.entities.given_by_user(o) for o in operations], dtype=np.float32)
         self.typed = np.array([typed_fields(o) for o in operations], dtype=bool).reshape(n, len(TYPED))
         self.deprecated = np.array([o.deprecated for o in operations], dtype=bool)

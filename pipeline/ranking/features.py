@@ -69,19 +69,13 @@ def ground_block(evidence: Any, without: np.ndarray | None = None) -> np.ndarray
     return np.ascontiguousarray(block.T)
 
 
-def add_bound(
-    block: np.ndarray,
-    required: Sequence[int],
-    missing: Sequence[int],
-    anew: Sequence[int],
-    without: np.ndarray | None = None,
-) -> None:
+def add_bound(block: np.ndarray, bound: Sequence[tuple[int, int, int]], without: np.ndarray | None = None) -> None:
     """Fill the columns that depend on the candidates' arguments, in place; those in `without` stay missing.
 
-    Of the candidate in each row: how many arguments it requires, how many of them have no value, and `anew`.
+    Of the candidate in each row `bound` has how many arguments it requires, how many have no value, and `anew`.
     """
-    lacks = np.asarray(missing, dtype=np.float32)
-    share = 1.0 - lacks / np.maximum(np.asarray(required, dtype=np.float32), lacks.clip(1.0))
+    required, lacks, anew = np.array(bound, dtype=np.float32).reshape(-1, 3).T
+    share = 1.0 - lacks / np.maximum(required, np.maximum(lacks, 1.0))
     for name, values in (("filled", share), ("unfilled", np.minimum(lacks, 4.0) / 4.0), ("anew", anew)):
         if without is None or not without[COLUMN[name]]:
             block[:, COLUMN[name]] = values

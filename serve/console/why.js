@@ -16,6 +16,7 @@ const GROUPS = {
   state: "the session has what it needs",
   repeat: "called before here",
   prior: "the kind of call it is",
+  bound: "values for its arguments",
   "last class": "the kind of the call before",
   network: "what came next on other APIs",
   generator: "the language model chose it",

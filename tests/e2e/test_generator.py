@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2
 import psutil
@@ -30,29 +29,22 @@ Begun = tuple[Service, str, httpx2.Response]
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
-    """A service, what its generator's status was as soon as it was ready, and what it answered then.
+    """A service of configs/local-vllm.yaml, its generator's status as soon as it was ready, and what it answered then.
 
     Its checkpoint comes only after that: until then no engine can be up.
     """
     folder = tmp_path_factory.mktemp("generating")
     model = folder / "tiny"
-    generator = {
-        "enabled": True,
-        "model": str(model),
-        "max_model_len": 4096,
-        "max_tokens": 96,
-        "options": 8,
-        "buffer": 0,
-        "overview_tokens": 2000,
-    }
-    generator["price"] = {
+    overlay = yaml.safe_load((ROOT / "configs" / "local-vllm.yaml").read_text())
+    overlay["generator"] |= {"model": str(model), "max_model_len": 4096, "buffer": 0, "overview_tokens": 2000}
+    overlay["generator"]["price"] = {
         "usd_per_million_in": 0.1,
         "usd_per_million_cached": 0.01,
         "usd_per_million_out": 0.4,
         "usd_per_hour": 3.6,
     }
-    router = {"min_gain": 0, "usd_per_hit": 1000.0}  # worth it however slow the machine is
-    running = Service(folder, {"ray": {"dashboard_port": 0}, "generator": generator, "router": router})
+    overlay["router"] |= {"usd_per_hit": 1000.0}  # worth it however slow the machine is
+    running = Service(folder, overlay | {"ray": {"dashboard_port": 0}})
     try:
         running.start()
         status = running.client.get("/health").json()["components"]["generator"]["status"]
@@ -91,22 +83,6 @@ def _generated(service: Service, seconds: float = 120, **ask: object) -> dict:
     pytest.fail(f"the engine takes no part: {metadata['route']}, {metadata['degraded']}")
 
 
-def test_the_local_configuration_answers_with_its_generator(tmp_path: Path) -> None:
-    """configs/local-vllm.yaml, with the tiny checkpoint as its model."""
-    overlay = yaml.safe_load((ROOT / "configs" / "local-vllm.yaml").read_text())
-    overlay["generator"]["model"] = str(make_tiny_checkpoint(tmp_path / "tiny"))
-    running = Service(tmp_path, overlay | {"ray": {"dashboard_port": 0}})
-    try:
-        running.start()
-        _wait(running, "ok")
-        body = _generated(running, **ASK)
-        assert body["metadata"]["generator"]["tier"] == body["metadata"]["route"]["tier"] == "small"
-        assert "generator" not in body["metadata"]["degraded"]
-        assert body["predictions"]
-    finally:
-        running.stop()
-
-
 def test_the_service_is_ready_before_its_generator_and_answers_without_it(begun: Begun) -> None:
     _, status, answer = begun
     assert status in ("starting", "failed", "unavailable")
@@ -120,6 +96,8 @@ def test_the_service_is_ready_before_its_generator_and_answers_without_it(begun:
 def test_the_engine_chooses_among_the_shortlist(generating):
     _wait(generating, "ok")
     body = _generated(generating, **ASK)
+    assert body["metadata"]["generator"]["tier"] == body["metadata"]["route"]["tier"] == "small"
+    assert "generator" not in body["metadata"]["degraded"]
     assert body["metadata"]["generator"]["tokens_out"] > 0
     cost = body["metadata"]["route"]["cost_usd"]
     assert 0 < cost == body["metadata"]["generator"]["cost_usd"]

@@ -211,7 +211,7 @@ def test_a_write_to_what_was_never_looked_at_is_marked() -> None:
 
 def test_arguments_that_were_found_and_new_ones_are_counted() -> None:
     block = np.zeros((3, len(features.GROUND_NAMES)), dtype=np.float16)
-    features.add_bound(block, required=(2, 0, 1), missing=(1, 0, 3), anew=(0, 1, -1))
+    features.add_bound(block, [(2, 1, 0), (0, 0, 1), (1, 3, -1)])
     named = {name: block[:, features.NAMES.index(name)].tolist() for name in ("filled", "unfilled", "anew")}
     assert named == {"filled": [0.5, 1.0, 0.0], "unfilled": [0.25, 0.0, 0.75], "anew": [0.0, 1.0, -1.0]}
 

@@ -1,0 +1,34 @@
+"""How far a candidate's arguments are known, and whether a call that comes again has new ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.candidates.arguments import Session
+from pipeline.candidates.standing import standing
+from pipeline.types import Call, Operation, Parameter
+
+SEARCH = Operation("GET", "/trains", parameters=(Parameter("from", "query", True), Parameter("to", "query", True)))
+TRIP = Operation("GET", "/trips/{trip_id}", parameters=(Parameter("trip_id", "path", True),))
+PAGES = Operation("GET", "/trips", parameters=(Parameter("page", "query"),))
+
+
+def found(operation: Operation, prompt: str, *trips: str) -> tuple[int, int, int]:
+    calls = [Call("GET", f"/trips/{trip}") for trip in trips]
+    session = Session(calls, [TRIP] * len(trips), [{"trip_id": trip} for trip in trips], prompt)
+    return standing(operation, session.bind(operation), session.past(operation))
+
+
+@pytest.mark.parametrize(
+    ("operation", "prompt", "trips", "expected"),
+    [
+        (PAGES, "", (), (0, 0, 0)),
+        (TRIP, "", (), (1, 1, 0)),
+        (TRIP, "show trip T-4410", (), (1, 0, 0)),
+        (SEARCH, "", ("T-4410",), (2, 2, 0)),
+        (TRIP, "cancel trips T-4410 and T-4411", ("T-4410",), (1, 0, 1)),  # the next one
+        (TRIP, "show trip T-4410", ("T-4410",), (1, 0, -1)),  # the same again
+    ],
+)
+def test_what_is_required_missing_and_new_is_counted(operation, prompt, trips, expected) -> None:
+    assert found(operation, prompt, *trips) == expected

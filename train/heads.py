@@ -37,9 +37,7 @@ class Params:
     monotone: bool = True
     share: float = 0.9  # of the trees in a blended head
     prior: float = 0.2  # of the declared order, in raw score: it steadies both where an API is unlike the others
-    network: float = (
-        1.0  # of the network's log-probability, in raw score: trees learn of networks that saw fewer providers
-    )
+    network: float = 1.0  # of its log-probability, in raw score: trees learn of networks that saw fewer providers
     anchor: float = 3000.0  # groups that a logit's start counts as where it goes on learning
     logit_rate: float = 0.03
     logit_steps: int = 160

@@ -50,3 +50,13 @@ def test_a_session_of_few_calls_speaks_for_nothing():
     calls = [Call("POST", "/repos/a/labels"), Call("GET", "/elsewhere"), Call("DELETE", "/repos/a/labels/x")]
     matches = [Match(1, {"repo": "a"}), None, Match(3, {"repo": "a", "name": "x"})]
     assert undo.done(OPERATIONS, calls, matches) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "is_spoken_for"),
+    [("new", None, True), ("old", None, False), ("new", {"name": "new"}, True), ("other", {"name": "new"}, False)],
+)
+def test_what_was_there_before_is_not_what_was_made(name, answer, is_spoken_for):
+    calls = [Call("GET", "/repos/a", {"label": "old"}), Call("GET", "/repos/a"), Call("POST", "/x", body=answer)]
+    session = undo.done(OPERATIONS, calls, [Match(i, {"repo": "a"}) for i in (0, 0, 1)])
+    assert undo.spoken_for(DELETE, {"repo": "a", "name": name}, session) is is_spoken_for

@@ -246,6 +246,8 @@ async def test_what_the_session_made_may_be_taken_away_without_a_word_and_nothin
     query = msgspec.structs.replace(REFUND, prompt="", k=50, calls=session)
     shown = {p.candidate.operation for p in (await tell(stages, query)).predictions if p.candidate.destructive}
     assert shown == {"DELETE /v1/customers/{customer}"}
+    before = msgspec.structs.replace(query, calls=(session[0], Call("GET", "/v1/customers/cus_0"), made))
+    assert not any(p.candidate.destructive for p in (await tell(stages, before)).predictions)
     looked = msgspec.structs.replace(query, calls=(session[0], session[0], session[2]))
     assert not any(p.candidate.destructive for p in (await tell(stages, looked)).predictions)
 

@@ -23,7 +23,7 @@ from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.candidates.route import Outlook
 from pipeline.candidates.standing import standing
-from pipeline.catalog import undo, verbs
+from pipeline.catalog import mentions, undo, verbs
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.entrances import sign_ins, signs_in
 from pipeline.catalog.fetch import canonical_url
@@ -146,7 +146,8 @@ def prepare(
     done = [None if match is None else operations[match.index] for match in matches]
     values = [{} if match is None else match.path_params for match in matches]
     about = compiled.relations.entities
-    session = Session(query.calls, done, values, query.prompt, query.today, about.reader_of, about.knows)
+    is_own = mentions.ownership(about)
+    session = Session(query.calls, done, values, query.prompt, query.today, about.reader_of, about.knows, is_own)
     without = NEEDS_OPERATION if compiled.catalog.holds_propositions else None
     with np.errstate(over="ignore"):  # beyond float16's range a value becomes infinite, which trees read well
         block = features.ground_block(evidence, without).astype(np.float16)

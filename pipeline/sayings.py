@@ -170,6 +170,8 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
     "residual_cosine": ("meaning", _nearer),
     "verb_agrees": ("verb", _verb),
     "verb_contradicts": ("verb", _when(lambda v: v["verb_contradicts"] == 0, _verb)),
+    "verb_first": ("verb", _when(lambda v: v["verb_first"] > 0, _verb)),
+    "verb_word": ("verb", _positive("verb_word", "the prompt has the verb that it is called by")),
     "read_unasked": ("verb", _positive("read_unasked", "it looks first where the prompt asks for a change")),
     "many_collection": ("verb", _positive("many_collection", "the prompt asks for several and it lists them")),
     "goal_producer": ("goal", _positive("goal_producer", "it can supply what the prompt's goal still needs", 0.05)),
@@ -281,9 +283,12 @@ SAYINGS: dict[str, tuple[str, Clause]] = {
         f"after_{verb}": ("nature", _positive(f"after_{verb}", f"the last call {does} something"))
         for verb, does in _LAST.items()
     },
+    "past_writes": ("nature", _positive("past_writes", "calls before it write")),
     "after_item": ("nature", _positive("after_item", "the last call worked on one thing")),
     "filled": ("values", _when(lambda v: v["filled"] == 1 and v["needs"] > 0, _bound)),
     "unfilled": ("values", _when(lambda v: v["unfilled"] == 0 and v["needs"] > 0, _bound)),
+    "told": ("values", _when(lambda v: v["told"] > 0, _bound)),
+    "caller": ("values", _positive("caller", "the prompt says who is calling, and it reads that")),
     "anew": ("repeat", _positive("anew", "there are values that no earlier call of it had")),
     "network": ("network", _judged),
     "generator_rank": ("generator", _generated),

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline import guardrails
 from pipeline.candidates.arguments import Session
+from pipeline.catalog import mentions
 from pipeline.catalog.embed import Encoder, operation_card
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.match import Matcher
@@ -187,7 +188,8 @@ def bind(compiled: Compiled, query: Query, operation: Operation) -> dict[str, An
     operations = [None if match is None else compiled.catalog.operations[match.index] for match in matches]
     values = [{} if match is None else match.path_params for match in matches]
     about = compiled.relations.entities
-    session = Session(query.calls, operations, values, query.prompt, query.today, about.reader_of, about.knows)
+    is_own = mentions.ownership(about)
+    session = Session(query.calls, operations, values, query.prompt, query.today, about.reader_of, about.knows, is_own)
     return session.bind(operation).params
 
 

@@ -86,6 +86,7 @@ class Name:
 class Template:
     """A path template taken apart."""
 
+    path: str
     names: tuple[str, ...]  # of its parameters, in order
     resources: dict[str, str]  # parameter -> the literal before it
     prefixes: tuple[tuple[str, int], ...]  # ("/repos/{}/{}", 2): ends in a parameter; longest first
@@ -185,7 +186,7 @@ def template(path: str) -> Template:
     for raw in names:
         taken = name(raw, resources[raw])
         scopes[raw] = f"{taken.resource} {taken.full}" if taken.is_generic else taken.full
-    return Template(tuple(names), resources, tuple(reversed(prefixes)), pair, is_close, literal, scopes)
+    return Template(path, tuple(names), resources, tuple(reversed(prefixes)), pair, is_close, literal, scopes)
 
 
 @functools.lru_cache(maxsize=4096)

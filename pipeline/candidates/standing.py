@@ -1,4 +1,4 @@
-"""How far the arguments of a candidate are known: the columns `filled`, `unfilled` and `anew` are made of it.
+"""How far the arguments of a candidate are known: the columns of group "bound" are made of it.
 
 Called by `pipeline.predict.prepare` for each candidate that got arguments.
 """
@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.candidates import names
 from pipeline.candidates.arguments import Binding
 from pipeline.types import Operation
 
+# What one is asked for first at a desk: who one is, or a number of one's own.
+_WORDS = (
+    "user member account customer client guest patient passenger subscriber renter tenant student employee caller "
+    "traveler traveller driver holder buyer shopper contact person learner reader rider owner resident policyholder "
+    "cardholder email mail phone mobile fullname firstname lastname surname username birthdate dateofbirth"
+)
+_PERSONS = frozenset(_WORDS.split())
 
-def standing(operation: Operation, binding: Binding, past: Sequence[Mapping[str, str]]) -> tuple[int, int, int]:
-    """How many arguments the operation requires, how many of them have no value, and whether those found are new.
 
-    `past` are the arguments of its past calls; the last is 1 where none had these, -1 where one had, 0 without any.
+def standing(operation: Operation, binding: Binding, past: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+    """How many arguments the operation requires, how many have no value, how many the prompt gave, `anew`, `caller`.
+
+    `past` are the arguments of its past calls; `anew` is 1 where none had these, -1 where one had, 0 without any.
+    `caller`: it reads by what the prompt says a person is called or known by.
     """
-    required = sum(parameter.required or parameter.location == "path" for parameter in operation.parameters)
+    required = [one.name for one in operation.parameters if one.required or one.location == "path"]
     missing = len({name.partition(".")[0] for name in binding.missing})
-    if not past:
-        return required, missing, 0
-    is_old = any(all(sent.get(name) == str(value) for name, value in binding.params.items()) for sent in past)
-    return required, missing, -1 if is_old else 1
+    told = {raw.partition(".")[0] for raw, (kind, _) in binding.origins.items() if kind == "prompt"}
+    is_caller = operation.verb == "read" and not past and not missing and any(map(_is_persons, told))
+    anew = 0
+    if past:
+        is_old = any(all(sent.get(name) == str(value) for name, value in binding.params.items()) for sent in past)
+        anew = -1 if is_old else 1
+    return len(required), missing, len(told.intersection(required)), anew, is_caller
+
+
+def _is_persons(raw: str) -> bool:
+    taken = names.name(raw, "")
+    return taken.entity in _PERSONS or taken.full in _PERSONS

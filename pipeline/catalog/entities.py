@@ -195,6 +195,11 @@ class Entities:
         found = self._coded.get(name) or identifier(name[:100], in_path=True)
         return self.ids.get(found) if found else None
 
+    def of_argument(self, path: str, name: str) -> int | None:
+        """As `of_parameter`, for one of an operation with this path."""
+        key = self._places.get((place(path, name), name))
+        return self.ids.get(key) if key else self.of_parameter(name)
+
     def of_field(self, name: str) -> list[tuple[int, float]]:
         """The keys a field of a sampled response (dotted name) gives values for, with grades."""
         return [(self.ids[key], grade) for key, grade in self._field_keys(name[-100:]) if key in self.ids]
@@ -252,9 +257,8 @@ class Entities:
     def _takes_many(self, operation: Operation) -> bool:
         """Whether all it needs are lists of identifiers (`GET /tracks?ids=`)."""
         needed = [p for p in operation.parameters if p.required and self._need(operation, p)]
-        return bool(needed) and all(
-            p.type == "array" or split_words(p.name)[-1:] in (["ids"], ["keys"]) for p in needed
-        )
+        lists = (["ids"], ["keys"])
+        return bool(needed) and all(p.type == "array" or split_words(p.name)[-1:] in lists for p in needed)
 
     def _natural_keys(self, operations: Sequence[Operation]) -> frozenset[int]:
         """Keys that things have by their nature: the iban of `/accounts/{iban}`, if lists of accounts show it.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pipeline.catalog.lexicon import ADMITS, AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, Inflected, word_set
 from pipeline.types import Verb
 
+_TITLE = re.compile(r"^[\w/ -]{1,40}(?=: \w)")
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[.,;:!?()\n]|\S", re.I)
 
 # Parts of the phrases below
@@ -65,7 +66,7 @@ _PHRASES = tuple(
             r"(?:no longer|don't) (?:want|need) (?:my|the|this|that) (?:subscription|membership|booking|reservation)",
         ),
         ("return", r"send(?:ing)? (?:\w+ ){0,3}back|giv(?:e|ing) (?:(?:it|them) )?back"),
-        ("refund", r"(?:my|the|their|his|her|our|your) money back|charge ?back"),
+        ("refund", r"(?:my|the|their|his|her|our|your) money back|(?:^|(?<=[:,;.] ))money back|charge ?back"),
         ("transfer", r"(?:send|wir|mov)(?:e|ing)? (?:(?:the|some|my) )?(?:money|funds|cash)|pay(?:ing)? out"),
         (
             "transfer",
@@ -73,6 +74,8 @@ _PHRASES = tuple(
         ),
         ("transfer", rf"pay(?:ing)? {_MONEY}(?= (?:in)?to (?:{_MY}\b|(?-i:[A-Z])))"),
         ("disable", r"(?:turn|switch)(?:ing)? (?:(?:it|them|this) )?off"),
+        ("disabled", r"(?:turned|switched) off"),
+        ("unfollow", r"stop(?:ping)? (?:following|watching)"),
         ("terminate", r"shut(?:ting)? (?:(?:it|them|this) )?down"),
         ("create", r"(?:log(?:ging)?|fil(?:e|ing)|rais(?:e|ing)|lodg(?:e|ing)|open(?:ing)?)(?= (?:an?|another)\b)"),
         ("send", rf"{_LEADS}(?:tell|inform|dm|text|message|e?-?mail)(?= (?:the|my|our|him|her|them|{_NAME})\b)"),
@@ -87,6 +90,13 @@ _PHRASES = tuple(
         ("complete", r"wrap(?:ping)? up|(?:tick|check)(?:ing)? off"),
         ("watch", rf"keep(?:ing)? {_SOME}in the loop|keep(?:ing)? an eye on"),
         ("start", r"kick(?:ing)? off"),
+        # Tests of client libraries are called so; "is it deletable?" is a question.
+        ("create", r"(?<=: )is creat(?:e?)able$"),
+        ("list", r"(?<=: )is listable$"),
+        ("retrieve", r"(?<=: )is retrievable$"),
+        ("update", r"(?<=: )is (?:updat(?:e?)able|modifiable|sav(?:e?)able)$"),
+        ("delete", r"(?<=: )is delet(?:e?)able$"),
+        ("create and delete", r"(?<=: )(?:full )?(?:crud|life ?cycle)$"),
         ("logout", r"log(?:ging)? (?:(?:me|him|her|them) )?out|sign(?:ing)? (?:me )?out"),
         ("reset password", r"forgot(?:ten)? (?:(?:my|the|his|her) )?password"),
         (
@@ -188,6 +198,17 @@ def intents(prompt: str) -> frozenset[str]:
             if word in _UNDOES:
                 found.add("delete")
     return frozenset(found)
+
+
+def prompt_acts(prompt: str) -> tuple[str, ...]:
+    """The verbs that a prompt asks for and does not negate, in base form, in its order.
+
+    Those of a title before it ("charge: capture and refund") only where there are no others.
+    """
+    for text in (_TITLE.sub("", prompt), prompt):
+        if acts := tuple(word for word, is_negated in _asked(text) if not is_negated):
+            return acts
+    return ()
 
 
 def prompt_verbs(prompt: str) -> frozenset[Verb]:

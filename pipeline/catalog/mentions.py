@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 import numpy as np
 
@@ -28,6 +28,8 @@ _WORDS_BEFORE = 6
 _SURE, _HALF = 0.95, 0.6  # all words of the entity's name stand there; only the last one does
 _PREFIX_MAX, _PREFIXED_MAX = 8, 4  # letters of an identifier's prefix; entities that one may be short for
 _LOOSE_CODE = 0.5  # a word in capitals may be a code (EUR, FRA) or an abbreviation
+_SELF = {tuple(map(stem, said.split())) for said in ("you are", "you re", "i am", "i m")}  # before who one is
+_PERSONS = word_set("user customer member client guest patient passenger subscriber renter tenant student employee")
 _AND = frozenset({"and", "or", "to"})
 _LABELS = frozenset(map(stem, word_set("id number no key code ref reference locator token name slug uuid")))
 
@@ -100,11 +102,13 @@ def told(prompt: str, entities: Entities) -> Told:
         sure = mention.shape in ("code", "mail", "url", "pair")
         if attached and set(mention.before) <= _AND and mention.shape != "mail":
             continue  # "orders 17 and 18"
-        prefixed = _prefixed(entities, mention) if mention.shape == "code" else []
+        prefixed = _prefixed(entities, mention.value) if mention.shape == "code" else []
         attached = _attach(state, entities, mention, near=not sure, among=frozenset(prefixed))
         if prefixed and not attached:
             state[prefixed] = np.maximum(state[prefixed], _SURE if len(prefixed) == 1 else _HALF)
             attached = True
+        if not attached and mention.shape == "code" and tuple(mention.before[-2:]) in _SELF:
+            attached = _introduce(state, entities)
         if attached:
             continue
         if mention.shape == "code" or (mention.shape == "number" and len(mention.value) >= 5):
@@ -118,6 +122,16 @@ def told(prompt: str, entities: Entities) -> Told:
         for key in entities.named_by(word):  # "freeze production", where the spec lists its environments
             state[key] = max(state[key], _SURE)
     return Told(state, min(loose, 6.0))
+
+
+def ownership(entities: Entities) -> Callable[[str, str, str], bool | None]:
+    """Tells whether a value's prefix is short for what the argument `name` of a path takes; None if for nothing."""
+
+    def is_own(value: str, path: str, name: str) -> bool | None:
+        mine, found = entities.of_argument(path, name), _prefixed(entities, value)
+        return mine in found if found and mine is not None else None
+
+    return is_own
 
 
 def _name_keys(state: np.ndarray, prompt: str, entities: Entities) -> None:
@@ -148,9 +162,16 @@ def _name_keys(state: np.ndarray, prompt: str, entities: Entities) -> None:
             state[list(found)] = np.maximum(state[list(found)], _HALF)
 
 
-def _prefixed(entities: Entities, mention: Mention) -> list[int]:
+def _introduce(state: np.ndarray, entities: Entities) -> bool:
+    """Raises the keys of persons, as who speaks says who they are; whether there is one."""
+    persons = [number for word in _PERSONS for _, number in entities.ending_in(stem(word))]
+    state[persons] = np.maximum(state[persons], _SURE if len(set(persons)) == 1 else _HALF)
+    return bool(persons)
+
+
+def _prefixed(entities: Entities, value: str) -> list[int]:
     """Numbers of the keys that the prefix of a code is short for: `ch_1` of a charge, `pi_1` of a payment intent."""
-    prefix, mark, _ = mention.value.partition("_")
+    prefix, mark, _ = value.partition("_")
     if not mark or not prefix.isalpha() or not 2 <= len(prefix) <= _PREFIX_MAX:
         return []
     ranked = [(_short_for(prefix.lower(), key), number) for key, number in entities.ids.items()]

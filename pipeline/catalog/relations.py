@@ -11,7 +11,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
-from pipeline.catalog import entities
+from pipeline.catalog import entities, verbs
 from pipeline.catalog.identifiers import undotted
 from pipeline.catalog.owned import of_caller
 from pipeline.catalog.typed import TYPED, typed_fields
@@ -107,6 +107,11 @@ class Relations:
                 self._links[i] = found
 
         self.verb = np.array([VERBS.index(o.verb) for o in operations], dtype=np.int8)  # [n_operations] into VERBS
+        acts: dict[str, list[int]] = {}
+        for i, o in enumerate(operations):
+            for act in verbs.acts(o.method, o.path, o.operation_id, o.summary):
+                acts.setdefault(act, []).append(i)
+        self.acts = {act: np.array(some, dtype=np.int32) for act, some in acts.items()}  # who is called by which verb
         ends_in_parameter = np.array([bool(p) and not p[-1] for p in paths], dtype=bool)
         flat = self._params_before[:, -1] == 0
         takes_one = (self.entities.need_counts > 0) & ~self.entities.takes_many & (self.verb != VERBS.index("create"))

@@ -92,6 +92,8 @@ class Evidence:
     named_gap: np.ndarray | None  # [n] the same of what takes a search text, less the best of the others
     own: np.ndarray | None  # [n] it reads the caller's own of a kind that the prompt says is his
     verbs: np.ndarray | None  # [5] does the prompt use a word of each class (relations.VERBS)
+    first_verb: int  # class of the first verb that the prompt asks for, -1 without one
+    acted: np.ndarray | None  # [n] it is called by a verb that the prompt asks for
     typed: np.ndarray | None  # [5] is there a value of each kind (typed.TYPED) in the prompt
     told_ready: np.ndarray | None  # [n] how surely session or prompt have what it needs; 1 if it needs nothing
     told_unmet: np.ndarray | None  # [n] needs that neither has, less the prompt's loose identifiers
@@ -326,6 +328,8 @@ def _evidence(
             "named_gap": _gap(wish.named * (relations.free > 0))[chosen],
             "own": wish.own[chosen],
             "verbs": wish.verbs,
+            "first_verb": wish.first_verb,
+            "acted": wish.acted[chosen],
             "typed": wish.typed,
             "flags": wish.flags,
             "cosine": None if wish.cosine is None else wish.cosine[chosen],
@@ -371,7 +375,8 @@ def _evidence(
 
 _NO_WISH = {
     "words": None, "cover": None, "match": None, "match_rank": None, "match_gap": None, "residue": None, "named": None,
-    "named_gap": None, "own": None, "verbs": None, "typed": None, "flags": None, "cosine": None,
+    "named_gap": None, "own": None, "verbs": None, "first_verb": -1, "acted": None, "typed": None, "flags": None,
+    "cosine": None,
     "cosine_range": (0.0, 1.0), "residual_cosine": None, "told_ready": None, "told_unmet": None, "told_used": None,
     "goal_called": 0.0,
     "last_match": 0.0, "values_left": 0.0,

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.catalog.intent import idioms, intents, prompt_verbs, wanted
+from pipeline.catalog.intent import idioms, intents, prompt_acts, prompt_verbs, wanted
 from pipeline.catalog.lexicon import AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, word_set
 from pipeline.types import Verb
 
-__all__ = ["classify", "idioms", "intents", "prompt_verbs", "wanted"]
+__all__ = ["acts", "classify", "idioms", "intents", "prompt_acts", "prompt_verbs", "same", "wanted"]
 
 _HTTP = {"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"}
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"}
@@ -111,6 +111,21 @@ def classify(method: str, path: str, operation_id: str, summary: str) -> tuple[V
     if not family:
         family = _by_segments(path, segments, method, said)
     return _verb(method, path, said, family), family
+
+
+def acts(method: str, path: str, operation_id: str, summary: str) -> frozenset[str]:
+    """The verbs by which an operation is called, as `same` gives them: what its id, summary and last segment say."""
+    method, last = method.upper(), path.rsplit("/", 1)[-1]
+    said = [_id_action(operation_id, method), _summary_action(summary)]
+    if last and "{" not in last:
+        said.append(_id_action(_segment(last), method))
+    found = {action.verb for action in said if action is not None and action.verb in CLASS}
+    return frozenset(same(verb) for verb in found if method not in _SAFE or CLASS[verb] == "read")
+
+
+def same(verb: str) -> str:
+    """One verb for all that destroy in the same way ("void" and "cancel"); any other is its own."""
+    return FAMILY.get(verb, verb)
 
 
 def _verb(method: str, path: str, said: Sequence[_Action], family: str) -> Verb:

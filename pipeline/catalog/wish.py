@@ -10,10 +10,12 @@ import dataclasses
 import functools
 import re
 import weakref
+from typing import Any
 
 import numpy as np
 
 from pipeline.catalog import naming, verbs
+from pipeline.catalog.lexicon import CLASS
 from pipeline.catalog.relations import VERBS, Relations
 from pipeline.catalog.session import Session
 from pipeline.catalog.typed import TYPED
@@ -65,6 +67,8 @@ class Wish:
     named: np.ndarray  # [n] float32: it is about the kind of thing that the prompt names
     own: np.ndarray  # [n] float32: it reads the caller's own of a kind that the prompt says is his
     verbs: np.ndarray  # [len(VERBS)] bool
+    first_verb: int  # place in VERBS of the class of the first verb that the prompt asks for, -1 without one
+    acted: np.ndarray  # [n] float32: it is called by a verb that the prompt asks for
     typed: np.ndarray  # [len(TYPED)] bool
     flags: np.ndarray  # [3] bool: a proper noun or quote, an identifier, many things asked for
 
@@ -109,12 +113,14 @@ def read_wish(
         residual_cosine=residual_cosine,
         named=_named(prompt, relations, words),
         own=_own(prompt, relations, words),
-        **_facts(prompt),  # type: ignore[arg-type]
+        acted=_acted(prompt, relations, words.size),
+        **_facts(prompt),
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _facts(prompt: str) -> dict[str, np.ndarray]:
+def _facts(prompt: str) -> dict[str, Any]:
+    acts = verbs.prompt_acts(prompt)
     said = verbs.prompt_verbs(prompt)
     typed = [found.search(prompt) is not None for found in (_EMAIL, _ZIP, _FULL_NAME, _DATE)]
     typed.append(_has_phone(prompt))
@@ -122,6 +128,7 @@ def _facts(prompt: str) -> dict[str, np.ndarray]:
     assert len(typed) == len(TYPED)
     return {
         "verbs": np.array([verb in said for verb in VERBS], dtype=bool),
+        "first_verb": VERBS.index(CLASS[acts[0]]) if acts else -1,
         "typed": np.array(typed, dtype=bool),
         "flags": np.array([found is not None for found in flags], dtype=bool),
     }
@@ -185,6 +192,14 @@ def _own(prompt: str, relations: Relations, words: Words) -> np.ndarray:
         about = words.last_about(words.terms(said))
         own[about[relations.own[about] & (relations.verb[about] == 0)]] = 1.0
     return own
+
+
+def _acted(prompt: str, relations: Relations, n: int) -> np.ndarray:
+    """Whether each operation is called by one of the verbs that the prompt asks for; float32 [n]."""
+    acted = np.zeros(n, dtype=np.float32)
+    for act in verbs.prompt_acts(prompt):
+        acted[relations.acts.get(verbs.same(act), [])] = 1.0
+    return acted
 
 
 def _about(text: str, relations: Relations, words: Words) -> tuple[np.ndarray, np.ndarray, float]:

@@ -69,14 +69,22 @@ def ground_block(evidence: Any, without: np.ndarray | None = None) -> np.ndarray
     return np.ascontiguousarray(block.T)
 
 
-def add_bound(block: np.ndarray, bound: Sequence[tuple[int, int, int]], without: np.ndarray | None = None) -> None:
+def add_bound(block: np.ndarray, bound: Sequence[tuple[int, ...]], without: np.ndarray | None = None) -> None:
     """Fill the columns that depend on the candidates' arguments, in place; those in `without` stay missing.
 
-    Of the candidate in each row `bound` has how many arguments it requires, how many have no value, and `anew`.
+    Of the candidate in each row `bound` has how many arguments it requires, how many have no value, how many the
+    prompt gave, `anew`, and `caller`.
     """
-    required, lacks, anew = np.array(bound, dtype=np.float32).reshape(-1, 3).T
-    share = 1.0 - lacks / np.maximum(required, np.maximum(lacks, 1.0))
-    for name, values in (("filled", share), ("unfilled", np.minimum(lacks, 4.0) / 4.0), ("anew", anew)):
+    required, lacks, told, anew, caller = np.array(bound, dtype=np.float32).reshape(-1, 5).T
+    some = np.maximum(required, np.maximum(lacks, 1.0))
+    values_of = {
+        "filled": 1.0 - lacks / some,
+        "unfilled": np.minimum(lacks, 4.0) / 4.0,
+        "told": told / some,
+        "anew": anew,
+        "caller": caller,
+    }
+    for name, values in values_of.items():
         if without is None or not without[COLUMN[name]]:
             block[:, COLUMN[name]] = values
 
@@ -172,6 +180,8 @@ def _prompt_columns(columns: _Columns, e: Any) -> None:
         columns["residual_cosine"] = e.residual_cosine
     said = e.verbs[verb]
     columns["verb_agrees"] = said
+    columns["verb_first"] = verb == e.first_verb
+    columns["verb_word"] = e.acted
     columns["verb_contradicts"] = _WRITES[verb] & ~said
     columns["read_unasked"] = (verb == 0) & bool(e.verbs.any() and not e.verbs[0])
     named, identified, many = e.flags.tolist()
@@ -226,6 +236,8 @@ def _history_columns(columns: _Columns, e: Any) -> None:
     columns.run(
         "after_read", (np.arange(5) == classes[0] >> 1)[:, None].astype(np.float32) * np.ones(len(e.candidates))
     )
+    writes = e.history_class[e.history >= 0] >= 2
+    columns["past_writes"] = float(writes.mean())
     columns["after_item"] = float(classes[0] & 1)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NamedTuple
 
-VERSION = 5  # raised when a column is computed otherwise under the same name and meaning
+VERSION = 6  # raised when a column is computed otherwise under the same name and meaning
 
 Head = Literal["prompt_only", "prompt_history", "history_only"]
 HEADS: tuple[Head, ...] = ("prompt_only", "prompt_history", "history_only")
@@ -75,6 +75,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("residual_cosine", "cosine with what the last calls mean taken out of the prompt", "meaning", 1, "meaning"),
     Feature("novel", "match less half its likeness to the nearest recent call", _TEXT, 1, "history+prompt"),
     Feature("verb_agrees", "the prompt uses a verb of its class", "verb", 1, "prompt"),
+    Feature("verb_first", "its class is that of the first verb the prompt asks for", "verb", 1, "prompt"),
+    Feature("verb_word", "it is called by a verb the prompt asks for", "verb", 1, "prompt"),
     Feature("verb_contradicts", "it writes and the prompt has no verb of its class", "verb", -1, "prompt"),
     Feature("read_unasked", "it reads and the prompt has verbs, all of them writing", "verb", 0, "prompt"),
     Feature("many_collection", "the prompt asks for many and it reads a collection", "verb", 1, "prompt"),
@@ -142,11 +144,14 @@ FEATURES: tuple[Feature, ...] = (
         Feature(f"after_{name}", f"the last call's verb class is {name}", "last class", 0, "history")
         for name in _VERB_NAMES
     ),
+    Feature("past_writes", "share of the calls that write", "last class", 0, "history"),
     Feature("after_item", "the last call worked on one thing", "last class", 0, "history"),
     Feature("network", "log of its share by the network fitted on other APIs' sessions", "network", 1, "network"),
     Feature("filled", "share of the arguments it requires that a value was found for; 1 if it requires none", "bound",
             1, "bound"),
     Feature("unfilled", "arguments it requires and no value was found for, saturating", "bound", -1, "bound"),
+    Feature("told", "share of the arguments it requires that the prompt gave a value for", "bound", 1, "bound"),
+    Feature("caller", "it reads by what the prompt says a person is known by, and was not called", "bound", 1, "bound"),
     Feature("anew", "1 if it was called before with other values than are found now, -1 with these", "bound", 1,
             "bound"),
     Feature("generator_rank", "reciprocal rank among its picks, 0 if not picked", "generator", 1, "generator"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.entities import Entities
-from pipeline.catalog.mentions import mentions, told
+from pipeline.catalog.mentions import mentions, ownership, told
 from pipeline.types import Catalog, Operation, Parameter
 
 
@@ -136,3 +136,17 @@ def named() -> Entities:
 )
 def test_what_goes_by_a_name_in_paths_is_told_by_its_name(named: Entities, prompt: str, expected: set[str]) -> None:
     assert known(named, prompt) == expected
+
+
+def test_who_speaks_is_one_of_those_who_use_the_api(entities: Entities) -> None:
+    assert known(entities, "You are mei_davis_8935. I'm in a hurry.") == {"custom"}
+    assert known(entities, "I am mei_davis_8935") == {"custom"}
+    assert known(entities, "They are mei_davis_8935") == set()
+
+
+def test_a_prefix_tells_whose_an_identifier_is(entities: Entities) -> None:
+    is_own = ownership(entities)
+    assert is_own("ch_1a", "/charges/{charge_id}", "charge_id") is True
+    assert is_own("ch_1a", "/orders/{order_id}", "order_id") is False
+    assert is_own("zz_1a", "/orders/{order_id}", "order_id") is None
+    assert is_own("ch_1a", "/charges", "limit") is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog.lexicon import ADMITS, CLASS, FAMILY, INFLECTED, NOUNS
-from pipeline.catalog.verbs import classify, idioms, intents, prompt_verbs, wanted
+from pipeline.catalog.verbs import acts, classify, idioms, intents, prompt_acts, prompt_verbs, wanted
 
 # method, path, operation id, summary -> verb, family
 OPERATIONS = [
@@ -254,6 +254,15 @@ PROMPTS = [
     ("take it easy", "", "delete"),
     ("take ten dollars off my order", "", "delete"),
     ("when does the plane take off?", "", "delete"),
+    ("money back, please", "refund", ""),
+    ("a plan with a money back guarantee", "", "refund"),
+    ("I want roaming turned off on both lines", "deactivate", ""),
+    ("is roaming turned off?", "", "deactivate"),
+    ("stop following the band", "delete", ""),
+    ("don't stop watching the repo", "", "delete"),
+    ("webhook: crud", "delete", ""),
+    ("customer: is deletable", "delete", ""),
+    ("customer: is it deletable?", "", "delete"),
     ("create a new order", "", "delete cancel"),
     ("", "", "delete"),
 ]
@@ -351,6 +360,33 @@ def test_a_clause_that_only_says_what_not_to_do_is_left_out(prompt, unwanted):
 )
 def test_idioms_stand_for_words_of_operations(prompt, words):
     assert idioms(prompt) == words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "acts"),
+    [
+        ("create, list and delete hooks", ("create", "list", "delete")),
+        ("charge: capture and refund it", ("capture", "refund")),
+        ("charge: is creatable", ("create",)),
+        ("don't delete it, archive it", ("archive",)),
+        ("the weather in Rome", ()),
+    ],
+)
+def test_acts_are_the_orders_of_a_prompt_in_its_order(prompt, acts):
+    assert prompt_acts(prompt) == acts
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation_id", "summary", "expected"),
+    [
+        ("POST", "/charges/{id}/refund", "refundCharge", "Give money back", {"refund"}),
+        ("POST", "/orders/{id}/void", "", "", {"cancel"}),  # one family
+        ("GET", "/refunds", "listRefunds", "List all refunds", {"list"}),
+        ("GET", "/order", "", "", set()),  # a noun
+    ],
+)
+def test_an_operation_is_called_by_its_verbs(method, path, operation_id, summary, expected):
+    assert acts(method, path, operation_id, summary) == expected
 
 
 def test_a_question_about_the_past_orders_nothing_to_be_lost():

@@ -143,6 +143,20 @@ def test_the_prompts_verb_speaks_for_its_class() -> None:
     assert column("delete the user", name="verb_contradicts")["get_user"] == 0
 
 
+def test_the_first_verb_and_the_very_verb_speak_for_themselves() -> None:
+    both = "create a user and delete another"
+    assert [column(both, name="verb_first")[name] for name in ("create_user", "delete_user")] == [1, 0]
+    assert [column(both, name="verb_word")[name] for name in ("create_user", "delete_user", "get_user")] == [1, 1, 0]
+    assert column("remove the user", name="verb_word")["delete_user"] == 1  # one family of words
+    assert column("user: delete", name="verb_first")["delete_user"] == 1
+    assert not any(column("the user of order 7", name="verb_first").values())
+
+
+def test_how_much_a_session_writes_is_a_column() -> None:
+    calls = ("GET /users", "POST /users", "GET /nowhere/1")
+    assert set(column("", *calls, name="past_writes").values()) == {0.5}
+
+
 def test_a_name_in_the_prompt_speaks_for_the_search() -> None:
     assert column("orders of Ada Lovelace", name="free_text")["search"] == 1
     assert column("orders of a user", name="free_text")["search"] == 0
@@ -211,9 +225,16 @@ def test_a_write_to_what_was_never_looked_at_is_marked() -> None:
 
 def test_arguments_that_were_found_and_new_ones_are_counted() -> None:
     block = np.zeros((3, len(features.GROUND_NAMES)), dtype=np.float16)
-    features.add_bound(block, [(2, 1, 0), (0, 0, 1), (1, 3, -1)])
-    named = {name: block[:, features.NAMES.index(name)].tolist() for name in ("filled", "unfilled", "anew")}
-    assert named == {"filled": [0.5, 1.0, 0.0], "unfilled": [0.25, 0.0, 0.75], "anew": [0.0, 1.0, -1.0]}
+    features.add_bound(block, [(2, 1, 1, 0, False), (0, 0, 0, 1, False), (1, 3, 0, -1, True)])
+    columns = ("filled", "unfilled", "told", "anew", "caller")
+    named = {name: block[:, features.NAMES.index(name)].tolist() for name in columns}
+    assert named == {
+        "filled": [0.5, 1.0, 0.0],
+        "unfilled": [0.25, 0.0, 0.75],
+        "told": [0.5, 0.0, 0.0],
+        "anew": [0.0, 1.0, -1.0],
+        "caller": [0.0, 0.0, 1.0],
+    }
 
 
 def test_the_generators_picks_become_columns() -> None:

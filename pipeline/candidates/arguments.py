@@ -18,21 +18,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline import keynames
-from pipeline.candidates import answers, changes, days, kindred, names, parameters, wish
+from pipeline.candidates import answers, changes, days, kindred, names, parameters, repeats, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
 from pipeline.candidates.fitting import fit, gives_way, guess, is_value
 from pipeline.candidates.names import Name
 from pipeline.candidates.nested import Builder, may_fill
-from pipeline.candidates.seen import Found, Seen, Value, at, fitting
+from pipeline.candidates.seen import Found, Seen, Value, fitting
 from pipeline.candidates.wholes import Wholes
 from pipeline.types import Call, Operation, Parameter
 
 _BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
-_READS = frozenset(("GET", "HEAD", "OPTIONS"))
+_READS = repeats.READS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Session:
         self._wholes = Wholes()
         self._latest: dict[str, tuple[int, Mapping[str, Any]]] = {}  # operation key -> its latest call
         self._known: dict[tuple[Any, ...], tuple[Parameter, Found | None]] = {}  # what was sought, and for which
-        self._last_write = -1
+        self._writes: list[int] = []  # the calls that changed something
         self._wish = wish.read(prompt, days.today(calls, today))
         self._called = CalledSo(prompt, knows)
         answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
@@ -137,7 +137,7 @@ class Session:
                 if found and found[1] == "response" and operation.method == "POST" and parameters.is_quantity(name):
                     found = None  # what there is of a thing is not what is wanted of it
                 if found is None:
-                    found = self._again(parameter, operation) if done else None
+                    found = repeats.setting(self._latest, parameter, operation) if done else None
                     found = found or self._akin(name, parameter, scope, bound.values()) or guess(parameter)
                 if found is not None and location == "path":
                     scope[template.scopes.get(raw, name.full)] = str(found[0])
@@ -148,7 +148,7 @@ class Session:
                 if found is None and (refers or self._meant):
                     found = self._referred(name, parameter, refers)
                 if found is None and done:
-                    found = self._again(parameter, operation)
+                    found = repeats.setting(self._latest, parameter, operation)
                 if found is None and (carried := context.get(raw)) is not None:
                     found = carried if is_read or not self._wrote else None
             value = None if found is None else fit(found[0], parameter, was_sent=found[1] in ("path", "params"))
@@ -160,7 +160,7 @@ class Session:
             missing.remove(lone[0])
             bound[lone[0]] = lone[1], "prompt", -1
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
-        if done and (raw := self._freshen(operation, bound, done)):
+        if done and (raw := repeats.freshen(operation, bound, done, self._writes, self._wish, self._seen)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         for whole in objects:
@@ -192,7 +192,7 @@ class Session:
                 given = {arguments[at] for _, arguments in done if at in arguments}
                 own = near if name.kind == "id" and name.entity == template.last else None
                 found = self._required(name, part, template, scope, own, given, False)
-                found = found or (self._again(part, operation, at) if done else None)
+                found = found or (repeats.setting(self._latest, part, operation, at) if done else None)
                 found = found or self._akin(name, part, scope, bound.values()) or guess(part)
             else:
                 value = self._wish.optional(name, part, among, self._texts) if self._wish.words else None
@@ -246,7 +246,7 @@ class Session:
                 if is_value(value):
                     self._context.see(raw, value, operation.key, index)
         if call.method not in _READS:
-            self._last_write = index
+            self._writes.append(index)
         for name, value in answers.inside(call.params, template.last):
             self._seen.add(Value(name, value, index, "params"))
         for raw, value in call.params.items():
@@ -399,52 +399,3 @@ class Session:
             if value.call == self._last and is_it and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
-
-    def _again(self, parameter: Parameter, operation: Operation, place: str = "") -> Found | None:
-        """What the last call of the operation was given, where that is a setting: a flag, a literal, a number.
-
-        Texts are new with each call; of an optional parameter only a read's settings stay.
-        """
-        call, sent = self._latest.get(operation.key, (-1, {}))
-        value = at(sent, place) if place else sent.get(parameter.name)
-        if value is None or parameter.location == "path" or isinstance(value, (dict, list)):
-            return None
-        if not parameter.required and operation.method != "GET":
-            return None
-        if isinstance(value, str) and not parameter.enum:
-            return None
-        return value, "params", call
-
-    def _freshen(self, operation: Operation, bound: dict[str, Found], done: list[tuple[int, dict[str, str]]]) -> str:
-        """Keeps a call from being repeated as it was, unless a write came in between.
-
-        The argument that says which thing is meant gives way to another value of its name that the operation was
-        not given yet. Without one a path keeps what it has (the same thing may be looked at again); any other
-        parameter is taken out of `bound` and named.
-        """
-        needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
-        keys = [p.name for p in needed]
-        template, is_read = names.template(operation.path), operation.method in _READS
-        origins = {raw: found[1] for raw, found in bound.items()}
-        parameter = parameters.decisive(needed, origins, template.last, is_read)
-        if parameter is None or (parameter.location == "path" and not operation.path.endswith("}")):
-            return ""
-        raw = parameter.name
-        after = -1 if operation.method == "DELETE" else self._last_write
-        if not any(i >= after and all(str(bound[k][0]) == given.get(k) for k in keys) for i, given in done):
-            return ""
-        name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
-        used = {given[raw] for _, given in done if raw in given}
-        others = self._seen.others(name)
-        for said in (self._wish.mention(name, parameter, used), self._wish.typed(name, parameter, used, others)):
-            if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
-                bound[raw] = (cast, "prompt", -1)
-                return ""
-        left = (value for value in self._seen.values(name, {}) if str(value.value) not in used)
-        if (found := fitting(left, parameter)) is not None:
-            bound[raw] = found
-            return ""
-        if parameter.location == "path":
-            return ""
-        del bound[raw]
-        return raw

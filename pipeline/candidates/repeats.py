@@ -1,0 +1,95 @@
+"""An operation that comes again: which of its last settings stay, and which thing it is about this time.
+
+Pure; called by `arguments`, which keeps what the session has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.candidates import names, parameters
+from pipeline.candidates.fitting import fit
+from pipeline.candidates.seen import Found, Seen, at, fitting
+from pipeline.candidates.wish import Wish
+from pipeline.types import Operation, Parameter
+
+READS = frozenset(("GET", "HEAD", "OPTIONS"))
+Done = Sequence[tuple[int, Mapping[str, str]]]  # the calls of one operation, with their arguments as texts
+
+
+def setting(
+    latest: Mapping[str, tuple[int, Mapping[str, Any]]], parameter: Parameter, operation: Operation, place: str = ""
+) -> Found | None:
+    """What the last call of the operation was given, where that is a setting: a flag, a literal, a number.
+
+    Texts are new with each call; of an optional parameter only a read's settings stay.
+    """
+    call, sent = latest.get(operation.key, (-1, {}))
+    value = at(sent, place) if place else sent.get(parameter.name)
+    if value is None or parameter.location == "path" or isinstance(value, (dict, list)):
+        return None
+    if not parameter.required and operation.method != "GET":
+        return None
+    if isinstance(value, str) and not parameter.enum:
+        return None
+    return value, "params", call
+
+
+def freshen(
+    operation: Operation, bound: dict[str, Found], done: Done, writes: Sequence[int], wish: Wish, seen: Seen
+) -> str:
+    """Keeps a call from being repeated as it was, unless a write came in between; `writes` are those calls.
+
+    The argument that says which thing is meant gives way to another value of its name that the operation was
+    not given yet. Without one it is taken out of `bound` and named: what has been read is read again only to see what
+    became of a write, or page by page. What a path of a write ends in stays (a thing may be changed twice).
+    """
+    needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
+    keys = [p.name for p in needed]
+    template, is_read = names.template(operation.path), operation.method in READS
+    origins = {raw: found[1] for raw, found in bound.items()}
+    parameter = parameters.decisive(needed, origins, template.last, is_read)
+    if parameter is None:
+        return ""
+    is_inner = parameter.location == "path" and not operation.path.endswith("}")
+    if is_inner and not is_read:
+        return ""
+    raw = parameter.name
+    after = -1 if operation.method == "DELETE" or not writes else writes[-1]
+    same = [(i, given) for i, given in done if i >= after and all(str(bound[k][0]) == given.get(k) for k in keys)]
+    if not same:
+        return ""
+    is_open = is_read and not _may_come_again(same, keys, writes) and _says_which(parameter, operation, origins)
+    if is_inner:
+        return _drop(raw, bound) if is_open else ""
+    name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
+    used = {given[raw] for _, given in done if raw in given}
+    others = seen.others(name)
+    for said in (wish.mention(name, parameter, used), wish.typed(name, parameter, used, others)):
+        if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
+            bound[raw] = (cast, "prompt", -1)
+            return ""
+    left = (value for value in seen.values(name, {}) if str(value.value) not in used)
+    if (found := fitting(left, parameter)) is not None:
+        bound[raw] = found
+        return ""
+    return _drop(raw, bound) if is_open or parameter.location != "path" else ""
+
+
+def _may_come_again(same: Done, keys: Sequence[str], writes: Sequence[int]) -> bool:
+    """Whether a read looks after a write that came right before it, or goes on with more arguments than `keys`."""
+    return same[0][0] - 1 in writes or not same[-1][1].keys() <= set(keys)
+
+
+def _says_which(parameter: Parameter, operation: Operation, origins: Mapping[str, str]) -> bool:
+    """Whether a path's argument is no setting and not what the prompt says, and nothing else of the path is open."""
+    path = [p for p in operation.parameters if p.location == "path"]
+    is_setting = bool(parameter.enum) or parameter.default is not None or parameter.type in ("number", "boolean")
+    is_whole = f"/{{{parameter.name}}}/" in f"{operation.path}/"
+    return is_whole and not is_setting and origins[parameter.name] != "prompt" and all(p.name in origins for p in path)
+
+
+def _drop(raw: str, bound: dict[str, Found]) -> str:
+    del bound[raw]
+    return raw

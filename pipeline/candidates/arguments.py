@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline import keynames
-from pipeline.candidates import answers, changes, days, kindred, names, parameters, repeats, wish
+from pipeline.candidates import answers, changes, days, kindred, names, once, parameters, repeats, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
@@ -159,6 +159,7 @@ class Session:
         if missing and self._last < 0 and (lone := self._lone(operation, template, missing)) is not None:
             missing.remove(lone[0])
             bound[lone[0]] = lone[1], "prompt", -1
+        missing += once.spare(operation, bound, self._wish.ids) if self._wish.speaks else []
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := repeats.freshen(operation, bound, done, self._writes, self._wish, self._seen)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.candidates import parameters
+from pipeline.candidates import names, parameters
 from pipeline.candidates.names import Name
 from pipeline.candidates.spans import Span
 from pipeline.types import Parameter
@@ -20,6 +20,16 @@ class Ids:
         self, prompt: str, found: Mapping[str, Sequence[Span]], mentions: Mapping[str, Collection[str]]
     ) -> None:
         self._prompt, self._found, self._mentions = prompt, found, mentions
+
+    def nearness(self, name: Name, value: str) -> int:
+        """How clearly a value is of that name: 3 beside its noun, 2 beside a word of it or by its prefix, else 0."""
+        if value in self._mentions.get(name.entity, ()) or value in self._mentions.get(name.full, ()):
+            return 3
+        if any(value in self._mentions.get(names.singular(word), ()) for word in name.words[:-1]):
+            return 2
+        found = _PREFIX.match(value)
+        prefix = (found.group(1) or found.group(2)).lower() if found else ""
+        return 2 if prefix and parameters.abbreviates(prefix, name) else 0
 
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""

@@ -95,7 +95,7 @@ class Wish:
         )
         self.speaks = bool(self.spans) or period is not None
         self._mentions = beside.mentions(self.spans)
-        self._ids = loose.Ids(prompt, self._by_kind, self._mentions)
+        self.ids = loose.Ids(prompt, self._by_kind, self._mentions)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = beside.standing_alone(self.spans)
         self._named: dict[str, bool] = {}  # what `says` answered
@@ -267,8 +267,8 @@ class Wish:
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return wording.sought(self._by_kind, name, given)
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
-            return self._ids.of(name, parameter, given, others)
-        if not name.kind and not name.is_generic and (prefixed := self._ids.prefixed(name, given)) is not None:
+            return self.ids.of(name, parameter, given, others)
+        if not name.kind and not name.is_generic and (prefixed := self.ids.prefixed(name, given)) is not None:
             return prefixed
         quotes = self._by_kind.get("quoted", ())
         if parameter.type in ("string", "any") and name.full in TEXT and len(quotes) == 1:
@@ -426,7 +426,7 @@ class Wish:
         found = [value for value in said if value in ids or (name.kind and value.isdigit() and value in self._lone)]
         if parameter.type == "array":
             return list(dict.fromkeys(found)) or None
-        return found[0] if found else self._ids.prefixed(name, ()) if name.kind != "number" else None
+        return found[0] if found else self.ids.prefixed(name, ()) if name.kind != "number" else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -47,6 +47,12 @@ _ISO = "|".join(sorted(ISO_CURRENCIES))
 # Where the time zones of the IANA lie: "Europe/Berlin".
 _CONTINENTS = "Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific|Etc"
 _NO_ID = r"(?:COVID|SARS|UTF|ISO|SHA|AES|GPT|[QH]\d)-"  # a number behind these makes a term of it
+# Groups that are one id together, of which none is a number by itself: 40122-9, 1f0d-8658, MP:0001501, 18230:12:4031.
+_WHOLE = r"""(?<![\w.:/@-])(?!(?:19|20)\d\d(?:-\d\d)?(?![\w]))(?!(?i:\d+[a-z]?[ap]m-))
+          (?!\d{3}-\d{3}-\d{4}(?![\w-])|\d\d(?::\d\d){2}(?:[:.]\d{1,3})?(?![\w:]))
+          (?:\d[A-Za-z0-9]{3,40}(?:-[A-Za-z0-9]{1,40}){1,6}|\d{2,5}(?:-\d{1,4}){2,4}|[A-Z]{2,12}:\d{3,20}
+          |(?!(?i:arn|urn|https?):)(?=[\w:]{0,99}\d)[A-Za-z0-9]{2,20}(?::[A-Za-z0-9]{1,40}){2,7}
+          |\d{2,5}/\d{2,5}/\d{3,9})(?![\w:/@-]|\.\w)"""
 _FILE = r"(?:py|rb|js|ts|go|rs|sh|java|json|md|yaml|yml|txt|html|css|png|jpg|pdf|csv|xml|toml|conf|cfg|zip|log)\b"
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
@@ -61,7 +67,8 @@ _SPAN = re.compile(
     | (?P<date>{days.DATE})
     | (?P<zone>\b(?:{_CONTINENTS})/[A-Z][A-Za-z_]{{1,30}}(?:/[A-Z][A-Za-z_]{{1,30}})?\b)
     | (?P<pair>(?<![\w./-])[A-Za-z][\w.-]{{0,99}}/[A-Za-z][\w.-]{{0,99}}(?![\w/]))
-    | (?P<id>(?<![\w./-])(?!{_NO_ID})(?=[A-Z0-9-]{{0,64}}\d\d)[A-Z][A-Z0-9]{{0,11}}(?:-[A-Z0-9]{{1,20}}){{1,5}}(?![\w-])
+    | (?P<id>{_WHOLE}
+        | (?<![\w./-])(?!{_NO_ID})(?=[A-Z0-9-]{{0,64}}\d\d)[A-Z][A-Z0-9]{{0,11}}(?:-[A-Z0-9]{{1,20}}){{1,5}}(?![\w-])
         | \b[A-Z]{{2}}\d\d\ [A-Z0-9]{{4}}(?:\ (?=[A-Z]{{0,3}}\d)[A-Z0-9]{{4}}){{2,6}}(?:\ \d{{1,3}})?\b
         | (?<![\w./-])[A-Z]{{2,6}}(?:/\d{{1,9}}){{2,3}}(?![\w/])
         | \b(?!\d+[A-Z]+\b)(?=[A-Z0-9]{{0,20}}\d)(?=[A-Z0-9]{{0,20}}[A-Z][A-Z0-9]{{0,20}}[A-Z])[A-Z0-9]{{5,20}}\b(?!-)

@@ -42,10 +42,12 @@ class Dates:
         is_local: bool,
         today: datetime.date | None,
         period: Period | None = None,
+        says_time: bool = False,
     ) -> None:
         self._period = period if not found else None
         self._all, self._words, self._is_local = found, words, is_local
         self._today = today.isoformat() if today else ""
+        self._lacks_time = says_time and not any("T" in span.value for span in found)  # it stands beside no day
 
     def optional(self, name: Name, parameter: Parameter, operation: Operation, sent: Collection[str]) -> str | None:
         """The day for what nobody has to give: a cued one, one whose name the prompt says, or the only day of a write
@@ -160,6 +162,8 @@ class Dates:
         one; where a read asks for a time, one of the two that is near, else None.
         """
         value = span.value
+        if self._lacks_time and parameter.format == "date-time":
+            return None  # at midnight it would be wrong
         if span.past and (span.before[:1] == ("since",) or not _HAPPENED.isdisjoint(words)):
             value = span.past + value[10:]
         elif span.past and parameter.location == "query" and words & _SIDED and _PLANNED.isdisjoint(words):

@@ -63,6 +63,10 @@ DATE = rf"""\b\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d\b
 SPARK = rf"to(?:day|night)|yesterday|tomorrow|\bin\ (?:{'|'.join(_COUNTS)})\ |\ ago\b|{_WEEKDAY}"
 _CLOCK = r"(?:\d{1,2}:\d\d ?(?:[ap]\.?m\b\.?)?|\d{1,2} ?[ap]\.?m\b\.?|noon\b|midnight\b)"
 _TO = r" ?(?:-|–|to|until|till|and) ?"
+_TIME = re.compile(
+    rf"(?i)(?<![\w:-]){_CLOCK}(?![\w:])|(?<![\w:])\d{{1,2}} ?(?:h|o'clock)\b|\bin the (?:morning|afternoon|evening)\b"
+    r"|\b(?:at|until|from|by) (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven)\b"
+)
 _AFTER = re.compile(
     rf"(?i),? (?:at |@ ?|around |from |between )?({_CLOCK})(?:{_TO}({_CLOCK}))?(?![\w:])"
     rf"|,? (?:from |between )(\d{{1,2}}){_TO}({_CLOCK})(?![\w:])"
@@ -140,6 +144,11 @@ def past(text: str, value: str, today: datetime.date | None, year: int = 0) -> s
     if lower.endswith("week") or lower[:1] == "i" or _month(lower) == 0 or re.search(r"\d{4}", lower):
         return ""
     return _written(int(value[8:10]), lower, int(value[:4]) - 1) or ""
+
+
+def says_time(prompt: str) -> bool:
+    """Whether a time of the day is said, in digits or in words."""
+    return _TIME.search(prompt) is not None
 
 
 def is_short(text: str) -> bool:

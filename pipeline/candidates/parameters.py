@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import names
+from pipeline.candidates import dayforms, names
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -134,6 +134,8 @@ def is_clock(parameter: Parameter) -> bool:
 
 def as_date(value: str, parameter: Parameter, is_local: bool = False) -> str:
     """A day, perhaps with a time, as the parameter's format writes it (RFC 3339); without zone where it `is_local`."""
+    if not parameter.format.startswith("date") and (form := dayforms.form(parameter.description)) is not None:
+        return form.write(value)
     if parameter.format == "date-time" and not is_local:
         value = value if "T" in value else value + "T00:00:00"
         return value + "Z" if _NO_ZONE.fullmatch(value) else value

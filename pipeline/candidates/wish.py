@@ -21,6 +21,7 @@ from pipeline.candidates import (
     countries,
     counts,
     dates,
+    days,
     flags,
     listed,
     literals,
@@ -90,9 +91,9 @@ class Wish:
         self.lists = listed.Lists(prompt, self.words, self._by_kind)
         is_local = "zone" in self._by_kind
         period = periods.said(prompt, today, not self.words.isdisjoint(DONE)) if prompt else None
-        self._dates = dates.Dates(
-            beside.moved_days(self._by_kind.get("date", ()), self.lower), self.words, is_local, today, period
-        )
+        moved = beside.moved_days(self._by_kind.get("date", ()), self.lower)
+        says_time = bool(moved) and days.says_time(prompt)
+        self._dates = dates.Dates(moved, self.words, is_local, today, period, says_time)
         self.speaks = bool(self.spans) or period is not None
         self._mentions = beside.mentions(self.spans)
         self.ids = loose.Ids(prompt, self._by_kind, self._mentions)

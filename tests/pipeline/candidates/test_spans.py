@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.candidates import spans
 
-
 GROUPS = (
     "40122-9 7725-1 1f0df51a-8658 27f7126f-4f66fb14-03f4081b 6ac1-77 9120-strat 51-220-114 MP:0001501 18230:12:4031"
     " las:workflow:invoices1 70:ee:50:04:1a:2c 22/715/60394"

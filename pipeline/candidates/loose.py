@@ -11,6 +11,16 @@ from pipeline.candidates.spans import Span
 from pipeline.types import Parameter
 
 _PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
+_QUOTES = ("'", '"', "“", "`")
+_THEN = r"(?:,? (?:and|or|then|plus|vs\.?|versus) |, ?| ?[/;+&] ?|→| -> )"
+_LIST = re.compile(rf"{_THEN}((?:[A-ZÀ-Ž][\w'’.-]{{0,40}} ){{1,3}}[A-ZÀ-Ž][\w'’-]{{0,40}}|[^\s,;/+&()?!]{{1,60}})")
+_QUOTED_LIST = re.compile(rf"[\"'”`]{_THEN}[\"'“`]([^\"'”`]{{1,60}})[\"'”`]")
+_LISTED_MAX = 8  # things of one list
+
+
+def _form(value: str) -> tuple[bool, ...]:
+    marks = (mark in value for mark in "-_@.: ")
+    return any(map(str.isdigit, value)), value[:1].isupper(), value.lower() != value, *marks
 
 
 class Ids:
@@ -30,6 +40,28 @@ class Ids:
         found = _PREFIX.match(value)
         prefix = (found.group(1) or found.group(2)).lower() if found else ""
         return 2 if prefix and parameters.abbreviates(prefix, name) else 0
+
+    def behind(self, value: str, used: Collection[str]) -> str | None:
+        """What is listed with a value and stands behind it, the first not `used`: `b-2` of "b-1, b-2 and b-3".
+
+        It looks as the value does: digits, marks, capitals, quotes. A plain word or a URL lists nothing.
+        """
+        place = self._prompt.lower().find(value.lower())
+        is_quoted = place > 0 and self._prompt[place - 1] in _QUOTES
+        if place < 0 or (value.isalpha() and value.islower() and not is_quoted) or "://" in value:
+            return None
+        form, end = _form(value), place + len(value)
+        for _ in range(_LISTED_MAX):
+            found = (_QUOTED_LIST if is_quoted else _LIST).match(self._prompt, end)
+            if found is None:
+                return None
+            item = found[1].rstrip(".?!")
+            if _form(item) != form:
+                return None
+            if item not in used:
+                return item
+            end = found.start(1) + len(item)
+        return None
 
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""

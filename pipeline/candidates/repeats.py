@@ -5,7 +5,7 @@ Pure; called by `arguments`, which keeps what the session has seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline.candidates import names, parameters
@@ -41,9 +41,9 @@ def freshen(
 ) -> str:
     """Keeps a call from being repeated as it was, unless a write came in between; `writes` are those calls.
 
-    The argument that says which thing is meant gives way to another value of its name that the operation was
-    not given yet. Without one it is taken out of `bound` and named: what has been read is read again only to see what
-    became of a write, or page by page. What a path of a write ends in stays (a thing may be changed twice).
+    The argument that says which thing is meant gives way to what the prompt lists behind it, or to another value of
+    its name that the operation was not given yet. Without one it is taken out of `bound` and named: the same comes
+    again only to see what became of a write right before it, or with other arguments than those of the path.
     """
     needed = [p for p in operation.parameters if p.name in bound and (p.required or p.location == "path")]
     keys = [p.name for p in needed]
@@ -53,18 +53,21 @@ def freshen(
     if parameter is None:
         return ""
     is_inner = parameter.location == "path" and not operation.path.endswith("}")
-    if is_inner and not is_read:
-        return ""
     raw = parameter.name
     after = -1 if operation.method == "DELETE" or not writes else writes[-1]
     same = [(i, given) for i, given in done if i >= after and all(str(bound[k][0]) == given.get(k) for k in keys)]
     if not same:
         return ""
-    is_open = is_read and not _may_come_again(same, keys, writes) and _says_which(parameter, operation, origins)
+    # There is nothing to ask or to do otherwise this time.
+    is_plain = same[-1][1].keys() <= set(keys if is_read else template.names)
+    is_open = is_plain and _says_which(parameter, operation, origins) and not (is_read and same[0][0] - 1 in writes)
+    used = {given[raw] for _, given in done if raw in given}
+    if (found := _next(bound[raw], used, parameter, wish)) is not None:
+        bound[raw] = found
+        return ""
     if is_inner:
         return _drop(raw, bound) if is_open else ""
     name = names.name(raw, template.resources.get(raw, "") if parameter.location == "path" else template.last)
-    used = {given[raw] for _, given in done if raw in given}
     others = seen.others(name)
     for said in (wish.mention(name, parameter, used), wish.typed(name, parameter, used, others)):
         if said is not None and str(said) not in used and (cast := fit(said, parameter)) is not None:
@@ -77,9 +80,11 @@ def freshen(
     return _drop(raw, bound) if is_open or parameter.location != "path" else ""
 
 
-def _may_come_again(same: Done, keys: Sequence[str], writes: Sequence[int]) -> bool:
-    """Whether a read looks after a write that came right before it, or goes on with more arguments than `keys`."""
-    return same[0][0] - 1 in writes or not same[-1][1].keys() <= set(keys)
+def _next(last: Found, used: Collection[str], parameter: Parameter, wish: Wish) -> Found | None:
+    """What the prompt lists behind the thing of last time: "restart worker-a and worker-b"."""
+    value = wish.ids.behind(str(last[0]), used)
+    cast = None if value is None else fit(value, parameter)
+    return None if cast is None else (cast, "prompt", -1)
 
 
 def _says_which(parameter: Parameter, operation: Operation, origins: Mapping[str, str]) -> bool:

@@ -28,13 +28,17 @@ def after(*made: Made, prompt: str = "") -> Session:
 RUN = operation("GET", "/runs/{run_id}")
 START = operation("POST", "/runs")
 STOP = operation("POST", "/runs/{run_id}/stop")
+NOTE = operation("POST", "/runs/{run_id}/notes", Parameter("text", "body", True, "string"))
 JOBS = operation("GET", "/runs/{run_id}/jobs", Parameter("page", "query", type="integer"))
 REPORT = operation("GET", "/runs/{run_id}.{format}")
 read, listed = (RUN, Call("GET", "/runs/r-12")), (JOBS, Call("GET", "/runs/r-12/jobs"))
+stopped = STOP, Call("POST", "/runs/r-12/stop")
 
 
-@pytest.mark.parametrize(("one", "made"), [(RUN, (read,)), (RUN, (read, listed)), (JOBS, (read, listed))])
-def test_what_was_read_is_not_read_again(one: Operation, made: tuple[Made, ...]) -> None:
+@pytest.mark.parametrize(
+    ("one", "made"), [(RUN, (read,)), (RUN, (read, listed)), (JOBS, (read, listed)), (STOP, (stopped,))]
+)
+def test_what_was_done_is_not_done_again(one: Operation, made: tuple[Made, ...]) -> None:
     binding = after(*made).bind(one)
     assert (binding.params, binding.missing) == ({}, ("run_id",))
 
@@ -43,10 +47,10 @@ def test_what_was_read_is_not_read_again(one: Operation, made: tuple[Made, ...])
     ("one", "made"),
     [
         (RUN, ((START, Call("POST", "/runs")), read)),  # until it is done
-        (RUN, (read, (STOP, Call("POST", "/runs/r-12/stop")))),  # what became of it
+        (RUN, (read, stopped)),  # what became of it
         (JOBS, (read, (JOBS, Call("GET", "/runs/r-12/jobs", {"page": 1})))),  # the next page
         (JOBS, (read,)),
-        (STOP, ((STOP, Call("POST", "/runs/r-12/stop")),)),
+        (NOTE, ((NOTE, Call("POST", "/runs/r-12/notes", {"text": "slow"})),)),
     ],
 )
 def test_what_may_come_again_keeps_its_path(one: Operation, made: tuple[Made, ...]) -> None:
@@ -55,6 +59,22 @@ def test_what_may_come_again_keeps_its_path(one: Operation, made: tuple[Made, ..
 
 def test_what_the_prompt_names_is_read_again() -> None:
     assert after(read, prompt="show run r-12").bind(RUN).params == {"run_id": "r-12"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "done", "following"),
+    [
+        ("stop run-a, run-b and run-c, they hang", ("run-a",), "run-b"),
+        ("stop run-a, run-b and run-c, they hang", ("run-a", "run-b"), "run-c"),
+        ("stop Nightly Build and Weekly Build", ("Nightly Build",), "Weekly Build"),
+        ("stop 'alpha' or 'beta' for me", ("alpha",), "beta"),
+        ("stop run-a and tell me", ("run-a",), None),
+        ("stop alpha and check", ("alpha",), None),
+    ],
+)
+def test_what_the_prompt_lists_comes_next(prompt: str, done: tuple[str, ...], following: str | None) -> None:
+    made = [(STOP, Call("POST", f"/runs/{run}/stop")) for run in done]
+    assert after(*made, prompt=prompt).bind(STOP).params.get("run_id") == following
 
 
 def test_a_part_of_a_segment_is_a_setting() -> None:

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from pipeline.candidates import once
 from pipeline.candidates.arguments import Session
+from pipeline.candidates.loose import Ids
 from pipeline.types import Operation, Parameter
 
 
@@ -38,3 +40,11 @@ def test_an_id_is_of_one_argument(one: Operation, prompt: str, params: dict[str,
 
 def test_what_lost_its_value_is_missing() -> None:
     assert Session([], [], [], "close case cs-90121").bind(CASE).missing == ("domain_id",)
+
+
+def test_a_path_may_declare_what_it_does_not_hold() -> None:
+    declared = Operation(
+        "GET", "/cases", parameters=tuple(Parameter(n, "path", True, "string") for n in ("a_id", "b_id"))
+    )
+    bound = {"a_id": ("cs-90121", "prompt", -1), "b_id": ("cs-90121", "prompt", -1)}
+    assert once.spare(declared, bound, Ids("", {}, {})) == []

@@ -64,7 +64,10 @@ _NO_NAME = _set(
     "deploy promote rollback publish unpublish archive unarchive transfer move copy clone fork star unstar follow "
     "unfollow subscribe unsubscribe lock unlock enable disable turn switch check verify test trigger send post read "
     "write upload download export import let need needs want wants know info information details detail status "
-    "settings setting config configuration name names id ids number key keys type value values list lists"
+    "settings setting config configuration name names id ids number key keys type value values list lists "
+    "state states health availability lifecycle freshness usage title crud suite endpoint endpoints backup backups "
+    "exist exists belong belongs belonging shows contains fails hangs registered left both "
+    "isn wasn aren weren doesn didn don hasn haven hadn won couldn shouldn wouldn"
 )
 _ACTS_ON_PEOPLE = _set("follow unfollow following unfollowing invite block unblock mute unmute mention ban unban")
 _LEADS = _set("the our my your their his her in on of for from to at into onto this that within inside")

@@ -42,7 +42,7 @@ def _fits(value: str, parameter: Parameter, operation: Operation, found: Found, 
     template = names.template(operation.path)
     is_path = parameter.location == "path"
     name = names.name(parameter.name, template.resources.get(parameter.name, "") if is_path else template.last)
-    place = template.names.index(parameter.name) if parameter.name in template.names else -1
+    place = template.names.index(parameter.name) if is_path and parameter.name in template.names else -1
     is_id = name.kind in ("id", "number", "key") and any(map(str.isdigit, value))
     is_text = " " in value and not is_path
     return found[1] != "prompt", is_text, ids.nearness(name, value), parameter.required or is_path, is_id, place

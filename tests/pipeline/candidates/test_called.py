@@ -54,3 +54,9 @@ def test_the_prompt_s_pair_goes_before_the_last_call_s() -> None:
     call = Call("GET", "/repos/acme/web", params={})
     assert after((REPO, call), prompt="now an issue in acme/api").bind(OPEN_ISSUE).params["repo"] == "api"
     assert after((REPO, call), prompt="now an issue").bind(OPEN_ISSUE).params["repo"] == "web"
+
+
+@pytest.mark.parametrize("prompt", ["domain availability please", "which domain exists", "the domain wasn't renewed"])
+def test_what_is_said_of_a_thing_is_not_its_name(prompt: str) -> None:
+    domain = operation("GET", "/domains/{domain}")
+    assert Session([], [], [], prompt).bind(domain).params == {}

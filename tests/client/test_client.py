@@ -28,10 +28,11 @@ CALL = "GET /v1/charges/ch_123"
 def test_a_prediction_is_typed_and_knows_its_request(url: str) -> None:
     with Client(url, user_id="ana") as client:
         answer = client.predict([CALL], **REFUND, k=10)
+        told = client.predict([], prompt="show charge ch_123", catalog="billing")
     assert answer.top is not None
     assert answer.top.endpoint == "POST /v1/refunds"
     assert answer.top.request() == ("POST", "/v1/refunds", {"charge": "ch_123", "reason": "duplicate"})
-    read = next(p for p in answer if p.endpoint == "GET /v1/charges/{charge}")
+    read = next(p for p in told if p.endpoint == "GET /v1/charges/{charge}")
     assert read.request() == ("GET", "/v1/charges/ch_123", {})
     assert len(answer) == 10
     assert answer.metadata["operations"] == 35

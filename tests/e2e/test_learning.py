@@ -41,8 +41,8 @@ OTHERS = (
     *(f"GET /v1/{name}/other" for name in COLLECTIONS),
 )
 # The same API under a name that nobody gave feedback on: only another ranker changes the answer there.
-PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/disputes"}, {"endpoint": "GET /v1/disputes/dp_1"}]}
-LEARNT = "GET /v1/disputes"
+PROBE = {"catalog": "elsewhere", "events": [{"endpoint": "GET /v1/charges"}, {"endpoint": "GET /v1/charges/ch_1"}]}
+LEARNT = "GET /v1/charges"
 
 WRITERS = 6
 EVENTS, EVENTS_OF_MINUTES = 600, 10_000  # acknowledged at least, while things are killed; the second with --minutes

@@ -148,7 +148,7 @@ class Metadata(TypedDict):
 @pydantic.with_config(
     json_schema_extra={
         "example": {
-            "prediction_id": "01M85T6XB7ETKN96682KXH0295",
+            "prediction_id": "01M8867XMM0NKGW3EC54TRSV3Z",
             "predictions": [
                 {
                     "rank": 1,
@@ -159,8 +159,8 @@ class Metadata(TypedDict):
                     "summary": "Create a refund",
                     "params": {"charge": "ch_123", "reason": "duplicate"},
                     "missing_params": [],
-                    "confidence": 0.734,
-                    "score": 4.3832,
+                    "confidence": 0.6092,
+                    "score": 9.4761,
                     "reason": "The prompt's 'refund' is in its name.",
                     "sources": ["words", "meaning", "relations"],
                     "is_destructive": True,
@@ -170,7 +170,7 @@ class Metadata(TypedDict):
             "metadata": {
                 "catalog": DIGEST,
                 "operations": 35,
-                "model_version": "default-cb4c6e0879",
+                "model_version": "default-54dc7f9e0e",
                 "served_by": "ranker",
                 "cold_start": False,
                 "degraded": [],
@@ -178,7 +178,7 @@ class Metadata(TypedDict):
                 "flags": [],
                 "experiment": {"arm": "champion"},
                 "route": {"tier": "none", "reason": "off", "gain": 0.0, "cost_usd": 0.0},
-                "timings_ms": {"ground": 17.58, "score": 9.24, "total": 28.68},
+                "timings_ms": {"ground": 7.22, "score": 3.44, "total": 12.24},
             },
         }
     }

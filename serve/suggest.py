@@ -96,17 +96,17 @@ class SuggestMetadata(TypedDict):
                 {
                     "id": "travel-insurance",
                     "title": "Travel insurance",
-                    "confidence": 0.5055,
+                    "confidence": 0.4838,
                     "reason": "The prompt's 'insurance' is in its title.",
                 }
             ],
             "served_by": "ranker",
-            "latency_ms": 20.75,
-            "suggestion_id": "01M85VV0HH0STDEFBKZKMVPHXS",
+            "latency_ms": 13.58,
+            "suggestion_id": "01M88680NTD6NWY6Z2D39NPXT3",
             "metadata": {
                 "catalog": DIGEST,
                 "propositions": 26,
-                "model_version": "default-cb4c6e0879",
+                "model_version": "default-54dc7f9e0e",
                 "degraded": [],
                 "experiment": {"arm": "champion"},
             },

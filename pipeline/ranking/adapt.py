@@ -5,8 +5,9 @@ ranker alone. Each gives every candidate a probability; they are mixed by how we
 this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
 hold and the ranker where they do not. The first place is the mixture's only while it leads: until it has had one more
 than the ranker alone, it orders what comes after. While answers have gained nothing by it that could be lost, it must
-be much surer besides. Nothing is fitted and nothing is kept here: what is known comes from the state's recall, and the
-losses returned go with the impression, to be kept once it is known what was chosen.
+be much surer besides, and the ranker alone wrong more often than right. Nothing is fitted and nothing is kept here:
+what is known comes from the state's recall, and the losses returned go with the impression, to be kept once it is
+known what was chosen.
 
 It acts on scores alone. A ranker whose features hold what is learnt online would count it twice. Called by
 `pipeline/predict.py`, and by `train/prequential.py` to draw how it learns.
@@ -123,6 +124,7 @@ _STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
 _FEW, _SURER = 2.0, 2.0  # where the last call was seen less often than that, the mixture must be so much surer
 _SURE = 4.0  # and so much where there is nothing to lose: what its first places gained, and one in so many
 _STAKE = 100
+_POOR, _CREDIT = 0.5, 2.0  # and only beside a ranker that had less than this of what was chosen, and of so many more
 # A row's last byte: the ranker alone had it first, the mixture had; the lead before it; the mixture's was the answer's.
 _ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it
@@ -153,7 +155,8 @@ def adapt(
     alone, mixed = int(ranks.argmax()), int((probability + 1e-9 * ranks).argmax())
     surer = probability[mixed] / max(probability[alone], 1e-9)
     is_sure = everybody.total >= _FEW or surer >= _SURER
-    is_shown = ahead > 0 and is_sure and (surer >= _SURE or stake(known.losses) > 0)
+    may_dare = surer >= _SURE and record(known.losses) < _POOR
+    is_shown = ahead > 0 and is_sure and (may_dare or stake(known.losses) > 0)
     losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead, is_shown)
     if alone != mixed and not is_shown:  # the first place stays the ranker's, by a hair: both are as likely
         whole = probability.sum()
@@ -194,9 +197,20 @@ def lead(losses: Sequence[bytes], prompted: bool) -> int:
 def stake(losses: Sequence[bytes]) -> int:
     """First places that may be lost: what answers had more by the mixture's than by the ranker's alone, and one in
     `_STAKE` of what was chosen since."""
-    rows = [row[-1] for row in losses if len(row) == _WIDTH and row[0] in (_TAG, _TAG + 1)]
+    rows = _firsts(losses)
     shown = [had for had in rows if had & _SHOWN]
     return sum(bool(had & _MIXED) - bool(had & _ALONE) for had in shown) + len(rows) // _STAKE
+
+
+def record(losses: Sequence[bytes]) -> float:
+    """Share of what was chosen that the ranker alone had first, `_CREDIT` beside it."""
+    rows = _firsts(losses)
+    return (sum(bool(had & _ALONE) for had in rows) + _CREDIT) / (len(rows) + _CREDIT)
+
+
+def _firsts(losses: Sequence[bytes]) -> list[int]:
+    """The last bytes of the rows, with a prompt and without."""
+    return [row[-1] for row in losses if len(row) == _WIDTH and row[0] in (_TAG, _TAG + 1)]
 
 
 def _rows(losses: Sequence[bytes], prompted: bool) -> Array:

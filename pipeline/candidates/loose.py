@@ -46,11 +46,13 @@ class Ids:
 
         It looks as the value does: digits, marks, capitals, quotes. A plain word or a URL lists nothing.
         """
-        place = self._prompt.lower().find(value.lower())
-        is_quoted = place > 0 and self._prompt[place - 1] in _QUOTES
-        if place < 0 or (value.isalpha() and value.islower() and not is_quoted) or "://" in value:
+        said = re.search(re.escape(value), self._prompt, re.I)  # lower case may be longer: places in it are others
+        if not value or said is None or "://" in value:
             return None
-        form, end = _form(value), place + len(value)
+        is_quoted = self._prompt[: said.start()].endswith(_QUOTES)
+        if value.isalpha() and value.islower() and not is_quoted:
+            return None
+        form, end = _form(value), said.end()
         for _ in range(_LISTED_MAX):
             found = (_QUOTED_LIST if is_quoted else _LIST).match(self._prompt, end)
             if found is None:

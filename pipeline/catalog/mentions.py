@@ -127,8 +127,10 @@ def told(prompt: str, entities: Entities) -> Told:
 def ownership(entities: Entities) -> Callable[[str, str, str], bool | None]:
     """Tells whether a value's prefix is short for what the argument `name` of a path takes; None if for nothing."""
 
+    short_for = functools.cache(functools.partial(_prefixed, entities))  # many arguments are asked about one value
+
     def is_own(value: str, path: str, name: str) -> bool | None:
-        mine, found = entities.of_argument(path, name), _prefixed(entities, value)
+        mine, found = entities.of_argument(path, name), short_for(value)
         return mine in found if found and mine is not None else None
 
     return is_own

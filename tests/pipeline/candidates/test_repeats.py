@@ -70,6 +70,7 @@ def test_what_the_prompt_names_is_read_again() -> None:
         ("stop 'alpha' or 'beta' for me", ("alpha",), "beta"),
         ("stop run-a and tell me", ("run-a",), None),
         ("stop alpha and check", ("alpha",), None),
+        ("İ" * 60 + " restart worker-a and worker-b", ("worker-a",), "worker-b"),  # longer in lower case
     ],
 )
 def test_what_the_prompt_lists_comes_next(prompt: str, done: tuple[str, ...], following: str | None) -> None:

@@ -170,6 +170,7 @@ def test_until_then_both_are_told_as_likely_and_what_is_taught_never_falls():
         assert result.probability.sum() <= 1.0 + 1e-6
         if taught < first_place < 1.01 * taught:
             ties += 1
+            assert lead(known.losses, False) == 0 or record(known.losses) >= 0.5
             assert first(result) == A
             assert np.argsort(-result.scores)[:2].tolist() == [0, 3]
         known.losses = [result.losses[3], *known.losses]

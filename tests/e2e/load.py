@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from typing import Any, NamedTuple
 
 import httpx2
@@ -71,7 +72,8 @@ class Load:
             if len(newer) >= 20 and max(newer) - last > 1.0:  # both replicas have answered many times
                 return last - since
             time.sleep(0.05)
-        pytest.fail(f"version {version} does not serve alone 60 s after its promotion")
+        served = dict(Counter(a.version for a in self.answers if a.began > since))
+        pytest.fail(f"version {version} does not serve alone after 60 s: {served}, failures {self.failures[-3:]}")
 
     def p99_ms(self, since: float, until: float) -> float:
         return float(np.percentile([a.seconds for a in self.answers if since <= a.began < until], 99)) * 1000

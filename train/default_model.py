@@ -89,6 +89,7 @@ def main(
             encoder,
             judge,
             out / network.PATH.name,
+            workers,
             lambda done, total: bar.update(learning, completed=done, total=total),
         )
         network.hold(network.load(out / network.PATH.name))

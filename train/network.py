@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,26 +71,31 @@ def add_network(
     encoder: str,
     params: Params,
     out: Path,
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Fits networks on the written groups of `groups`, writes the packaged one to `out`, and fills the column.
 
-    `vectors` is the store that the groups were made from, `encoder` whose vectors they are.
+    `vectors` is the store that the groups were made from, `encoder` whose vectors they are. `workers` networks are
+    fitted side by side, one core each: that many cores on one network do not halve its time.
     """
     files = sorted((groups / "train").rglob("part-*.parquet"))
     read = [_read(file) for file in files]
     center, scale = _spread(read)
-    total = params.folds + params.members + 1
+    plan = [(fold, params.seed) for fold in range(params.folds)]
+    plan += [(None, params.seed + member) for member in range(params.members)]
+    total = len(plan) + 1
+    members = []
+    with _single_threaded(), ThreadPoolExecutor(workers) as pool:
+        for member in pool.map(lambda one: _fit(read, center, scale, vectors, params, *one), plan):
+            members.append(member)
+            progress(len(members), total)
 
-    def fitted(members: int, without: int | None, done: int) -> Network:
-        made = []
-        for member in range(members):
-            made.append(_fit(read, center, scale, vectors, params, without, params.seed + member))
-            progress(done + member + 1, total)
-        return Network(encoder.rpartition("-")[0], center, scale, tuple(made))
+    def made_of(some: Sequence[Member]) -> Network:
+        return Network(encoder.rpartition("-")[0], center, scale, tuple(some))
 
-    folds = [fitted(1, fold, fold) for fold in range(params.folds)]
-    network.save(fitted(params.members, None, params.folds), out)
+    folds = [made_of([member]) for member in members[: params.folds]]
+    network.save(made_of(members[params.folds :]), out)
     packaged = network.load(out)  # as it will be read: weights rounded
     for file, some in zip(files, read, strict=True):
         _fill(file, some, vectors, [folds[_fold(provider, params)] for provider in some.providers])
@@ -97,6 +104,19 @@ def add_network(
             some = _read(file)
             _fill(file, some, vectors, [packaged] * len(some.providers))
     progress(total, total)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Each thread of torch's callers computes on one core."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fold(provider: str, params: Params) -> int:
@@ -151,12 +171,15 @@ def _fit(
     without: int | None,
     seed: int,
 ) -> Member:
-    """A member fitted on the written groups, but those whose provider is of the fold `without`."""
+    """A member fitted on the written groups, but those whose provider is of the fold `without`.
+
+    All chance comes from generators of its own: others may be fitted at the same time.
+    """
     import torch
 
-    torch.manual_seed(seed)
+    chance = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = _Net(params, vectors.at(np.zeros(1, dtype=np.int64)).shape[1])
+    net = _Net(params, vectors.at(np.zeros(1, dtype=np.int64)).shape[1], chance)
     optimiser = torch.optim.AdamW(net.weights, lr=params.rate, weight_decay=params.decay)
     usable = _usable(read, params, without)
     steps = params.epochs * math.ceil(len(usable) / params.groups)
@@ -192,16 +215,16 @@ def _usable(read: Sequence[Groups], params: Params, without: int | None) -> list
 class _Net:
     """`network.Member` with gradients."""
 
-    def __init__(self, params: Params, dims: int) -> None:
+    def __init__(self, params: Params, dims: int, chance: torch.Generator) -> None:
         import torch
 
         rank, wide = params.rank, (2 + CALLS) * params.rank + N_COLUMNS
 
         def weight(*shape: int, bound: float) -> torch.Tensor:
-            return torch.empty(*shape).uniform_(-bound, bound).requires_grad_()
+            return torch.empty(*shape).uniform_(-bound, bound, generator=chance).requires_grad_()
 
         bound = _SCALE / math.sqrt(dims)  # unit vectors: products would be too small to begin with
-        self._dropout = params.dropout
+        self._dropout, self._chance = params.dropout, chance
         self.weights = [
             weight(dims, rank, bound=bound),
             weight(dims, rank, bound=bound),
@@ -214,14 +237,21 @@ class _Net:
     def __call__(self, columns: torch.Tensor, cards: torch.Tensor, prompts: torch.Tensor, calls: torch.Tensor) -> Any:
         """Raw scores [n_groups, n_candidates]; what a group does not have is all zeros."""
         import torch
-        from torch.nn.functional import dropout, relu
+        from torch.nn.functional import relu
 
         card, prompt, call, hidden, bias, out = self.weights
         card = cards @ card
         parts = [card, card * (prompts @ prompt)[:, None]]
         parts += [card * (calls[:, place] @ call[place])[:, None] for place in range(CALLS)]
-        read = dropout(torch.cat([*parts, columns], dim=-1), self._dropout)
-        return dropout(relu(read @ hidden + bias), self._dropout) @ out
+        read = self._dropped(torch.cat([*parts, columns], dim=-1))
+        return self._dropped(relu(read @ hidden + bias)) @ out
+
+    def _dropped(self, values: torch.Tensor) -> torch.Tensor:
+        """Dropout of the share `params.dropout`, the rest scaled up: torch's own takes no generator."""
+        import torch
+
+        kept = torch.empty_like(values).bernoulli_(1 - self._dropout, generator=self._chance)
+        return values * kept / (1 - self._dropout)
 
     def member(self) -> Member:
         return Member(*(weight.detach().numpy() for weight in self.weights))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.ranking import network
 from pipeline.ranking.table import COLUMN, FEATURES
@@ -91,7 +92,8 @@ def test_serving_scores_as_training_does(tmp_path: Path, vectors: Vectors) -> No
     [file] = (folder / "train").rglob("part-*.parquet")
     read = [fitting._read(file)]
     center, scale = fitting._spread(read)
-    net = fitting._Net(dataclasses.replace(PARAMS, dropout=0.0), HashingEncoder().encode(["x"]).shape[1])
+    dims = HashingEncoder().encode(["x"]).shape[1]
+    net = fitting._Net(dataclasses.replace(PARAMS, dropout=0.0), dims, torch.Generator().manual_seed(0))
     judge = network.Network("hash", center, scale, (net.member(),))
     batch = fitting._batch(read, [(0, i) for i in range(5)], center, scale, vectors)
     raw = net(*batch[:4]).detach().numpy()
@@ -114,3 +116,21 @@ def test_groups_of_catalogs_without_vectors_keep_the_column_empty(tmp_path: Path
     [matrix] = dataset.read(folder, "test", "prompt_only").matrices()
     assert np.isnan(matrix[:, COLUMN["network"]]).all()
     assert (matrix[:, : COLUMN["network"]] == 0).all(), "the other columns are as they were"
+
+
+def test_networks_fitted_side_by_side_are_those_fitted_one_by_one(tmp_path: Path, vectors: Vectors) -> None:
+    folder = tmp_path / "groups"
+    for provider in ("p", "q", "r"):
+        write(folder, vectors, "train", provider, 40, False, 0)
+    params = dataclasses.replace(PARAMS, epochs=2, dropout=0.3, members=2)
+    made = []
+    for workers in (1, 3):
+        add_network(folder, vectors, "hash-bfloat16", params, tmp_path / f"{workers}.safetensors", workers)
+        made.append((network.load(tmp_path / f"{workers}.safetensors"), dataset.read(folder, "train", "prompt_only")))
+    (alone, one), (beside, three) = made
+    for a, b in zip(alone.members, beside.members, strict=True):
+        for mine, theirs in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert not np.array_equal(alone.members[0].card, alone.members[1].card), "chance differs from member to member"
+    for before, after in zip(one.matrices(), three.matrices(), strict=True):
+        np.testing.assert_array_equal(before, after)

@@ -82,7 +82,7 @@ def add_network(
     files = sorted((groups / "train").rglob("part-*.parquet"))
     read = [_read(file) for file in files]
     center, scale = _spread(read)
-    plan = [(fold, params.seed) for fold in range(params.folds)]
+    plan: list[tuple[int | None, int]] = [(fold, params.seed) for fold in range(params.folds)]
     plan += [(None, params.seed + member) for member in range(params.members)]
     total = len(plan) + 1
     members = []

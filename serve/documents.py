@@ -170,7 +170,7 @@ class Metadata(TypedDict):
             "metadata": {
                 "catalog": DIGEST,
                 "operations": 35,
-                "model_version": "default-54dc7f9e0e",
+                "model_version": "default-b2f7849cdc",
                 "served_by": "ranker",
                 "cold_start": False,
                 "degraded": [],

@@ -55,7 +55,7 @@ class RankerRow(TypedDict):
                     "created": "2026-11-20T18:12:02+00:00",
                     "origin": "trained",
                     "metrics": {"hit@1": 0.5},
-                    "gate": {"champion": "default-54dc7f9e0e", "passed": True, "why": "..."},
+                    "gate": {"champion": "default-b2f7849cdc", "passed": True, "why": "..."},
                 }
             ],
         }

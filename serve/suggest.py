@@ -106,7 +106,7 @@ class SuggestMetadata(TypedDict):
             "metadata": {
                 "catalog": DIGEST,
                 "propositions": 26,
-                "model_version": "default-54dc7f9e0e",
+                "model_version": "default-b2f7849cdc",
                 "degraded": [],
                 "experiment": {"arm": "champion"},
             },

@@ -2,12 +2,12 @@
 
     python -m train.encoder --specs FOLDER --written train/sessions --out pipeline/models/encoder
 
-Low-rank changes of the encoder's attention (LoRA; E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language
-Models", 2021), the same for prompts and cards, are fitted on the hand-written sessions of the specs to train on: all
-operations of a session count as what its prompt asks for, the others of the same API do not (multi-positive InfoNCE;
-A. van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018). It comes before
-`train/default_model.py`, whose ranker learns from vectors so changed. Vectors stay under `--work`, so that a
-second run encodes nothing twice.
+Low-rank changes of the encoder's attention and feed-forward layers (LoRA; E. Hu et al., "LoRA: Low-Rank Adaptation of
+Large Language Models", 2021), the same for prompts and cards, are fitted on the hand-written sessions of the specs to
+train on: all operations of a session count as what its prompt asks for, the others of the same API do not (multi-
+positive InfoNCE; A. van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018). It
+comes before `train/default_model.py`, whose ranker learns from vectors so changed. Vectors stay under `--work`, so
+that a second run encodes nothing twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _console = Console(stderr=True)
-_MODULES = ["query", "key", "value", "attention.output.dense"]  # of every layer
+_MODULES = [  # of every layer
+    "query",
+    "key",
+    "value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+]
 _BATCH = 32  # texts of one pass
 
 
@@ -44,15 +51,15 @@ _BATCH = 32  # texts of one pass
 class Params:
     """How the adapter is fitted; tuned on sessions of specs held out and on the evaluation cases."""
 
-    rank: int = 8
-    alpha: int = 16  # what is learned counts alpha / rank
-    steps: int = 600
+    rank: int = 16
+    alpha: int = 32  # what is learned counts alpha / rank
+    steps: int = 1200
     specs: int = 2  # of a step
     prompts: int = 16  # of one of them at most
     cards: int = 36  # operations of one of them, those that its prompts ask for among them
-    rate: float = 1e-3
+    rate: float = 7e-4
     temperature: float = 0.05
-    keep: float = 3.0  # on the change of every cosine, so that what the encoder knows is kept
+    keep: float = 1.0  # on the change of every cosine, so that what the encoder knows is kept
     decay: float = 0.01
     seed: int = 7
 
@@ -90,8 +97,9 @@ def main(
         )
         bar.update(encoding, completed=1, total=1)
         params = Params(seed=seed)
+        learner = Encoder(settings.embedder.model_copy(update={"threads": workers, "dtype": "float32"}), adapter=None)
         fitting = bar.add_task("fit the adapter", total=params.steps)
-        fit(tasks, vectors, plain, params, out, lambda done: bar.update(fitting, completed=done))
+        fit(tasks, vectors, learner, params, out, lambda done: bar.update(fitting, completed=done))
     prompts = sum(len(task.prompts) for task in tasks)
     _console.print(f"{out}: rank {params.rank}, from {prompts:,} prompts of {len(tasks)} specs")
 
@@ -124,7 +132,8 @@ def fit(
 ) -> None:
     """Write the adapter under which the prompts of `tasks` find their operations among those of the same API.
 
-    `vectors` are what `encoder` gives for the texts as it is; `encoder` is changed by it and of no use afterwards.
+    `vectors` are what the encoder without adapter gives for the texts. `encoder` is it in float32, in which small steps
+    add up; it multiplies in bfloat16, is changed by this and of no use afterwards.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -141,7 +150,8 @@ def fit(
         for _ in range(params.specs):
             cards, prompts, target = _sample(rng.choice(tasks), params, rng)
             before = [torch.from_numpy(vectors.of(texts)) for texts in (prompts, cards)]
-            prompt, card = _vectors(encoder.model, prompts), _vectors(encoder.model, cards)
+            with torch.autocast(encoder.model.device.type, torch.bfloat16):
+                prompt, card = _vectors(encoder.model, prompts), _vectors(encoder.model, cards)
             scores = prompt @ card.T
             wanted = -(torch.from_numpy(target) * log_softmax(scores / params.temperature, dim=1)).sum(dim=1).mean()
             moved = (card @ card.T - before[1] @ before[1].T).square().mean()

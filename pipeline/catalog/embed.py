@@ -94,15 +94,21 @@ def _merge(model: SentenceTransformer, adapter: Path) -> str:
     """Add the low-rank changes of `adapter` to the weights of `model`; the hash of what was added.
 
     Raises:
-        SettingsError: the adapter is not there or is none.
+        SettingsError: the adapter is not there or is none, or its configuration does not fit its weights.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
     from safetensors import SafetensorError
 
+    files = [adapter / "adapter_config.json", adapter / "adapter_model.safetensors"]
     try:
-        digest = _sha256(adapter / "adapter_model.safetensors")
-        transformer = cast("PreTrainedModel", model[0].auto_model)
-        model[0].auto_model = PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload()
+        digest = hashlib.sha256("".join(_sha256(file) for file in files).encode()).hexdigest()
+        changed = PeftModel.from_pretrained(cast("PreTrainedModel", model[0].auto_model), str(adapter))
+        placed = get_peft_model_state_dict(changed, save_embedding_layers=False)  # else it looks for a hub
+        if stray := load_peft_weights(str(adapter), device="cpu").keys() - placed.keys():
+            raise ValueError(
+                f"adapter_config.json has no place for {len(stray)} of its weights, {min(stray)} among them"
+            )
+        model[0].auto_model = changed.merge_and_unload()
     except (OSError, ValueError, SafetensorError) as error:
         raise SettingsError(f"The encoder's adapter {adapter} cannot be loaded: {error}") from None
     return digest

@@ -34,8 +34,9 @@ def vectors(encoder: Encoder, folder: Path) -> Vectors:
 
 
 def fitted(folder: Path, params: Params) -> Path:
-    encoder = Encoder(EMBEDDER, adapter=None)
-    fit(TASKS, vectors(encoder, folder / "vectors"), encoder, params, folder / "adapter")
+    plain = Encoder(EMBEDDER, adapter=None)
+    learner = Encoder(EMBEDDER.model_copy(update={"dtype": "float32"}), adapter=None)
+    fit(TASKS, vectors(plain, folder / "vectors"), learner, params, folder / "adapter")
     return folder / "adapter"
 
 
@@ -60,3 +61,14 @@ def test_the_same_seed_gives_the_same_adapter_which_names_no_folder(tmp_path: Pa
     assert (first / weights).read_bytes() == (second / weights).read_bytes()
     assert sorted(file.name for file in first.iterdir()) == ["adapter_config.json", weights]
     assert "/" not in json.loads((first / "adapter_config.json").read_text())["base_model_name_or_path"]
+
+
+@pytest.mark.slow
+def test_what_was_fitted_is_what_is_loaded(tmp_path: Path) -> None:
+    plain = Encoder(EMBEDDER, adapter=None)
+    exact = EMBEDDER.model_copy(update={"dtype": "float32"})
+    learner = Encoder(exact, adapter=None)
+    fit(TASKS, vectors(plain, tmp_path / "vectors"), learner, PARAMS, tmp_path / "adapter")
+    texts = ["please zorp the blick", *CARDS]
+    learner.model.eval()
+    np.testing.assert_allclose(learner.encode(texts), Encoder(exact, tmp_path / "adapter").encode(texts), atol=0.02)

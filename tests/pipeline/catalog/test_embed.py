@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_an_adapter_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for adapter in (tmp_path / "broken", tmp_path / "absent"):
         with pytest.raises(SettingsError, match=adapter.name):
             Encoder(EMBEDDER, adapter)
+
+
+@pytest.mark.slow
+def test_an_adapter_whose_weights_have_no_place_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ADAPTER, tmp_path / "narrow")
+    config = json.loads((ADAPTER / "adapter_config.json").read_text())
+    (tmp_path / "narrow" / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["query"]}))
+    with pytest.raises(SettingsError, match="no place for"):
+        Encoder(EMBEDDER, tmp_path / "narrow")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ ranker alone. Each gives every candidate a probability; they are mixed by how we
 this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
 hold and the ranker where they do not. The first place is the mixture's only while it leads: until it has had one more
 than the ranker alone, it orders what comes after. While answers have gained nothing by it that could be lost, it must
-be much surer besides, and the ranker alone wrong more often than right. Nothing is fitted and nothing is kept here:
+be much surer besides, and the ranker alone wrong in seven choices of ten. Nothing is fitted and nothing is kept here:
 what is known comes from the state's recall, and the losses returned go with the impression, to be kept once it is
 known what was chosen.
 
@@ -124,7 +124,7 @@ _STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
 _FEW, _SURER = 2.0, 2.0  # where the last call was seen less often than that, the mixture must be so much surer
 _SURE = 4.0  # and so much where there is nothing to lose: what its first places gained, and one in so many
 _STAKE = 100
-_POOR, _CREDIT = 0.5, 2.0  # and only beside a ranker that had less than this of what was chosen, and of so many more
+_POOR, _CREDIT = 0.3, 2.0  # and only beside a ranker that had less than this of what was chosen, and of so many more
 # A row's last byte: the ranker alone had it first, the mixture had; the lead before it; the mixture's was the answer's.
 _ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it

@@ -170,7 +170,7 @@ def test_until_then_both_are_told_as_likely_and_what_is_taught_never_falls():
         assert result.probability.sum() <= 1.0 + 1e-6
         if taught < first_place < 1.01 * taught:
             ties += 1
-            assert lead(known.losses, False) == 0 or record(known.losses) >= 0.5
+            assert lead(known.losses, False) == 0 or record(known.losses) >= 0.3
             assert first(result) == A
             assert np.argsort(-result.scores)[:2].tolist() == [0, 3]
         known.losses = [result.losses[3], *known.losses]
@@ -218,7 +218,7 @@ def test_a_first_place_is_taken_for_little_only_where_something_may_be_lost():
     known.followed = Followed({(A,): {D: 400.0}})  # much likelier
     assert first(adapted(known)) == D
     right = [bytes((*one[:-1], one[-1] | 1)) for one in unshown]  # the ranker alone had them first as well
-    assert record(unshown) < 0.5 < record(right)
+    assert record(unshown) < 0.3 < record(right)
     known.losses = right
     assert first(adapted(known)) == A
     known.followed = Followed({(A,): {B: 6.0}})

@@ -48,33 +48,40 @@ class Encodes(Protocol):
 
 
 class Vectors:
-    """Vectors of texts, kept in a folder as float16 so that no text is encoded twice."""
+    """Vectors of texts, kept in a folder of each encoder as float16 so that no text is encoded twice."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._place: dict[bytes, int] = {}
-        blocks = []
-        for file in sorted(folder.glob("*.npz")):
-            with np.load(file) as shard:
-                for key in shard["keys"]:
-                    self._place[bytes(key)] = len(self._place)
-                blocks.append(shard["vectors"])
+    def __init__(self, *folders: Path) -> None:
+        self._places: list[dict[bytes, int]] = []  # by folder
+        blocks, count = [], 0
+        for folder in folders:
+            self._places.append({})
+            for file in sorted(folder.glob("*.npz")):
+                with np.load(file) as shard:
+                    self._places[-1].update((bytes(key), count + i) for i, key in enumerate(shard["keys"]))
+                    blocks.append(shard["vectors"])
+                    count += len(blocks[-1])
         self._rows = np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float16)
 
-    def of(self, texts: Sequence[str]) -> Array:
-        """Their vectors, float32 [n_texts, n_dims]; KeyError for a text never encoded."""
-        return self.at(np.array(self.places(texts), dtype=np.int64))
+    @property
+    def folds(self) -> int:
+        """Encoders beside the first one, each of which never saw the providers of its fold."""
+        return len(self._places) - 1
 
-    def places(self, texts: Sequence[str]) -> list[int]:
+    def of(self, texts: Sequence[str], encoder: int = 0) -> Array:
+        """Their vectors, float32 [n_texts, n_dims]; KeyError for a text never encoded."""
+        return self.at(np.array(self.places(texts, encoder), dtype=np.int64))
+
+    def places(self, texts: Sequence[str], encoder: int = 0) -> list[int]:
         """Their rows in the store, which stay; KeyError for a text never encoded."""
-        return [self._place[_key(t)] for t in texts]
+        return [self._places[encoder][_key(t)] for t in texts]
 
     def at(self, places: Array) -> Array:
         """The vectors in these rows, float32 [..., n_dims]."""
         return self._rows[places].astype(np.float32)
 
     def missing(self, texts: Iterable[str]) -> list[str]:
-        return [t for t in dict.fromkeys(texts) if _key(t) not in self._place]
+        """What the first encoder has not been given yet."""
+        return [t for t in dict.fromkeys(texts) if _key(t) not in self._places[0]]
 
     @classmethod
     def encode(
@@ -102,16 +109,24 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
-def texts_of(sessions: Path) -> Iterator[str]:
-    """Every text of a corpus that needs a vector: cards of operations and prompts."""
+def texts_of(sessions: Path, folds: int = 0, seed: int = 0, encoder: int = 0) -> Iterator[str]:
+    """Every text of a corpus that needs a vector, by this one of `1 + folds` encoders: cards of operations, prompts."""
     for catalog, made in corpus.read(sessions):
-        yield from (operation_card(operation) for operation in catalog.operations)
-        yield from (session.prompt for session in made)
+        if encoder == _encoder_of(made, folds, seed):
+            yield from (operation_card(operation) for operation in catalog.operations)
+            yield from (session.prompt for session in made)
+
+
+def _encoder_of(sessions: Sequence[corpus.Session], folds: int, seed: int) -> int:
+    """Whose vectors a catalog's groups are made of: to train on, those of the encoder that never saw its provider."""
+    if not folds or not sessions or sessions[0].split != "train":
+        return 0
+    return 1 + corpus.fold_of(sessions[0].provider, folds, seed)
 
 
 def bootstrap(
     sessions: Mapping[Path, float],
-    vectors: Path,
+    vectors: Sequence[Path],
     groups: Path,
     limits: Shortlist,
     seed: int,
@@ -120,7 +135,8 @@ def bootstrap(
 ) -> int:
     """Writes the query groups of the corpora in `sessions` under `groups`; returns how many.
 
-    Each corpus has the weight that its groups count in a fit.
+    Each corpus has the weight that its groups count in a fit. `vectors` are folders of `Vectors`, the packaged one's
+    and those of encoders that never saw the providers of a fold, if there are any, for groups to train on.
     """
     jobs = [
         (f"{place}-{i:05}", chunk, groups, limits, seed, weight)
@@ -151,11 +167,11 @@ def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 _vectors: Vectors  # of this worker process
 
 
-def _start(vectors: Path, nice: int = 0) -> None:
+def _start(vectors: Sequence[Path], nice: int = 0) -> None:
     global _vectors
     if nice:
         os.nice(nice)
-    _vectors = Vectors(vectors)
+    _vectors = Vectors(*vectors)
 
 
 def _part(job: tuple[str, list[tuple[Catalog, list[corpus.Session]]], Path, Shortlist, int, float]) -> int:
@@ -178,14 +194,15 @@ def groups_of(
     rng = random.Random(f"{seed} {catalog.digest}")
     compiled = compile_catalog(catalog)
     places: dict[str, int] = {}
+    encoder = _encoder_of(sessions, vectors.folds, seed)
     if rng.random() >= _WITHOUT_VECTORS:
         cards = [operation_card(o) for o in catalog.operations]
-        compiled = with_vectors(compiled, vectors.of(cards))  # of nobody's name: `network` comes when one is fitted
-        places = dict(zip((o.key for o in catalog.operations), vectors.places(cards), strict=True))
+        compiled = with_vectors(compiled, vectors.of(cards, encoder))  # nameless: `network` comes when one is fitted
+        places = dict(zip((o.key for o in catalog.operations), vectors.places(cards, encoder), strict=True))
     source = Source(digest=catalog.digest)
     alone: set[bytes] = set()  # histories asked about without a prompt: recorded sessions come once for each prompt
     for session in sessions:
-        vector = vectors.of([session.prompt])[0] if places else None
+        vector = vectors.of([session.prompt], encoder)[0] if places else None
         later = [a for a in session.answers if a > 0]
         asked = [a for a in session.answers if a == 0] + sorted(rng.sample(later, min(_POSITIONS, len(later))))
         for position in asked:
@@ -198,7 +215,7 @@ def groups_of(
                         continue
                     alone.add(known)
                 query = Query(source=source, calls=calls, prompt="" if head == "history_only" else session.prompt)
-                said = vectors.places([session.prompt])[0] if places and query.prompt else -1
+                said = vectors.places([session.prompt], encoder)[0] if places and query.prompt else -1
                 group = _group(query, compiled, vector, limits, session, position, head, rng, weight, places, said)
                 if group is not None:
                     yield group

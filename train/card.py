@@ -49,6 +49,7 @@ def model_card(
     minutes: float,
     workers: int,
     encoder: str,
+    folds: int,
 ) -> str:
     """The model card, in Markdown."""
     splits = Counter(spec.split for spec in chosen)
@@ -78,7 +79,8 @@ def model_card(
         "paths with an evaluation spec",
         f"- Feature table: `{FINGERPRINT}`; artefact: {len(text) / 1e6:.2f} MB, sha256 "
         f"`{hashlib.sha256(text.encode()).hexdigest()}`",
-        f"- Encoder: `{encoder}`: the packaged weights and the adapter that `python -m train.encoder` fits",
+        f"- Encoder: `{encoder}`: the packaged weights and the adapter that `python -m train.encoder` fits"
+        + (f"; groups to train on have vectors of {folds} adapters that never saw their providers" if folds else ""),
         f"- Rounds: {', '.join(f'{head} {n}' for head, n in fitted.rounds.items())}",
         f"- Plan: `{dataclasses.asdict(plan)}`",
         f"- Parameters: `{dataclasses.asdict(params)}`",

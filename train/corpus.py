@@ -178,6 +178,12 @@ def split_of(provider: str, seed: int) -> str:
     return "train" if provider in _GIANTS or share < 84 else "valid" if share < 92 else "test"
 
 
+def fold_of(provider: str, folds: int, seed: int) -> int:
+    """The fold, of `folds`, that a provider is left out with where what is fitted must not know it (cross-fitting)."""
+    digest = hashlib.blake2b(f"{seed} fold {provider}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % folds
+
+
 def synthesize(
     folder: Path, specs: Iterable[Spec], plan: Plan, limits: Parse, workers: int = 2
 ) -> Iterator[tuple[Spec, Catalog, list[Session]]]:

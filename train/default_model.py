@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline import settings as configuration
-from pipeline.catalog.embed import Encoder
+from pipeline.catalog.embed import ADAPTER, Encoder
 from pipeline.ranking import calibrate, measures, network
 from pipeline.ranking.ranker import HEADS, Ranker, dump, uncalibrated
 from pipeline.ranking.table import FINGERPRINT
@@ -38,6 +38,7 @@ from train import bootstrap, corpus, dataset, recorded
 from train.anchor import example_groups, write_anchor, write_reference
 from train.card import model_card
 from train.cases import read_cases
+from train.encoder import adapters_of
 from train.evaluate import KS, LocalPredictor, evaluate
 from train.fit import Fitted, fit
 from train.heads import Params
@@ -78,10 +79,10 @@ def main(
         if written is not None:
             hand = read_written(written, specs, work / "written", plan.seed, settings.parse)
             corpora[work / "written"] = WRITTEN_WEIGHT
-        encoder = make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
+        encoder, vectors = make_groups(work, corpora, settings, len(chosen), seed, workers, bar)
         out.mkdir(parents=True, exist_ok=True)
         learning = bar.add_task("fit the network", total=None)
-        store = bootstrap.Vectors(work / "vectors" / encoder)
+        store = bootstrap.Vectors(*vectors)
         judge = NetworkParams(seed=seed)
         add_network(
             work / "groups",
@@ -104,7 +105,20 @@ def main(
     (out / "ranker.json").write_text(text, encoding="utf-8")
     minutes = (time.monotonic() - started) / 60
     card = model_card(
-        ranker.version, text, plan, params, judge, chosen, hand, fitted, results, report, minutes, workers, encoder
+        ranker.version,
+        text,
+        plan,
+        params,
+        judge,
+        chosen,
+        hand,
+        fitted,
+        results,
+        report,
+        minutes,
+        workers,
+        encoder,
+        store.folds,
     )
     (out / "ranker.md").write_text(card, encoding="utf-8")
     write_anchor(work / "groups", out / "anchor.parquet", example_groups(settings))
@@ -130,30 +144,41 @@ def make_groups(
     seed: int,
     workers: int,
     bar: Progress,
-) -> str:
-    """Encodes what is new in the sessions of `corpora` and writes their groups under `work`; the encoder's name."""
-    encoding = bar.add_task("encode cards and prompts", total=None)
-    encoder = Encoder(settings.embedder.model_copy(update={"threads": workers}))
-    folder = work / "vectors" / encoder.name
-    bootstrap.Vectors.encode(
-        itertools.chain.from_iterable(map(bootstrap.texts_of, corpora)),
-        encoder,
-        folder,
-        lambda done, total: bar.update(encoding, completed=done, total=total),
-    )
-    bar.update(encoding, completed=1, total=1)
+) -> tuple[str, list[Path]]:
+    """Encodes what is new in the sessions of `corpora` and writes their groups under `work`.
+
+    Returns the packaged encoder's name and the folders of vectors: its own, and those of the encoders that
+    `train/encoder.py` left under `work`, each of which never saw the providers of one fold.
+    """
+    settled = settings.embedder.model_copy(update={"threads": workers})
+    adapters = [ADAPTER, *sorted(adapters_of(work).glob("*"))]
+    names, folders = [], []
+    for place, adapter in enumerate(adapters):
+        encoding = bar.add_task(f"encode cards and prompts, {place + 1} of {len(adapters)}", total=None)
+        encoder = Encoder(settled, adapter=adapter)
+        names.append(encoder.name)
+        folders.append(work / "vectors" / encoder.name)
+        bootstrap.Vectors.encode(
+            itertools.chain.from_iterable(
+                bootstrap.texts_of(folder, len(adapters) - 1, seed, place) for folder in corpora
+            ),
+            encoder,
+            folders[-1],
+            lambda done, total, encoding=encoding: bar.update(encoding, completed=done, total=total),  # type: ignore[misc]
+        )
+        bar.update(encoding, completed=1, total=1)
     shutil.rmtree(work / "groups", ignore_errors=True)
     task = bar.add_task("bootstrap groups", total=specs)
     bootstrap.bootstrap(
         corpora,
-        folder,
+        folders,
         work / "groups",
         settings.shortlist,
         seed,
         workers,
         lambda n: bar.update(task, completed=n),
     )
-    return encoder.name
+    return names[0], folders
 
 
 def finish(groups: Path, fitted: Fitted) -> tuple[str, dict[str, dict[str, float]]]:

@@ -6,8 +6,10 @@ Low-rank changes of the encoder's attention and feed-forward layers (LoRA; E. Hu
 Large Language Models", 2021), the same for prompts and cards, are fitted on the hand-written sessions of the specs to
 train on: all operations of a session count as what its prompt asks for, the others of the same API do not (multi-
 positive InfoNCE; A. van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018). It
-comes before `train/default_model.py`, whose ranker learns from vectors so changed. Vectors stay under `--work`, so
-that a second run encodes nothing twice.
+comes before `train/default_model.py`, whose ranker learns from vectors so changed. An adapter knows the specs that it
+was fitted on better than others, and a ranker must not believe it more than it deserves on an API never seen: what it
+trains on has the vectors of further adapters, in `--work`, each of which never saw the providers of one fold (cross-
+fitting). Vectors stay there too, so that a second run encodes nothing twice.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import dataclasses
 import math
 import os
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -68,6 +71,7 @@ class Params:
 class Task:
     """The written sessions of one spec."""
 
+    provider: str
     cards: tuple[str, ...]
     prompts: tuple[str, ...]
     wanted: tuple[tuple[int, ...], ...]  # of each prompt: the operations of its session
@@ -78,6 +82,7 @@ def main(
     written: Annotated[Path, typer.Option(help="Hand-written sessions (*.jsonl).")] = Path("train/sessions"),
     out: Annotated[Path, typer.Option(help="Folder that the adapter goes to.")] = ADAPTER,
     work: Annotated[Path, typer.Option(help="Folder for vectors.")] = Path("var/default-model"),
+    folds: Annotated[int, typer.Option(help="Adapters that each never saw the providers of one fold; 0: none.")] = 2,
     seed: Annotated[int, typer.Option(help="As for the ranker: it splits the specs.")] = 7,
     workers: Annotated[int, typer.Option(help="Threads.")] = 2,
 ) -> None:
@@ -97,11 +102,29 @@ def main(
         )
         bar.update(encoding, completed=1, total=1)
         params = Params(seed=seed)
-        learner = Encoder(settings.embedder.model_copy(update={"threads": workers, "dtype": "float32"}), adapter=None)
-        fitting = bar.add_task("fit the adapter", total=params.steps)
-        fit(tasks, vectors, learner, params, out, lambda done: bar.update(fitting, completed=done))
+        exact = settings.embedder.model_copy(update={"threads": workers, "dtype": "float32"})
+        shutil.rmtree(adapters_of(work), ignore_errors=True)
+        for fold in (None, *range(folds)):
+            some = [task for task in tasks if fold is None or corpus.fold_of(task.provider, folds, seed) != fold]
+            steps = max(1, params.steps * len(some) // len(tasks))
+            learner = Encoder(exact, adapter=None)
+            name = "the adapter" if fold is None else f"one without fold {fold + 1}"
+            fitting = bar.add_task(f"fit {name}", total=steps)
+            fit(
+                some,
+                vectors,
+                learner,
+                dataclasses.replace(params, steps=steps),
+                out if fold is None else adapters_of(work) / str(fold),
+                lambda done, fitting=fitting: bar.update(fitting, completed=done),  # type: ignore[misc]
+            )
     prompts = sum(len(task.prompts) for task in tasks)
     _console.print(f"{out}: rank {params.rank}, from {prompts:,} prompts of {len(tasks)} specs")
+
+
+def adapters_of(work: Path) -> Path:
+    """Where the adapters are that never saw the providers of a fold, each in a folder of the fold's number."""
+    return work / "adapters"
 
 
 def read_tasks(written: Path, specs: Path, limits: configuration.Parse, seed: int) -> list[Task]:
@@ -114,6 +137,7 @@ def read_tasks(written: Path, specs: Path, limits: configuration.Parse, seed: in
         place = {operation.key: i for i, operation in enumerate(catalog.operations)}
         tasks.append(
             Task(
+                provider=spec.provider,
                 cards=tuple(operation_card(o) for o in catalog.operations),
                 prompts=tuple(s.prompt for s in sessions),
                 wanted=tuple(tuple(place[key] for key in dict.fromkeys(s.operations)) for s in sessions),

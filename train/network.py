@@ -9,7 +9,6 @@ others from the packaged one. Called by `train/default_model.py` between bootstr
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from pipeline.ranking import network
 from pipeline.ranking.network import CALLS, N_COLUMNS, Member, Network
 from pipeline.ranking.table import COLUMN, FEATURES
 from train.bootstrap import Vectors
+from train.corpus import fold_of
 
 if TYPE_CHECKING:
     import torch
@@ -120,8 +120,7 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _fold(provider: str, params: Params) -> int:
-    digest = hashlib.blake2b(f"{params.seed} fold {provider}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % params.folds
+    return fold_of(provider, params.folds, params.seed)
 
 
 def _read(file: Path) -> Groups:

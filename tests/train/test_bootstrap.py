@@ -14,6 +14,7 @@ from pipeline.catalog.embed import operation_card
 from pipeline.catalog.library import compile_catalog, with_vectors
 from pipeline.errors import RankerArtifactError
 from pipeline.predict import assemble
+from pipeline.ranking.network import CALLS
 from pipeline.ranking.table import COLUMN, FEATURES
 from pipeline.types import Query, Source
 from tests.fakes import HashingEncoder
@@ -58,6 +59,29 @@ def test_each_group_has_its_answer_and_its_head(work: Path) -> None:
     assert seen == {"prompt_only", "prompt_history", "history_only"}
 
 
+def test_groups_to_train_on_have_vectors_of_the_encoder_that_never_saw_their_provider(
+    work: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / str(encoder) for encoder in range(3)]
+    for encoder, folder in enumerate(folders):
+        texts = bootstrap.texts_of(work / "corpus", 2, 7, encoder)
+        Vectors.encode(texts, HashingEncoder(), folder, lambda done, total: None)
+    vectors = Vectors(*folders)
+    assert vectors.folds == 2
+    used = set()
+    for catalog, sessions in corpus.read(work / "corpus"):
+        first = sessions[0]
+        encoder = 1 + corpus.fold_of(first.provider, 2, 7) if first.split == "train" else 0
+        cards = set(vectors.places([operation_card(o) for o in catalog.operations], encoder))
+        for group in groups_of(catalog, sessions, vectors, SETTINGS.shortlist, 7):
+            if group.texts:
+                assert cards.issuperset(group.texts[1 + CALLS :])
+                assert group.texts[0] in (-1, *vectors.places([s.prompt for s in sessions], encoder))
+                used.add(encoder)
+    assert 0 in used
+    assert used & {1, 2}
+
+
 def test_rows_are_what_serving_would_score(work: Path) -> None:
     catalog, sessions = next((c, s) for c, s in corpus.read(work / "corpus") if s[0].split == "train")
     vectors = Vectors(work / "vectors")
@@ -86,7 +110,7 @@ def test_a_large_training_group_keeps_the_answer_hard_ones_and_random_ones(work:
 def test_groups_are_written_whole_and_the_same_by_any_number_of_processes(work: Path, tmp_path: Path) -> None:
     counts = [
         bootstrap.bootstrap(
-            {work / "corpus": 1.0}, work / "vectors", tmp_path / str(n), SETTINGS.shortlist, 7, workers=n
+            {work / "corpus": 1.0}, [work / "vectors"], tmp_path / str(n), SETTINGS.shortlist, 7, workers=n
         )
         for n in (1, 2)
     ]

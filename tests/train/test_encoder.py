@@ -22,8 +22,8 @@ CARDS = (
 )
 # Words that the encoder does not know: what they ask for can only be learned.
 TASKS = [
-    Task(CARDS, ("zorp the blick", "blick zorp now", "quaffle, please", "a quaffle"), ((0,), (0,), (2, 3), (2, 3))),
-    Task(CARDS[::-1], ("zorp blick", "my quaffle"), ((3,), (1, 0))),
+    Task("a", CARDS, ("zorp the blick", "blick zorp now", "my quaffle", "a quaffle"), ((0,), (0,), (2, 3), (2, 3))),
+    Task("b", CARDS[::-1], ("zorp blick", "my quaffle"), ((3,), (1, 0))),
 ]
 PARAMS = Params(steps=12, rate=3e-3, prompts=4, cards=8)
 

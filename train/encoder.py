@@ -15,11 +15,14 @@ fitting). Vectors stay there too, so that a second run encodes nothing twice.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -48,6 +51,7 @@ _MODULES = [  # of every layer
     "output.dense",
 ]
 _BATCH = 32  # texts of one pass
+_CHANCE = threading.Lock()  # torch's generator is everybody's: where an adapter begins is drawn by one at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,22 +106,22 @@ def main(
         )
         bar.update(encoding, completed=1, total=1)
         params = Params(seed=seed)
-        exact = settings.embedder.model_copy(update={"threads": workers, "dtype": "float32"})
+        parts: dict[Path, list[Task]] = {out: tasks}
+        for fold in range(folds):
+            seen = [task for task in tasks if corpus.fold_of(task.provider, folds, seed) != fold]
+            parts[adapters_of(work) / str(fold)] = seen
         shutil.rmtree(adapters_of(work), ignore_errors=True)
-        for fold in (None, *range(folds)):
-            some = [task for task in tasks if fold is None or corpus.fold_of(task.provider, folds, seed) != fold]
-            steps = max(1, params.steps * len(some) // len(tasks))
-            learner = Encoder(exact, adapter=None)
-            name = "the adapter" if fold is None else f"one without fold {fold + 1}"
-            fitting = bar.add_task(f"fit {name}", total=steps)
-            fit(
-                some,
-                vectors,
-                learner,
-                dataclasses.replace(params, steps=steps),
-                out if fold is None else adapters_of(work) / str(fold),
-                lambda done, fitting=fitting: bar.update(fitting, completed=done),  # type: ignore[misc]
-            )
+        exact = settings.embedder.model_copy(update={"threads": max(1, workers // len(parts)), "dtype": "float32"})
+        with ThreadPoolExecutor(workers) as pool:  # side by side: threads do less for one
+            jobs = []
+            for number, (folder, some) in enumerate(parts.items()):
+                name = "the adapter" if not number else f"one of {len(parts) - 1} without some providers"
+                steps = max(1, params.steps * len(some) // len(tasks))
+                told = functools.partial(bar.update, bar.add_task(f"fit {name}", total=steps))
+                its = dataclasses.replace(params, steps=steps)
+                jobs.append(pool.submit(fit, some, vectors, Encoder(exact, adapter=None), its, folder, told))
+            for job in jobs:
+                job.result()
     prompts = sum(len(task.prompts) for task in tasks)
     _console.print(f"{out}: rank {params.rank}, from {prompts:,} prompts of {len(tasks)} specs")
 
@@ -152,7 +156,7 @@ def fit(
     encoder: Encoder,
     params: Params,
     out: Path,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[..., object] = lambda completed: None,
 ) -> None:
     """Write the adapter under which the prompts of `tasks` find their operations among those of the same API.
 
@@ -163,10 +167,11 @@ def fit(
     from peft import LoraConfig, get_peft_model
     from torch.nn.functional import log_softmax
 
-    torch.manual_seed(params.seed)
     rng = random.Random(params.seed)
     config = LoraConfig(r=params.rank, lora_alpha=params.alpha, target_modules=_MODULES)
-    model = get_peft_model(cast("PreTrainedModel", encoder.model[0].auto_model), config)
+    with _CHANCE:
+        torch.manual_seed(params.seed)
+        model = get_peft_model(cast("PreTrainedModel", encoder.model[0].auto_model), config)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=params.rate, weight_decay=params.decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step / params.steps))
@@ -185,7 +190,7 @@ def fit(
         optimiser.step()
         optimiser.zero_grad()
         schedule.step()
-        progress(step + 1)
+        progress(completed=step + 1)
     _save(model, out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.catalog.embed import Encoder
+from train import corpus, encoder
 from train.bootstrap import Vectors
 from train.encoder import Params, Task, fit
 
@@ -28,9 +30,9 @@ TASKS = [
 PARAMS = Params(steps=12, rate=3e-3, prompts=4, cards=8)
 
 
-def vectors(encoder: Encoder, folder: Path) -> Vectors:
+def vectors(plain: Encoder, folder: Path) -> Vectors:
     texts = [text for task in TASKS for text in (*task.cards, *task.prompts)]
-    return Vectors.encode(texts, encoder, folder, lambda done, total: None)
+    return Vectors.encode(texts, plain, folder, lambda done, total: None)
 
 
 def fitted(folder: Path, params: Params) -> Path:
@@ -72,3 +74,32 @@ def test_what_was_fitted_is_what_is_loaded(tmp_path: Path) -> None:
     texts = ["please zorp the blick", *CARDS]
     learner.model.eval()
     np.testing.assert_allclose(learner.encode(texts), Encoder(exact, tmp_path / "adapter").encode(texts), atol=0.02)
+
+
+@pytest.mark.slow
+def test_further_adapters_never_saw_the_providers_of_a_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "nice", lambda more: 0)
+    monkeypatch.setattr(encoder, "Params", lambda seed: Params(steps=4, prompts=2, cards=4, seed=seed))
+    providers = [name for name in map("api{}".format, range(60)) if corpus.split_of(name, 7) == "train"]
+    paths = {f"/{name}": {"get": {"summary": f"Get {name}"}} for name in ("users", "credits", "images")}
+    (tmp_path / "specs").mkdir()
+    lines = []
+    for fold in range(2):
+        name = next(name for name in providers if corpus.fold_of(name, 2, 7) == fold)
+        spec = {"openapi": "3.0.0", "info": {"title": name, "version": "1"}, "paths": paths}
+        (tmp_path / "specs" / f"{name}.json").write_text(json.dumps(spec))
+        events = [{"endpoint": f"GET /{('users', 'credits')[fold]}"}]
+        prompts = [f"{name} zorp", f"blick {name}"]
+        lines.append(json.dumps({"spec": f"specs/{name}.json", "prompts": prompts, "events": events}))
+    (tmp_path / "sessions.jsonl").write_text("\n".join(lines))
+    encoder.main(tmp_path / "specs", tmp_path / "sessions.jsonl", tmp_path / "adapter", tmp_path / "work", 2, 7, 2)
+    tasks = encoder.read_tasks(tmp_path / "sessions.jsonl", tmp_path / "specs", settings.load().parse, 7)
+    assert len(tasks) == 2
+    [store] = (tmp_path / "work" / "vectors").iterdir()
+    for task in tasks:
+        learner = Encoder(EMBEDDER.model_copy(update={"dtype": "float32", "threads": 1}), adapter=None)
+        fit([task], Vectors(store), learner, Params(steps=2, prompts=2, cards=4, seed=7), tmp_path / "one")
+        other = encoder.adapters_of(tmp_path / "work") / str(1 - corpus.fold_of(task.provider, 2, 7))
+        weights = "adapter_model.safetensors"
+        assert (tmp_path / "one" / weights).read_bytes() == (other / weights).read_bytes()
+    assert (tmp_path / "adapter" / "adapter_config.json").exists()

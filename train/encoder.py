@@ -179,7 +179,8 @@ def fit(
         for _ in range(params.specs):
             cards, prompts, target = _sample(rng.choice(tasks), params, rng)
             before = [torch.from_numpy(vectors.of(texts)) for texts in (prompts, cards)]
-            with torch.autocast(encoder.model.device.type, torch.bfloat16):
+            # The cache of what was cast is everybody's: what another thread clears of it would be added up otherwise.
+            with torch.autocast(encoder.model.device.type, torch.bfloat16, cache_enabled=False):
                 prompt, card = _vectors(encoder.model, prompts), _vectors(encoder.model, cards)
             scores = prompt @ card.T
             wanted = -(torch.from_numpy(target) * log_softmax(scores / params.temperature, dim=1)).sum(dim=1).mean()

@@ -170,7 +170,7 @@ class Metadata(TypedDict):
             "metadata": {
                 "catalog": DIGEST,
                 "operations": 35,
-                "model_version": "default-b2f7849cdc",
+                "model_version": "default-5bb08b3814",
                 "served_by": "ranker",
                 "cold_start": False,
                 "degraded": [],

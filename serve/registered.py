@@ -55,7 +55,7 @@ class RankerRow(TypedDict):
                     "created": "2026-11-20T18:12:02+00:00",
                     "origin": "trained",
                     "metrics": {"hit@1": 0.5},
-                    "gate": {"champion": "default-b2f7849cdc", "passed": True, "why": "..."},
+                    "gate": {"champion": "default-5bb08b3814", "passed": True, "why": "..."},
                 }
             ],
         }

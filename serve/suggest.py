@@ -106,7 +106,7 @@ class SuggestMetadata(TypedDict):
             "metadata": {
                 "catalog": DIGEST,
                 "propositions": 26,
-                "model_version": "default-b2f7849cdc",
+                "model_version": "default-5bb08b3814",
                 "degraded": [],
                 "experiment": {"arm": "champion"},
             },

@@ -1,14 +1,23 @@
-"""Who goes first on a machine that also trains. Used by `serve.jobs`, `serve.cli`, `serve.runtime`, `train.cluster`."""
+"""Who goes first on a machine that also trains. Used by `serve.jobs`, `serve.cli`, `serve.runtime`, `train.cluster`.
+
+    python -m pipeline.priority idle
+
+Run beside a training that joined the Ray it was started by: see `watch`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import sys
+import time
 from pathlib import Path
 
 _ROOT = Path("/")
 _GROUP = "opensesame-idle"  # the name of the cgroup
+_NICE = 10
+_LOOK_S = 0.01  # between two looks at what was started
 _HIERARCHIES = ("cpu", "cpu,cpuacct", "")  # below sys/fs/cgroup: of the first version of cgroups, and of the second
 
 
@@ -20,10 +29,66 @@ def giving_way(idle: bool, root: Path = _ROOT) -> list[str]:
     of `idle_group`, which it enters.
     """
     if not (idle and shutil.which("chrt")):
-        return ["nice", "-n", "10"]
+        return ["nice", "-n", str(_NICE)]
     group = idle_group(root)
     enter = [] if group is None else ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
     return [*enter, "chrt", "--idle", "0"]
+
+
+def watch(idle: bool) -> None:
+    """Have new workers of the Ray that this runs under give way from the start, where they are to; returns when the
+    process that started this one is gone, at once where no Ray did or the system does not tell a process's children.
+
+    Ray starts each worker by a Python that imports Ray, .3 s of a core, to learn behind what the worker is put
+    (`giving_way`). Until then it has the raylet's priority, and two at once leave those who are served no core.
+    """
+    parent, raylet = os.getppid(), _ancestor("raylet")
+    mark = " ".join(giving_way(idle)[-3:]).encode()
+    group = idle_group() if idle else None
+    known: set[str] = set()
+    with contextlib.suppress(OSError):  # the raylet is gone
+        started_by = _command(str(raylet))
+        while raylet and os.getppid() == parent:
+            children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+            known.intersection_update(children)
+            for pid in children:
+                if (
+                    pid not in known and (command := _command(pid)) != started_by
+                ):  # until then it is not what it will be
+                    known.add(pid)
+                    if mark in command:
+                        _give_way(int(pid), idle, group)
+            time.sleep(_LOOK_S)
+
+
+def _ancestor(name: str) -> int | None:
+    """The nearest process called so that this one descends from."""
+    pid = os.getppid()
+    with contextlib.suppress(OSError, IndexError):
+        while pid > 1:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                return pid
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
+def _command(pid: str) -> bytes:
+    """How a process was called, its words apart by zeros; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _give_way(pid: int, idle: bool, group: Path | None) -> None:
+    """What `giving_way` does, to a process that runs; as far as this one may."""
+    with contextlib.suppress(OSError):
+        if not idle:
+            os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+            return
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(pid))
 
 
 def idle_group(root: Path = _ROOT) -> Path | None:
@@ -71,3 +136,7 @@ def shared_by_session(root: Path = _ROOT) -> bool:
 def _groups(root: Path) -> list[Path]:
     """Where that cgroup may lie."""
     return [root / "sys/fs/cgroup" / hierarchy / _GROUP for hierarchy in _HIERARCHIES]
+
+
+if __name__ == "__main__":
+    watch(sys.argv[1:] == ["idle"])

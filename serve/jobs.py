@@ -163,13 +163,15 @@ def entrypoint(settings: Settings, force: bool, address: str) -> str:
     Ray tells a job in RAY_ADDRESS where it runs, but guesses: beside another Ray on this machine it may name that one
     (2.60, `services.get_ray_address_from_environment`).
     """
-    # -P: the folder it starts in must not shadow our packages.
-    command = [*giving_way(settings.models.train_idle), sys.executable, "-P", "-m", "train.retrain"]
+    idle = settings.models.train_idle
+    python = [sys.executable, "-P", "-m"]  # -P: the folder it starts in must not shadow our packages
+    beside = shlex.join([*python, "pipeline.priority", *(["idle"] if idle else [])])
+    command = [*giving_way(idle), *python, "train.retrain"]
     command += ["--ray", address]
     if "@" not in settings.state.url:  # one with a password travels in the environment, which others cannot read
         command += ["--state", settings.state.url]
     command += ["--var", settings.models.var]
-    return "exec " + shlex.join([*command, *(["--force"] if force else []), "--json"])
+    return f"{beside} >/dev/null 2>&1 & exec " + shlex.join([*command, *(["--force"] if force else []), "--json"])
 
 
 def last_progress(lines: list[str]) -> dict[str, Any] | None:

@@ -118,3 +118,35 @@ def test_an_empty_group_is_taken_away_and_no_other(tmp_path: Path) -> None:
     leave_no_group(tmp_path)
     assert not first.exists()
     assert second.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a process's children")
+@pytest.mark.parametrize("idle", [True, False])
+def test_workers_that_ray_starts_for_a_training_give_way_from_the_start(tmp_path: Path, idle: bool) -> None:
+    marked = " ".join(giving_way(idle)[-3:])
+    question = "os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)"
+    worker = f"import os, time; time.sleep(0.5); print(*({question}), flush=True)"
+    (tmp_path / "raylet").symlink_to(sys.executable)  # its name is what it is known by
+    raylet = f"""
+import os, subprocess, sys, time
+job = f"{sys.executable} -P -m pipeline.priority {"idle" if idle else ""} & exec sleep 20"
+training = subprocess.Popen(["sh", "-c", job])
+time.sleep(1.0)
+print({question})
+for mark in ("", {marked!r}):
+    print(subprocess.run([{sys.executable!r}, "-c", {worker!r}, mark], capture_output=True, text=True).stdout, end="")
+training.kill()
+training.wait()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # by its name it finds no packages
+    done = subprocess.run(
+        [str(tmp_path / "raylet"), "-c", raylet],
+        capture_output=True,  # it ends, and so does what watched: otherwise the pipe would stay open
+        text=True,
+        check=True,
+        env=environment,
+        timeout=60,
+    )
+    before, other, given = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert other == before
+    assert given == ((os.SCHED_IDLE, before[1]) if idle else (before[0], min(before[1] + 10, 19)))

@@ -124,7 +124,7 @@ _STEP = (_SURPRISE * _SURPRISE_MAX + _MISS) / 255.0  # a loss is kept in a byte
 _FEW, _SURER = 2.0, 2.0  # where the last call was seen less often than that, the mixture must be so much surer
 _SURE = 4.0  # and so much where there is nothing to lose: what its first places gained, and one in so many
 _STAKE = 100
-_POOR, _CREDIT = 0.3, 2.0  # and only beside a ranker that had less than this of what was chosen, and of so many more
+_POOR, _CREDIT = 0.3, 1.0  # and only beside a ranker that had less than this of what was chosen, and of so many more
 # A row's last byte: the ranker alone had it first, the mixture had; the lead before it; the mixture's was the answer's.
 _ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it

@@ -44,6 +44,7 @@ def watch(idle: bool) -> None:
     """
     parent, raylet = os.getppid(), _ancestor("raylet")
     mark = " ".join(giving_way(idle)[-3:]).encode()
+    idle = mark.startswith(b"chrt")  # without it they are niced
     group = idle_group() if idle else None
     known: set[str] = set()
     with contextlib.suppress(OSError):  # the raylet is gone
@@ -51,13 +52,13 @@ def watch(idle: bool) -> None:
         while raylet and os.getppid() == parent:
             children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
             known.intersection_update(children)
-            for pid in children:
-                if (
-                    pid not in known and (command := _command(pid)) != started_by
-                ):  # until then it is not what it will be
-                    known.add(pid)
-                    if mark in command:
-                        _give_way(int(pid), idle, group)
+            for pid in set(children) - known:
+                command = _command(pid)
+                if command in (b"", started_by):  # it is not yet what it will be
+                    continue
+                known.add(pid)
+                if mark in command:
+                    _give_way(int(pid), idle, group)
             time.sleep(_LOOK_S)
 
 

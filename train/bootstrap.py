@@ -135,8 +135,8 @@ def bootstrap(
 ) -> int:
     """Writes the query groups of the corpora in `sessions` under `groups`; returns how many.
 
-    Each corpus has the weight that its groups count in a fit. `vectors` are folders of `Vectors`, the packaged one's
-    and those of encoders that never saw the providers of a fold, if there are any, for groups to train on.
+    Each corpus has the weight that its groups count in a fit. `vectors` are folders of `Vectors`: first the packaged
+    encoder's, then, if there are any, those of encoders that never saw the providers of a fold, for groups to train on.
     """
     jobs = [
         (f"{place}-{i:05}", chunk, groups, limits, seed, weight)

@@ -9,13 +9,21 @@ Called by `ranker.py`; what is said of them is `pipeline/reasons.py`'s.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
+import msgspec
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_READ: dict[str, type] = {  # of each tree
+    "num_leaves": int,
+    "leaf_value": float,
+    "internal_value": float,
+    "split_feature": int,
+    "left_child": int,
+    "right_child": int,
+}
 _SAMPLE = 32  # rows, evenly spread over the group, that stand for its mean
 
 
@@ -30,9 +38,9 @@ class TreePaths:
         """
         self._booster = booster
         told = _columns(model)
-        leaves = np.array(told["num_leaves"], dtype=np.int64)  # [n_trees]
+        leaves = told["num_leaves"]  # [n_trees]
         self._starts = np.cumsum(leaves) - leaves  # int64 [n_trees]
-        self._values = np.array(told["leaf_value"], dtype=np.float64)  # [n_leaves of all trees]
+        self._values = told["leaf_value"]  # [n_leaves of all trees]
         self._parts = np.zeros((len(self._values), booster.num_feature()), dtype=np.float32)
         self._fill(told, leaves)
 
@@ -52,16 +60,16 @@ class TreePaths:
         mean = counts @ self._parts / len(sample)
         return np.asarray(np.stack([self._parts[row].sum(axis=0) for row in leaves[rows]]) - mean)
 
-    def _fill(self, told: dict[str, list[str]], leaves: Array) -> None:
+    def _fill(self, told: dict[str, Array], leaves: Array) -> None:
         """Climb from all leaves at once; nodes are the leaves of all trees and then the splits of all trees."""
-        values = np.concatenate([self._values, np.array(told["internal_value"], dtype=np.float64)])
-        feature = np.concatenate([np.zeros(len(self._values), int), np.array(told["split_feature"], dtype=np.int64)])
+        values = np.concatenate([self._values, told["internal_value"]])
+        feature = np.concatenate([np.zeros(len(self._values), int), told["split_feature"]])
         splits = leaves - 1
         first_leaf = np.repeat(self._starts, splits)  # of a split's tree
         first_split = len(self._values) + np.repeat(np.cumsum(splits) - splits, splits)
         above = np.full(len(values), -1)  # the split that a node hangs from; a root has none
         for side in ("left_child", "right_child"):
-            child = np.array(told[side], dtype=np.int64)  # a split of the tree, or the complement of a leaf
+            child = told[side]  # a split of the tree, or the complement of a leaf
             node = np.where(child < 0, first_leaf + ~child, first_split + child)
             above[node] = len(self._values) + np.arange(len(child))
         leaf = node = np.arange(len(self._values))
@@ -72,13 +80,22 @@ class TreePaths:
             node = above[node]
 
 
-def _columns(model: str) -> dict[str, list[str]]:
-    """What the trees of a LightGBM text say, by name, of all trees one after the other."""
-    told: dict[str, list[str]] = defaultdict(list)
+def _columns(model: str) -> dict[str, Array]:
+    """What the trees of a LightGBM text say of `_READ`, of all trees one after the other."""
+    told: dict[str, list[str]] = {name: [] for name in _READ}
     for line in model.partition("\nend of trees")[0].split("\n"):
         name, _, values = line.partition("=")
-        told[name] += values.split()
-    return told
+        if values and name in told:
+            told[name].append(values)
+    return {name: _numbers(" ".join(told[name]), kind) for name, kind in _READ.items()}
+
+
+def _numbers(text: str, kind: Any) -> Array:
+    """Numbers apart by spaces, read as JSON: a third of the time that numpy takes for it; raises ValueError."""
+    try:
+        return np.array(msgspec.json.decode(f"[{text.replace(' ', ',')}]", type=list[kind]), dtype=kind)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"the numbers of its trees are none: {error}") from error
 
 
 def linear_parts(values: Array, slope: Array, rows: Array) -> Array:

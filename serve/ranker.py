@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from serve.champion import Champion
 from serve.metrics import Metrics
 
 _log = logging.getLogger("opensesame.ranker")
+_SWITCH_S = 0.0005  # the thread that loads another ranker gives the interpreter back to who scores so soon
 
 
 @serve.deployment(name="Ranker")
@@ -29,6 +31,7 @@ class RankerDeployment:
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         logs.configure(settings.log)
         metrics = metrics or Metrics()
+        sys.setswitchinterval(_SWITCH_S)
         import_lightgbm_alone()
         self._champion = Champion(settings, metrics)
         self._drift = _watched(metrics)

@@ -269,7 +269,8 @@ class _Local:
     def promote(self, version: str) -> dict[str, Any]:
         from serve.registered import aliases_json, promote
 
-        return aliases_json(promote(self._registry, version, self._settings.ranker.score_limit_s))
+        now, _ = promote(self._registry, version, self._settings.ranker.score_limit_s)
+        return aliases_json(now)
 
     def challenge(self, version: str) -> dict[str, Any]:
         from serve.registered import aliases_json, challenge

@@ -15,8 +15,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ray import serve
 
@@ -29,10 +30,11 @@ from serve import logs
 from serve.handles import as_values
 from serve.jobs import Training, TrainingJobs, TrainResponse
 from serve.metrics import Metrics
-from serve.registered import aliases_json, challenge, fetch, overview_json, promote, version_json
+from serve.registered import Fetched, aliases_json, challenge, fetch, overview_json, promote, version_json
 from serve.schedule import Schedule
 from serve.vitals import Vitals
 
+T = TypeVar("T")
 _log = logging.getLogger("opensesame.models")
 _REPEATED_S = 2.0  # a rollback asked for so soon after another one is the same request
 _AGAIN_S = 30.0  # until a refused version is tried once more: its artefact may have been restored
@@ -49,14 +51,16 @@ class Watch:
         self._metrics = metrics
         self._mirrored: dict[Role, str] = {}  # role -> number of the version in the mirror, "" for none
         self._refused: dict[tuple[Role, str], float] = {}  # -> when it is tried again
+        self._fetched: Fetched | None = None  # by who has just moved an alias to it
         self._said = ""  # the last trouble logged
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._live, name="registry", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """Look now: an alias has moved."""
+    def wake(self, fetched: Fetched | None = None) -> None:
+        """Look now: an alias has moved, to what was `fetched` a moment ago."""
+        self._fetched = fetched
         self._wake.set()
 
     def close(self) -> None:
@@ -65,16 +69,10 @@ class Watch:
         self._thread.join(10.0)
 
     def _live(self) -> None:
-        opening = threading.Thread(target=self._open, name="registry-open", daemon=True)
-        opening.start()
-        opening.join()
-        asyncio.run(self._keep())
-
-    def _open(self) -> None:
-        """Load MLflow and make its tables, which takes seconds of a core: niced (on Linux, this thread alone)."""
-        os.nice(self._settings.models.niceness)
+        os.nice(self._settings.models.niceness)  # on Linux this thread alone
         with contextlib.suppress(RegistryUnavailable):  # the watch will meet it again, and say so
             self._registry.open()
+        asyncio.run(self._keep())
 
     async def _keep(self) -> None:
         mirror = Mirror(self._settings.state, self._settings.state.url)
@@ -108,6 +106,7 @@ class Watch:
     async def _copy(self, mirror: Mirror, aliases: dict[str, str]) -> bool:
         """Bring the mirror up to date; True when it shows what the aliases say."""
         is_whole = True
+        fetched, self._fetched = self._fetched, None
         for role in ROLES:
             number = aliases.get(role, "")
             if self._mirrored.get(role) == number:
@@ -121,7 +120,8 @@ class Watch:
                 is_whole = False
                 continue
             try:
-                who, text = fetch(self._registry, number, self._settings.ranker.score_limit_s)
+                if fetched is None or fetched.number != number:
+                    fetched = fetch(self._registry, number, self._settings.ranker.score_limit_s)
             except RankerArtifactError as error:
                 is_whole = False
                 self._be("refused", f"{role} {number}: {error}")
@@ -130,9 +130,9 @@ class Watch:
                 self._refused[role, number] = time.monotonic() + _AGAIN_S
                 continue
             self._refused.pop((role, number), None)
-            await mirror.write(role, who, text)
+            await mirror.write(role, fetched.who, fetched.text)
             self._mirrored[role] = number
-            _log.info("%s is ranker %s", role, who.version)
+            _log.info("%s is ranker %s", role, fetched.who.version)
         return is_whole
 
     def _be(self, status: str, detail: str = "") -> None:
@@ -156,23 +156,26 @@ class ModelsDeployment:
         self._rolling = asyncio.Lock()
         self._rolled: dict[str, Any] = {}  # what the last rollback answered, and when that was, monotonic
         self._rolled_at = -_REPEATED_S
+        # MLflow and the check of a ranker take a tenth of a second of a core: who is answered goes before it.
+        self._aside = ThreadPoolExecutor(2, "asked", initializer=os.nice, initargs=(settings.models.niceness,))
         self._schedule = Schedule(settings, self._jobs, self._registry)
 
     @as_values
     async def overview(self) -> dict[str, Any]:
         """Champion, challenger, previous, and every version with the gate's verdict."""
-        return overview_json(await asyncio.to_thread(self._registry.overview))
+        return overview_json(await self._blocking(self._registry.overview))
 
     @as_values
     async def show(self, version: str) -> dict[str, Any]:
         """One version with the whole report of the gate."""
-        return version_json(await asyncio.to_thread(self._registry.show, version))
+        return version_json(await self._blocking(lambda: self._registry.show(version)))
 
     @as_values
     async def promote(self, version: str) -> dict[str, Any]:
         """Make a version the champion; raises Conflict when it may not serve."""
         self._rolled_at = -_REPEATED_S
-        return await self._moved(lambda: promote(self._registry, version, self._score_limit_s))
+        now, fetched = await self._blocking(lambda: promote(self._registry, version, self._score_limit_s))
+        return self._moved(now, fetched)
 
     @as_values
     async def rollback(self) -> dict[str, Any]:
@@ -183,23 +186,23 @@ class ModelsDeployment:
         """
         async with self._rolling:
             if time.monotonic() > self._rolled_at + _REPEATED_S:
-                self._rolled = await self._moved(self._registry.rollback)
+                self._rolled = self._moved(await self._blocking(self._registry.rollback))
                 self._rolled_at = time.monotonic()
             return self._rolled
 
     @as_values
     async def challenge(self, version: str) -> dict[str, Any]:
         """Make a version the challenger, "" for none; raises Conflict when it may not serve or is the champion."""
-        return await self._moved(lambda: challenge(self._registry, version, self._score_limit_s))
+        return self._moved(await self._blocking(lambda: challenge(self._registry, version, self._score_limit_s)))
 
     @as_values
     async def train(self, force: bool) -> TrainResponse:
         """The training job that runs from now on, or already does."""
-        return await asyncio.to_thread(self._jobs.submit, force)
+        return await self._blocking(lambda: self._jobs.submit(force))
 
     @as_values
     async def job(self, job_id: str) -> Training:
-        return await asyncio.to_thread(self._jobs.read, job_id)
+        return await self._blocking(lambda: self._jobs.read(job_id))
 
     async def state(self) -> dict[str, Any]:
         """How it is, and how many labelled groups wait to be drained."""
@@ -210,8 +213,11 @@ class ModelsDeployment:
         self._watch.close()
         self._vitals.close()
         self._schedule.close()
+        self._aside.shutdown(wait=False)
 
-    async def _moved(self, move: Callable[[], Overview]) -> dict[str, Any]:
-        now = await asyncio.to_thread(move)
-        self._watch.wake()
+    def _moved(self, now: Overview, fetched: Fetched | None = None) -> dict[str, Any]:
+        self._watch.wake(fetched)
         return aliases_json(now)
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)

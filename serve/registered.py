@@ -5,7 +5,7 @@ For deployment Models and the command line; loads neither Ray nor MLflow by itse
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import pydantic
@@ -67,8 +67,16 @@ class ModelsResponse(Aliases):
     models: list[RankerRow]
 
 
-def fetch(registry: Registry, version: str, score_limit_s: float) -> tuple[Identity, str]:
-    """A version that may serve here, and its text.
+class Fetched(NamedTuple):
+    """A version that may serve here."""
+
+    number: str
+    who: Identity
+    text: str
+
+
+def fetch(registry: Registry, version: str, score_limit_s: float) -> Fetched:
+    """A version that may serve here.
 
     Raises:
         RankerArtifactError: it may not.
@@ -78,13 +86,13 @@ def fetch(registry: Registry, version: str, score_limit_s: float) -> tuple[Ident
     text = registry.text(known.number)
     who = Identity(known.version, known.sha256, known.fingerprint)
     admit(text, version=who.version, sha256=who.sha256, fingerprint=who.fingerprint, score_limit_s=score_limit_s)
-    return who, text
+    return Fetched(known.number, who, text)
 
 
-def promote(registry: Registry, version: str, score_limit_s: float) -> Overview:
+def promote(registry: Registry, version: str, score_limit_s: float) -> tuple[Overview, Fetched]:
     """Make a version the champion; raises Conflict when it may not serve here."""
-    _check(registry, version, score_limit_s)
-    return registry.promote(version)
+    fetched = _check(registry, version, score_limit_s)
+    return registry.promote(version), fetched
 
 
 def challenge(registry: Registry, version: str, score_limit_s: float) -> Overview:
@@ -96,9 +104,9 @@ def challenge(registry: Registry, version: str, score_limit_s: float) -> Overvie
     return registry.challenge(version)
 
 
-def _check(registry: Registry, version: str, score_limit_s: float) -> None:
+def _check(registry: Registry, version: str, score_limit_s: float) -> Fetched:
     try:
-        fetch(registry, version, score_limit_s)
+        return fetch(registry, version, score_limit_s)
     except RankerArtifactError as error:
         raise Conflict(f"Version {version} cannot serve: {error}") from None
 

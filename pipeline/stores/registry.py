@@ -174,13 +174,12 @@ class Registry:
     def promote(self, version: str) -> Overview:
         """Make a version the champion; the one before it becomes `previous`. Promoting the champion changes nothing."""
         with self._asked() as client, self._alone():
-            number = self._find(client, version).number
             self._go_on(client)
-            aliases = self._aliases(client)
-            before = aliases.get(CHAMPION, "")
-            if before != number:
-                self._move(client, "promotion", number, before)
-            if aliases.get(CHALLENGER) == number:
+            versions = self._versions(client)
+            known, champion = _named(versions, version), [v.number for v in versions if CHAMPION in v.aliases]
+            if CHAMPION not in known.aliases:
+                self._move(client, "promotion", known.number, "".join(champion))
+            if CHALLENGER in known.aliases:
                 client.delete_registered_model_alias(self._name, CHALLENGER)
             self._drop_passed(client)
             return self.overview()
@@ -208,13 +207,14 @@ class Registry:
             if not number:
                 return None
             self.promote(number)
-            return self._find(client, number)
+            return _named(self._versions(client), number)
 
     def challenge(self, version: str) -> Overview:
         """Make a version the challenger; "" takes the alias away."""
         with self._asked() as client, self._alone():
             if version:
-                client.set_registered_model_alias(self._name, CHALLENGER, self._find(client, version).number)
+                number = _named(self._versions(client), version).number
+                client.set_registered_model_alias(self._name, CHALLENGER, number)
             elif CHALLENGER in self._aliases(client):
                 client.delete_registered_model_alias(self._name, CHALLENGER)
             return self.overview()
@@ -227,8 +227,8 @@ class Registry:
         """
         with self._asked() as client, self._alone():
             version = self.register(text, origin="installed")
-            champion = self._aliases(client).get(CHAMPION)
-            if champion is None or (champion != version.number and self._find(client, champion).origin == "installed"):
+            champion = next((known for known in self._versions(client) if CHAMPION in known.aliases), version)
+            if CHAMPION not in version.aliases and champion.origin == "installed":
                 return self.promote(version.number)
             return self.overview()
 
@@ -242,7 +242,7 @@ class Registry:
     def show(self, version: str) -> Version:
         """One version, by its number or by the name it serves under; raises UnknownModel."""
         with self._asked() as client:
-            return self._find(client, version)
+            return _named(self._versions(client), version)
 
     def text(self, version: str) -> str:
         """The saved ranker of a version.
@@ -251,7 +251,7 @@ class Registry:
             RankerArtifactError: what lies there is not what was registered.
         """
         with self._asked() as client, tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
-            known = self._find(client, version)
+            known = _named(self._versions(client), version)
             data = Path(client.download_artifacts(known.run, _TEXT, folder)).read_bytes()
         if hashlib.sha256(data).hexdigest() != known.sha256:
             raise RankerArtifactError(f"The artefact of version {known.version} is not what was registered.", "hash")
@@ -317,12 +317,6 @@ class Registry:
     def _aliases(self, client: Any) -> dict[str, str]:
         found = client.get_registered_model(self._name).aliases
         return {alias: str(number) for alias, number in found.items()}  # SQLite gives whole numbers
-
-    def _find(self, client: Any, version: str) -> Version:
-        for known in self._versions(client):
-            if version in (known.number, known.version):
-                return known
-        raise UnknownModel(f"There is no model version '{version[:80]}': see the list of models.")
 
     def _versions(self, client: Any) -> tuple[Version, ...]:
         aliases: dict[str, list[str]] = {}
@@ -400,6 +394,13 @@ class Registry:
             if not client.search_registered_models(f"name='{self._name}'"):
                 client.create_registered_model(self._name, description="Rankers of OpenSesame.")
         return client
+
+
+def _named(versions: Sequence[Version], version: str) -> Version:
+    for known in versions:
+        if version in (known.number, known.version):
+            return known
+    raise UnknownModel(f"There is no model version '{version[:80]}': see the list of models.")
 
 
 @functools.cache

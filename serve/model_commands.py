@@ -278,9 +278,10 @@ class _Local:
         return aliases_json(challenge(self._registry, version, self._settings.ranker.score_limit_s))
 
     def rollback(self) -> dict[str, Any]:
-        from serve.registered import aliases_json
+        from serve.registered import aliases_json, rollback
 
-        return aliases_json(self._registry.rollback())
+        now, _ = rollback(self._registry, self._settings.ranker.score_limit_s)
+        return aliases_json(now)
 
 
 def _follow(ask: Ask, url: str, force: bool, wait: bool, json: bool) -> None:

@@ -30,7 +30,16 @@ from serve import logs
 from serve.handles import as_values
 from serve.jobs import Training, TrainingJobs, TrainResponse
 from serve.metrics import Metrics
-from serve.registered import Fetched, aliases_json, challenge, fetch, overview_json, promote, version_json
+from serve.registered import (
+    Fetched,
+    aliases_json,
+    challenge,
+    fetch,
+    overview_json,
+    promote,
+    rollback,
+    version_json,
+)
 from serve.schedule import Schedule
 from serve.vitals import Vitals
 
@@ -50,7 +59,7 @@ class Watch:
         self._registry = registry
         self._metrics = metrics
         self._mirrored: dict[Role, str] = {}  # role -> number of the version in the mirror, "" for none
-        self._refused: dict[tuple[Role, str], float] = {}  # -> when it is tried again
+        self._refused: dict[tuple[Role, str], tuple[float, str]] = {}  # -> when it is tried again, why
         self._fetched: Fetched | None = None  # by who has just moved an alias to it
         self._said = ""  # the last trouble logged
         self._wake = threading.Event()
@@ -83,11 +92,16 @@ class Watch:
                 if not installed:
                     self._install()
                     installed = True
-                if await self._copy(mirror, self._registry.aliases()):
+                aliases = self._registry.aliases()
+                is_whole = await self._copy(mirror, aliases)
+                if self._mirrored.get("champion") == aliases.get("champion", ""):
                     await mirror.beat()
+                if is_whole:
                     self._be("ok")
-            except (RegistryUnavailable, StateUnavailable) as error:
-                self._mirrored.clear()  # a state that was away may have lost the mirror
+            except RegistryUnavailable as error:
+                self._be("unavailable", error.detail)
+            except StateUnavailable as error:
+                self._mirrored.clear()  # it may have lost the mirror
                 self._be("unavailable", error.detail)
             except Exception as error:  # a fault of ours must not end the watch: no promotion would be served again
                 _log.exception("the watch of the registry failed")
@@ -116,18 +130,21 @@ class Watch:
                     await mirror.clear(role)
                 self._mirrored[role] = number
                 continue
-            if time.monotonic() < self._refused.get((role, number), 0.0):
+            again_at, why = self._refused.get((role, number), (0.0, ""))
+            if time.monotonic() < again_at:
                 is_whole = False
+                self._be("refused", why)
                 continue
             try:
                 if fetched is None or fetched.number != number:
                     fetched = fetch(self._registry, number, self._settings.ranker.score_limit_s)
             except RankerArtifactError as error:
                 is_whole = False
-                self._be("refused", f"{role} {number}: {error}")
+                why = f"{role} {number}: {error}"
+                self._be("refused", why)
                 if (role, number) not in self._refused:
                     self._metrics.count("opensesame_ranker_refused", reason=error.reason)
-                self._refused[role, number] = time.monotonic() + _AGAIN_S
+                self._refused[role, number] = time.monotonic() + _AGAIN_S, why
                 continue
             self._refused.pop((role, number), None)
             await mirror.write(role, fetched.who, fetched.text)
@@ -173,7 +190,6 @@ class ModelsDeployment:
     @as_values
     async def promote(self, version: str) -> dict[str, Any]:
         """Make a version the champion; raises Conflict when it may not serve."""
-        self._rolled_at = -_REPEATED_S
         now, fetched = await self._blocking(lambda: promote(self._registry, version, self._score_limit_s))
         return self._moved(now, fetched)
 
@@ -182,11 +198,16 @@ class ModelsDeployment:
         """Champion and previous change places.
 
         Within a moment of another one it is that one: the proxy repeats a request whose ingress replica died, and done
-        twice it would undo itself.
+        twice it would undo itself. Where an alias has moved since, it is a new one.
         """
         async with self._rolling:
-            if time.monotonic() > self._rolled_at + _REPEATED_S:
-                self._rolled = self._moved(await self._blocking(self._registry.rollback))
+            is_repeated = time.monotonic() < self._rolled_at + _REPEATED_S
+            if is_repeated:
+                now = aliases_json(await self._blocking(self._registry.overview))
+                is_repeated = all(now[alias] == self._rolled[alias] for alias in ("champion", "previous"))
+            if not is_repeated:
+                told, fetched = await self._blocking(lambda: rollback(self._registry, self._score_limit_s))
+                self._rolled = self._moved(told, fetched)
                 self._rolled_at = time.monotonic()
             return self._rolled
 
@@ -198,11 +219,11 @@ class ModelsDeployment:
     @as_values
     async def train(self, force: bool) -> TrainResponse:
         """The training job that runs from now on, or already does."""
-        return await self._blocking(lambda: self._jobs.submit(force))
+        return await asyncio.to_thread(self._jobs.submit, force)
 
     @as_values
     async def job(self, job_id: str) -> Training:
-        return await self._blocking(lambda: self._jobs.read(job_id))
+        return await asyncio.to_thread(self._jobs.read, job_id)
 
     async def state(self) -> dict[str, Any]:
         """How it is, and how many labelled groups wait to be drained."""

@@ -95,12 +95,17 @@ def promote(registry: Registry, version: str, score_limit_s: float) -> tuple[Ove
     return registry.promote(version), fetched
 
 
+def rollback(registry: Registry, score_limit_s: float) -> tuple[Overview, Fetched | None]:
+    """Champion and previous change places; raises Conflict when there is none, or it may not serve here."""
+    previous = registry.overview().previous
+    fetched = _check(registry, previous, score_limit_s) if previous else None
+    return registry.rollback(), fetched
+
+
 def challenge(registry: Registry, version: str, score_limit_s: float) -> Overview:
     """Make a version the challenger, "" for none; raises Conflict when it may not serve here or is the champion."""
     if version:
         _check(registry, version, score_limit_s)
-        if "champion" in registry.show(version).aliases:
-            raise Conflict(f"Version {version} is the champion: it cannot be compared with itself.")
     return registry.challenge(version)
 
 

@@ -310,7 +310,7 @@ class ShelfRegistry:
         params: Any = None,
         gate: Any = None,
         figures: Any = None,
-        passed: bool = False,
+        passed_over: str | None = None,
     ) -> Any:
         import datetime
         import json
@@ -336,7 +336,7 @@ class ShelfRegistry:
         self.versions.append(version)
         self.texts[number] = text
         self.figures = dict(figures or {})
-        self.passed = number if passed else self.passed
+        self.passed = number if passed_over == self.champion else self.passed
         return version
 
     def promote(self, version: str) -> Any:

@@ -78,10 +78,8 @@ class Registry(Protocol):
         params: Mapping[str, Any] | None = None,
         gate: Mapping[str, Any] | None = None,
         figures: Mapping[str, bytes] | None = None,
-        passed: bool = False,
+        passed_over: str | None = None,
     ) -> Version: ...
-
-    def promote(self, version: str) -> Overview: ...
 
     def finish(self) -> Version | None: ...
 
@@ -170,7 +168,8 @@ def retrain(
         text = challenger_text(work, data, start, fitted)
 
         # Evaluate: both rankers on what came later, and on the golden suites.
-        challenger, champion = Ranker.load_text(text), _champion(registry, settings)
+        judged = registry.overview().champion
+        challenger, champion = Ranker.load_text(text), _champion(registry, judged, settings)
         bar = Count(tell, "evaluate", cut.counts["later"])
         later = gate.answer([champion, challenger], replay.trials(journal, cut), bar.more)
         golden = gate.answer([champion, challenger], anchor.golden())
@@ -188,15 +187,17 @@ def retrain(
             | {f"fit_{name}": value for name, value in dataclasses.asdict(params[heads[-1]]).items()},
             gate=msgspec.to_builtins(report),
             figures=figures.draw(later, challenger, anchor.golden()),
-            passed=report.passed,
+            passed_over=judged if report.passed else None,
         )
         tell("register", 1, 1, version=version.version)
 
-        # Promote.
-        if report.passed:
-            registry.promote(version.number)
-        status: Literal["promoted", "refused"] = "promoted" if report.passed else "refused"
-        return Outcome(status, report.why, version.version, len(names), time.monotonic() - began, report)
+        # Promote, unless the champion is another one by now, which nobody compared it with.
+        done = registry.finish() if report.passed else None
+        is_promoted, why = done is not None and done.number == version.number, report.why
+        if report.passed and not is_promoted:
+            why = f"it passed against {champion.version}, which is the champion no more; the next training judges anew"
+        status: Literal["promoted", "refused"] = "promoted" if is_promoted else "refused"
+        return Outcome(status, why, version.version, len(names), time.monotonic() - began, report)
 
 
 def _no_training(why: str, passed: Version | None, groups: int, began: float) -> Outcome:
@@ -334,9 +335,8 @@ def _params(real: int, limits: configuration.Train) -> Params:
     return Params(rounds=limits.rounds, min_rounds=1, patience=_PATIENCE, anchor=mass)
 
 
-def _champion(registry: Registry, settings: Settings) -> Ranker:
-    """What answers now: the registry's champion, else what is served without one."""
-    version = registry.overview().champion
+def _champion(registry: Registry, version: str, settings: Settings) -> Ranker:
+    """What answers now: the registry's champion, `version`, else what is served without one."""
     if version:
         with contextlib.suppress(RankerArtifactError):  # one that replicas refuse too; they keep the other
             return Ranker.load_text(registry.text(version))

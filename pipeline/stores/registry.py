@@ -30,6 +30,7 @@ import orjson
 from pipeline import settings
 from pipeline.errors import Conflict, RankerArtifactError, RegistryUnavailable, UnknownModel
 from pipeline.stores.locks import held
+from pipeline.stores.mlflowdb import settle
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 Origin = Literal["installed", "trained"]
@@ -111,12 +112,12 @@ class Registry:
         gate: Mapping[str, Any] | None = None,
         figures: Mapping[str, bytes] | None = None,
         origin: Origin = "trained",
-        passed: bool = False,
+        passed_over: str | None = None,
     ) -> Version:
         """Keep a saved ranker as a new version; no alias moves. The same text again gives the version it has.
 
-        `figures` are files by name (PNG). A gate's report is kept whatever its verdict. What `passed` is to be
-        promoted: by the caller, or by `finish`.
+        `figures` are files by name (PNG). A gate's report is kept whatever its verdict. What passed is promoted by
+        `finish`, unless the champion is another by now than the one that it was judged better than, `passed_over`.
 
         Raises:
             RankerArtifactError: it is no saved ranker.
@@ -128,9 +129,11 @@ class Registry:
         digest = hashlib.sha256(text.encode()).hexdigest()
         numbers = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
         with self._asked() as client, self._alone():
+            champion = ""
             for known in self._versions(client):
                 if known.sha256 == digest:
                     return known
+                champion = known.version if CHAMPION in known.aliases else champion
             run = client.create_run(self._experiment, run_name=header.version)
             self._log(client, run.info.run_id, text, numbers, params or {}, gate, figures or {})
             made = client.create_model_version(
@@ -145,7 +148,7 @@ class Registry:
                     "metrics": _tag(numbers),
                     "params": _tag({name: str(value) for name, value in (params or {}).items()}),
                     "gate": _tag(dict(gate)) if gate is not None else "",
-                    **({_PASSED: "yes"} if passed else {}),
+                    **({_PASSED: "yes"} if passed_over == champion else {}),
                 },
             )
             client.set_terminated(run.info.run_id, "FINISHED")
@@ -179,8 +182,6 @@ class Registry:
             known, champion = _named(versions, version), [v.number for v in versions if CHAMPION in v.aliases]
             if CHAMPION not in known.aliases:
                 self._move(client, "promotion", known.number, "".join(champion))
-            if CHALLENGER in known.aliases:
-                client.delete_registered_model_alias(self._name, CHALLENGER)
             self._drop_passed(client)
             return self.overview()
 
@@ -210,11 +211,13 @@ class Registry:
             return _named(self._versions(client), number)
 
     def challenge(self, version: str) -> Overview:
-        """Make a version the challenger; "" takes the alias away."""
+        """Make a version the challenger; "" takes the alias away. Raises Conflict when it is the champion."""
         with self._asked() as client, self._alone():
             if version:
-                number = _named(self._versions(client), version).number
-                client.set_registered_model_alias(self._name, CHALLENGER, number)
+                known = _named(self._versions(client), version)
+                if CHAMPION in known.aliases:
+                    raise Conflict(f"Version {version} is the champion: it cannot be compared with itself.")
+                client.set_registered_model_alias(self._name, CHALLENGER, known.number)
             elif CHALLENGER in self._aliases(client):
                 client.delete_registered_model_alias(self._name, CHALLENGER)
             return self.overview()
@@ -248,11 +251,16 @@ class Registry:
         """The saved ranker of a version.
 
         Raises:
-            RankerArtifactError: what lies there is not what was registered.
+            RankerArtifactError: what lies there is not what was registered, or nothing is in an embedded registry.
         """
         with self._asked() as client, tempfile.TemporaryDirectory(prefix="opensesame-") as folder:
             known = _named(self._versions(client), version)
-            data = Path(client.download_artifacts(known.run, _TEXT, folder)).read_bytes()
+            try:
+                data = Path(client.download_artifacts(known.run, _TEXT, folder)).read_bytes()
+            except (_failures()[0], OSError) as error:
+                if not self._embedded:  # a server's store may be away
+                    raise
+                raise RankerArtifactError(f"The artefact of version {known.version} is gone.", "missing") from error
         if hashlib.sha256(data).hexdigest() != known.sha256:
             raise RankerArtifactError(f"The artefact of version {known.version} is not what was registered.", "hash")
         return data.decode()
@@ -295,10 +303,13 @@ class Registry:
 
     def _go_on(self, client: Any) -> str:
         """Do the move that is written down; why it was begun, "" when none was."""
-        told = client.get_registered_model(self._name).tags.get(_MOVING, "")
+        found = client.get_registered_model(self._name)
+        told = found.tags.get(_MOVING, "")
         if not told:
             return ""
         why, champion, previous = told.split(" ")
+        if str(found.aliases.get(CHALLENGER)) == champion:  # nothing is compared with itself
+            client.delete_registered_model_alias(self._name, CHALLENGER)
         client.set_registered_model_alias(self._name, CHAMPION, champion)
         if previous:
             client.set_registered_model_alias(self._name, PREVIOUS, previous)
@@ -385,7 +396,7 @@ class Registry:
             uri, artifacts = f"sqlite:///{self._folder / 'mlflow.db'}", (self._folder / "artifacts").as_uri()
         with self._alone():  # two processes must not both make the tables
             if self._folder is not None and artifacts is not None:
-                _settle(self._folder / "mlflow.db", self._name, artifacts)
+                settle(self._folder / "mlflow.db", self._name, artifacts)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             experiment = client.get_experiment_by_name(self._name)
             self._experiment = (
@@ -417,28 +428,6 @@ def _failures() -> tuple[type[Exception], type[Exception]]:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowException, SQLAlchemyError
-
-
-def _settle(path: Path, experiment: str, artifacts: str) -> None:
-    """Prepare an embedded database: reader and writer do not wait for each other; a moved folder is found again."""
-    with contextlib.closing(sqlite3.connect(path, timeout=20)) as database, database:
-        database.execute("PRAGMA journal_mode=WAL")
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name='model_versions'").fetchone():
-            return  # a new one: MLflow makes the tables
-        found = database.execute("SELECT artifact_location FROM experiments WHERE name=?", (experiment,)).fetchone()
-        if found is None or found[0] == artifacts:
-            return
-        # MLflow keeps where artefacts lie as absolute addresses.
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("model_versions", "source"),
-            ("model_versions", "storage_location"),
-        ):
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                (artifacts, len(found[0]) + 1, len(found[0]), found[0]),
-            )
 
 
 def _tag(value: Mapping[str, Any]) -> str:

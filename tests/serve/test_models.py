@@ -168,6 +168,20 @@ async def test_the_operator_promotes_and_rolls_back_over_http(
 
 @pytest.mark.slow
 @pytest.mark.redis
+async def test_a_rollback_soon_after_one_that_somebody_undid_is_a_new_one(
+    client: httpx2.AsyncClient, registry: Registry, mirror: Mirror
+) -> None:
+    one, two = _versions(registry)
+    registry.promote(one)
+    registry.promote(two)
+    assert (await client.post("/models/rollback", json={})).json()["champion"] == one
+    registry.promote(two)  # by the gate or on the command line
+    assert (await client.post("/models/rollback", json={})).json()["champion"] == one
+    await mirrored(mirror, one)
+
+
+@pytest.mark.slow
+@pytest.mark.redis
 async def test_the_operator_lets_a_version_challenge_and_ends_it(
     client: httpx2.AsyncClient, registry: Registry, mirror: Mirror
 ) -> None:
@@ -241,8 +255,11 @@ async def test_a_spoilt_artefact_is_neither_promoted_nor_mirrored(
     await mirrored(mirror, one)
     run = registry.show(two).run
     (path,) = (p for p in Path(loaded.registry.folder).rglob("ranker.json") if run in str(p))
-    path.write_text(TWO[:-100])
     try:
+        path.unlink()
+        answer = await client.post(f"/models/{two}/promote", json={})
+        assert (answer.status_code, answer.json()["slug"]) == (409, "conflict")
+        path.write_text(TWO[:-100])
         answer = await client.post(f"/models/{two}/promote", json={})
         assert (answer.status_code, answer.json()["slug"]) == (409, "conflict")
         registry.promote(two)  # by another hand
@@ -255,6 +272,11 @@ async def test_a_spoilt_artefact_is_neither_promoted_nor_mirrored(
         health = (await client.get("/health")).json()
         assert (health["status"], health["components"]["models"]["status"]) == ("degraded", "refused")
         await ready(client)
+        registry.rollback()
+        assert registry.overview().previous == two
+        answer = await client.post("/models/rollback", json={})
+        assert (answer.status_code, answer.json()["slug"]) == (409, "conflict")
+        registry.promote(two)
     finally:
         path.write_text(TWO)
     await mirrored(mirror, two)

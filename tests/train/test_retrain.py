@@ -217,6 +217,22 @@ def test_the_anchor_holds_on_to_what_weighed_in_the_fit(tmp_path: Path, monkeypa
     assert 80 < sum(heavy) < 100  # 12 / 13 of them
 
 
+def test_what_somebody_promotes_meanwhile_stays(house: _House, monkeypatch: pytest.MonkeyPatch) -> None:
+    register = house.registry.register
+
+    def overtaken(text: str, **more: Any) -> Any:
+        house.registry.champion = "theirs"
+        return register(text, **more)
+
+    monkeypatch.setattr(house.registry, "register", overtaken)
+    outcome = house.retrain(_people(1500))
+    assert outcome.report is not None
+    assert outcome.report.passed
+    assert outcome.status == "refused"
+    assert "champion no more" in outcome.why
+    assert house.registry.champion == "theirs"
+
+
 class Killed(BaseException):
     """The process ends here."""
 

@@ -54,6 +54,7 @@ SCALE: dict[str, Grade] = {
 _TRIES = 8  # of a request that others overtake
 _CALLS_MAX = 1000  # observed calls of one request
 _SKEW_S = 60.0  # by which the clocks of our own machines may differ
+_AHEAD_S = 86400.0  # by which a client's clock may be ahead: a call of a later time tells nothing of it, and no order
 
 # (impression, method, path) of a call -> key of its operation in the impression's catalog, None when there is none.
 Match = Callable[[Impression, str, str], Awaitable[str | None]]
@@ -265,7 +266,8 @@ def _settle(
     ends, before = min(sight.tail.ts, now), sight.tail.operations
     if sight.tail.ts > now + _SKEW_S:  # that has not been yet: nobody knows when it was
         ends, before = 0.0, ()
-    ahead_s = max(0.0, max((call.ts for call in calls if not call.once), default=0.0) - now)
+    told_at = (call.ts for call in calls if not call.once and call.ts <= now + _AHEAD_S)
+    ahead_s = max(0.0, max(told_at, default=0.0) - now)
     waiting = list(sight.open)
     told: set[tuple[float, str] | str] = set()
     sighted = []
@@ -281,7 +283,8 @@ def _settle(
         if made - ends > join_window_s:
             before = ()
         history: tuple[str, ...] | None = before if made >= ends else None
-        answered = [one for one in waiting if _is_before(one[0], call, ahead_s)]
+        is_of_now = bool(call.once) or call.ts <= now + _AHEAD_S
+        answered = [one for one in waiting if is_of_now and _is_before(one[0], call, ahead_s)]
         waiting = [one for one in waiting if one not in answered]
         statement = _hash("observed", call.operation)
         closes = tuple((_group(impression, "observed", call.operation), statement) for impression, _ in answered)

@@ -122,6 +122,8 @@ def catalogs(
     with errors():
         if (put is not None or remove) and not name:
             raise typer.BadParameter("name the catalog that is meant")
+        if put is not None and remove:
+            raise typer.BadParameter("--put and --remove exclude each other")
         if put is not None:
             answer = ask(url, "PUT", f"/catalogs/{name}", _read(put), "application/octet-stream")
         elif remove:

@@ -126,10 +126,10 @@ def read_time(text: str | None, place: str) -> float | None:
     if text is None:
         return None
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = datetime.datetime.fromisoformat(text.upper())  # RFC 3339 takes a small t and z too
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.UTC)
-        return moment.timestamp()
+        return moment.astimezone(datetime.UTC).timestamp()  # which UTC can say
     except (ValueError, OverflowError):
         raise BadRequest(
             f"{place} must be an ISO 8601 time, such as 2026-01-31T12:00:00Z; it is {text[:40]!r}."

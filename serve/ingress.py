@@ -43,7 +43,7 @@ from serve.scrape import scrape
 from serve.suggest import Suggestions
 from serve.tokens import Tokens
 
-_NAME_MAX = 128
+_NAME_MAX = 64
 
 
 class Backend(Stages, Protocol):

@@ -15,7 +15,7 @@ import orjson
 import pydantic
 
 from pipeline import guardrails
-from pipeline.errors import BadRequest, TooLarge
+from pipeline.errors import BadRequest, SpecInvalid, TooLarge
 from pipeline.ranking.table import FEATURES
 from pipeline.settings import Settings
 from pipeline.types import Answer, Explanation, Feedback, Prediction, Query, Source
@@ -279,13 +279,17 @@ def read_source(request: Any, settings: Settings) -> Source:
     Raises:
         BadRequest: it names two, or none and there is no default.
         TooLarge: the inline spec is over its limit.
+        SpecInvalid: it is nested too deep.
     """
     spec = getattr(request, "spec", None)
     named = [name for name in ("spec_url", "spec", "catalog") if getattr(request, name, None) is not None]
     if len(named) > 1:
         raise BadRequest(f"Name one catalog: {' and '.join(named)} exclude each other.")
     if spec is not None:
-        data = spec.encode() if isinstance(spec, str) else dump(spec)
+        try:
+            data = spec.encode() if isinstance(spec, str) else dump(spec)
+        except TypeError:  # orjson's limit of nesting
+            raise SpecInvalid("The spec is nested too deep: no more than 100 levels are read.") from None
         limit = settings.parse.inline_limit_bytes
         if len(data) > limit:
             raise TooLarge(

@@ -138,6 +138,13 @@ async def test_a_call_from_the_future_ages_none_that_comes_after_it(state: State
     assert (await recall(state, "GET /notes")).own_followed.after(LIST) == {GET: 1.0}
 
 
+async def test_a_call_from_the_future_answers_nothing_and_the_call_made_now_does(state: State):
+    shown = await shown_to(state, ts=time.time() - 1)
+    now = time.time()
+    kept = await watch(state, seen((now, GET), (now + 10 * 365 * 86400, DELETE)))
+    assert [(group.impression.id, group.chosen) for group in kept.groups] == [(shown.id, GET)]
+
+
 async def test_a_clock_that_is_ahead_is_followed_report_after_report(state: State):
     for call in (LIST, GET, DELETE):
         await watch(state, seen((time.time() + 3600, call)))

@@ -105,7 +105,12 @@ def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
 
 
 def test_a_wrong_command_line_is_status_2():
-    for arguments in (["feedback", "accept"], ["catalogs", "--remove"], ["predict", "--no-such-option"]):
+    for arguments in (
+        ["feedback", "accept"],
+        ["catalogs", "--remove"],
+        ["catalogs", "ghost", "--put", "shop.yaml", "--remove"],
+        ["predict", "--no-such-option"],
+    ):
         done = run(app, arguments)
         assert done.exit_code == 2
         assert "Traceback" not in done.output

@@ -9,7 +9,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from pipeline import settings
-from pipeline.errors import BadRequest, OpenSesameError, TooLarge
+from pipeline.errors import BadRequest, OpenSesameError, SpecInvalid, TooLarge
 from serve import schemas
 
 SETTINGS = settings.load()
@@ -76,6 +76,8 @@ def test_without_a_catalog_the_default_one_is_asked():
         ({"events": [{"endpoint": "FETCH /v1"}]}, "'FETCH' is no HTTP method"),
         ({"events": [{"endpoint": "GET v1/charges"}]}, "the path must start with '/'"),
         ({"events": [{"endpoint": "GET /a", "ts": "yesterday"}]}, "events.0.ts must be an ISO 8601 time"),
+        ({"events": [{"endpoint": "GET /a", "ts": "9999-12-31T23:59:59-14:00"}]}, "must be an ISO 8601 time"),
+        ({"events": [{"endpoint": "GET /a", "ts": "0001-01-01T00:00:00+14:00"}]}, "must be an ISO 8601 time"),
         ({"events": [{"endpoint": "GET /a", "params": []}]}, "events.0.params: "),
         ({"history": [{"api_call": "GET /a", "method": "POST"}]}, "different methods"),
         ({"prompt": 5}, "prompt: "),
@@ -100,6 +102,13 @@ def test_malformed_requests_are_refused_by_name(body: object, says: str):
 def test_what_is_no_json_is_refused(raw: bytes):
     with pytest.raises(BadRequest, match="not JSON"):
         schemas.read_json(raw, schemas.PredictRequest)
+
+
+def test_a_spec_nested_too_deep_is_refused():
+    raw = b'{"spec": ' + b'{"properties":' * 400 + b"{}" + b"}" * 401
+    request = schemas.read_json(raw, schemas.PredictRequest)
+    with pytest.raises(SpecInvalid, match="nested too deep"):
+        schemas.to_query(request, SETTINGS, tenant="local")
 
 
 def test_deep_parameters_are_refused_and_deep_samples_too():

@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from pipeline import errors, guardrails
@@ -290,6 +291,10 @@ def build_app(settings: Settings, backend: Backend, state: State, metrics: Metri
         detail = f"{request.method} {request.url.path} is no route of this service: see /docs."
         response = problem_document(error.status_code, slug, detail, request.state.request_id)
         response.headers.update(error.headers or {})
+        if error.status_code == 405:  # Starlette names the methods of the first route of that path only
+            routes = (route for route in app.router.routes if route.matches(request.scope)[0] is not Match.NONE)
+            methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+            response.headers["allow"] = ", ".join(sorted(methods))
         return response
 
     async def malformed(request: Request, error: Exception) -> Response:

@@ -258,3 +258,11 @@ async def test_a_bug_answers_500_without_its_text(app):
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.json()["slug"], answer.json()["request_id"]) == ("error", answer.headers["x-request-id"])
     assert "secret" not in answer.text
+
+
+@pytest.mark.redis
+async def test_a_wrong_method_is_told_which_ones_there_are(app):
+    for path, methods in (("/catalogs/billing", "DELETE, GET, PUT"), ("/v1/predict", "POST")):
+        answer = await app.client.patch(path, json={})
+        assert (answer.status_code, answer.json()["slug"]) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == methods

@@ -2,8 +2,8 @@
 
 A reading of clauses, not of grammar: a destructive word counts where it is an order ("cancel it", "I want a
 refund", "needs to be deleted"), not where it is negated ("don't delete", "undo the cancellation"), nor where it only
-describes ("list cancelled orders", "refund policy"). In doubt a negation wins. Words come from `lexicon`; called
-through `verbs`.
+describes ("list cancelled orders", "refund policy", "what happens if I delete it") or is quoted (a title, a message).
+In doubt a negation wins. Words come from `lexicon`; called through `verbs`.
 """
 
 from __future__ import annotations
@@ -106,6 +106,35 @@ _PHRASES = tuple(
         ),
     )
 )
+_QUOTED = re.compile(
+    r"(?<!\w)(?:\"[^\"\n]{1,300}\"|'(?=\S)[^\n]{0,299}?(?<=\S)'|`[^`\n]{1,300}`|“[^”\n]{1,300}”|‘[^\n’]{1,300}’)(?!\w)"
+    r"|(?<=titled )(?=\w)[^.,;:!?\n]{1,200}?(?= (?:and|then|with|in|for)\b|[.,;:!?\n]|$)"
+)
+_TO_END = r"(?=\W)[^.,;:!?()\n]{0,200}?(?= (?:(?:and )?(?:then|please|also)|but|so)\b|[.,;:!?()\n]|$)"
+_RISKY = r"(?:safe|unsafe|dangerous|risky|harmful|reversible|irreversible|bad)"
+# Questions and asides that order nothing although they name a deed: of each, only the group is read on
+_WONDERS = re.compile(
+    r"\b(?P<asked>what (?:happens|would happen|will happen)(?= (?:if|when|after|to)\b)|what(?= if (?:i|we)\b)"
+    rf"|(?:what|how much|how long) (?:does|would|will) it (?:take|cost)|how {_RISKY} (?:is|would)"
+    r"|(?:explain|describe)(?= (?:(?:what|how) )?[a-z]{2,20}ing\b)"
+    r"|what (?:can|may|could) (?:i|we|one)(?! do\b)|when (?:can|should|may) (?:i|we)"
+    r"|(?:who|whose|which)(?: [\w'-]{1,30}){0,5}? (?:can|may|could|might|should|will|gets?)(?! (?:be|help)\b)"
+    r"|(?:who|which)(?: [\w'-]{1,30}){0,4}? (?:is|are|has|have) (?:able|allowed|permitted|permission|the right)"
+    rf"|(?:is|are|isn't|would) (?:it|this|that)(?: be)? (?:{_RISKY}|ok|okay|wise|fine|allowed|permitted|legal|worth)"
+    r"(?! if you\b)"
+    r"|(?:am i|are we|is (?:it|the|an?|every|any)[\w ]{1,30}?) (?:allowed|permitted)"
+    r"|how do(?:es)?(?=[\w' -]{1,60} work\b)"
+    r"|why (?:(?:is|does|did|could)(?:n't)?|can(?:'t|not)?)(?![\w']| (?:you|we)\b)"
+    r"|(?:^|(?<=[.,;:!?(] ))(?:should (?:i|we)|do i (?:have|need)(?= to\b)"
+    r"|(?:will|would|can|could)(?= [a-z]{2,20}ing\b)"
+    r"|(?:can|may) (?:users|members|guests|admins|viewers|others|everyone|everybody|people|customers)))"
+    rf"{_TO_END}|\b(?P<risk>{_RISKY}|reasons?|how many (?:\w{{1,30}} ){{1,4}}?(?:want|wish|need|wanted|asked|tried))"
+    r" to \w+|(?:^|(?<=[.,;:!?(] ))(?P<when>if|before|when|once|after|unless) (?:i|we)"
+    r" (?:(?:want|need|have) to )?(?!can\b|could\b)\w+"
+    r"|\b(?P<note>(?:comment|note|reply|message) saying|remind (?:me|us|him|her|them) (?:to|that))"
+    r"(?=\W)[^.,;:!?()\n]{0,200}?(?= (?:and|then|but)\b|[.,;:!?()\n]|$)",
+    re.I,
+)
 # What APIs do by DELETE although it sounds milder
 _UNDOES = word_set(
     "unstar unfollow unwatch unpin unlike unblock unban unmute unlock unsubscribe unassign unlink disconnect dismiss "
@@ -150,12 +179,25 @@ _VERB_LEADS = word_set(
     "might shall go ahead kindly finally next first immediately permanently fully nor i'll we'll they who you'd i'd"
 )
 _QUESTIONS = word_set("what what's which who who's whose where when how")
+_BOONS = word_set("a my me it this them")  # "get me a refund"
 _ADVERBIAL = word_set("in by via per with")
 _AFTER_PASSIVE = word_set("and or from for in by on at immediately asap now today to if as too also right")
 _ATTRIBUTED = word_set(
     "policy policies status statuses history reason reasons fee fees date dates window label labels rate rates rule "
     "rules deadline deadlines conditions terms details info information record records id ids"
 )
+_CONTROLS = word_set(
+    "button buttons link links feature features flow flows page pages endpoint endpoints dialog menu icon option "
+    "options key command form screen operation function method api call request action actions event events "
+    "permission permissions confirmation"
+)
+_ARTICLES = word_set("the a an my our your his her its their every")
+# "issues about deleting users": what is written on, and what leads to it
+_ABOUT = word_set("about on regarding concerning mention mentions mentioning")
+_TEXTS = word_set(
+    "issue ticket bug task post comment note message email mail article doc page question report document guide faq"
+)
+_WISHING = word_set("want wants wanted wish wishes need needs plan plans intend intends try tried asked")
 # Where the next word is one of these, the word means something else
 _OTHERWISE: dict[str, frozenset[str]] = {
     "close": word_set("to by friend friends match matches"),
@@ -171,16 +213,6 @@ _OTHERWISE: dict[str, frozenset[str]] = {
 }
 _NOUNS_TOO = word_set("login logout invite install")  # in prompts: "the login bug"
 _ONLY_BEFORE: dict[str, frozenset[str]] = {"top": word_set("up")}  # "top up", not "top rated"
-# "and do not send a new SIM", "I don't want to change my plan", "you do not want a refund"; every repeat is bounded
-_UNWANTED = re.compile(
-    r"(?:(?:^|[.,;:!?(\n] ?|\b(?:and|but|so|also) )"
-    r"(?P<order>(?:please )?(?:do not|don['’]t|never) (?P<verb>[a-z]{1,20}))"
-    r"|(?P<wish>\b(?:(?:i|you|we|they) )?(?:(?:do|does|would)(?: not|n['’]t)|never) (?:want|wish|intend|need|like)"
-    r" (?:to (?P<deed>[a-z]{1,20})|(?:an?|any|another))))\b"
-    r"(?P<rest>[^.,;!?()\n]{0,200}?)(?=\b(?:but|and|just|only|instead|before|without)\b|[.,;!?()\n]| [–—-]+ |$)",
-    re.I,
-)
-_WANTED_YET = word_set("if unless until except when more anymore longer")  # a condition, or an end that is wished for
 
 
 class _Asked(NamedTuple):
@@ -216,30 +248,6 @@ def prompt_verbs(prompt: str) -> frozenset[Verb]:
     return frozenset(CLASS[word] for word, is_negated in _asked(prompt) if not is_negated)
 
 
-@functools.lru_cache(maxsize=1024)
-def wanted(prompt: str) -> str:
-    """The prompt without the clauses that only say what is not to be done; all of it where the rest asks for nothing.
-
-    "I don't want this order" asks for something: only verbs of APIs and what one makes ("a refund") are left out.
-    """
-    parts, end = [], 0
-    for match in _UNWANTED.finditer(prompt):
-        words = match["rest"].lower().split()
-        if not _WANTED_YET.isdisjoint(words):
-            continue
-        verb = (match["verb"] or match["deed"] or "").lower()
-        if verb:  # "and do not see it" tells, it forbids nothing
-            known = INFLECTED.get(verb)
-            is_deed = known == (verb, "base") and (match["deed"] or CLASS[verb] != "read")
-        else:
-            is_deed = any(word in NOUNS or word in AMBIGUOUS for word in words)
-        if is_deed:
-            parts.append(prompt[end : match.start("order" if match["verb"] else "wish")])
-            end = match.end()
-    rest = " ".join([*parts, prompt[end:]])
-    return rest if parts and prompt_verbs(rest) else prompt
-
-
 def idioms(prompt: str) -> tuple[str, ...]:
     """Words of the lexicon that the prompt says in other words: "hand it over" means assign."""
     return _reworded(prompt)[1]
@@ -248,7 +256,10 @@ def idioms(prompt: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=256)
 def _reworded(prompt: str) -> tuple[str, tuple[str, ...]]:
     """The prompt with such words in place of the phrases that mean them, and these words."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", prompt.replace("’", "'").replace("_", " "))  # deleteUser
+    text = _QUOTED.sub(" ", prompt)
+    text = text if re.search(r"\w", text) else prompt
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text.replace("’", "'").replace("_", " "))  # deleteUser
+    text = _WONDERS.sub(lambda match: match[match.lastgroup or 0], text)
     text = re.sub(r",? (?:under|in) any circumstances?,?", "", text)
     found: dict[str, None] = {}
     for pattern, word in _PHRASES:
@@ -313,15 +324,10 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             if meant:
                 is_negated = negation.holds(meant, before, index) or following in ("nothing", "none", "no")
                 yield _Asked(word, is_negated)
-        is_boon = token in ("get", "getting") and following in (
-            "a",
-            "my",
-            "me",
-            "it",
-            "this",
-            "them",
-        )  # "get me a refund"
-        if token in ("if", "whether") and governor == "read":
+        is_boon = token in ("get", "getting") and following in _BOONS
+        if _is_aside(clause, index, governor):
+            governor = "aside" if governor == "read" else "topic"
+        elif token in ("if", "whether") and governor in ("read", "aside"):
             governor = "maybe"  # "see if it can be cancelled"
         elif token in _READS and not is_boon:
             governor = "read"
@@ -329,6 +335,15 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             governor = "told"
         elif is_boon or token in _ORDERS:
             governor = "order"
+
+
+def _is_aside(clause: list[str], index: int, governor: str) -> bool:
+    """Whether what follows a word only describes: "issues about deleting users", "find users who want to cancel"."""
+    token, before = clause[index], clause[index - 1] if index else ""
+    if token in _ABOUT:
+        return governor == "read" or token.startswith("mention") or before.removesuffix("s") in _TEXTS
+    is_theirs = token in _WISHING and before in ("who", "that", "which")
+    return is_theirs and any(CLASS.get(word) == "read" for word in clause[: index - 1])
 
 
 def _asks_whether(clause: list[str]) -> bool:
@@ -352,18 +367,25 @@ def _reading(word: str, form: str, near: list[str], following: str, governor: st
         return ""
     if (form == "noun" or word in NOUNS) and word != "reset" and following in _ATTRIBUTED:
         return ""
+    if following in _CONTROLS and (before in _DETERMINERS or (before in INFLECTED and before not in _VERB_LEADS)):
+        return ""  # "the delete button"
+    if (governor in ("aside", "topic") and (form == "ing" or before in _ABOUT or before == "to")) or (
+        governor == "read" and form == "ing" and before == "of"
+    ):
+        return ""
     if form == "noun":
         return "noun" if governor in ("", "order") else ""
     if form == "past":
         is_wished = governor == "order" and before not in _DETERMINERS and before not in _STATES
         is_passive = before in ("be", "get", "getting") or is_wished
-        return "noun" if is_passive and governor != "read" and (not following or following in _AFTER_PASSIVE) else ""
+        is_told = governor in ("read", "aside")
+        return "noun" if is_passive and not is_told and (not following or following in _AFTER_PASSIVE) else ""
     is_noun = word in AMBIGUOUS or word in NOUNS or word in _NOUNS_TOO
     if form == "ing":
         is_attribute = before in _DETERMINERS and following  # "my running playlist"
         return "" if is_attribute or (is_noun and governor not in ("", "order")) else "noun"
     if not is_noun:
-        return "verb"
+        return "" if form == "base" and before in _ARTICLES and governor != "order" else "verb"
     is_verb = before in _VERB_LEADS or (following in _OBJECTS and before not in _DETERMINERS)
     if form == "base" and (is_verb or not before):
         return "verb"

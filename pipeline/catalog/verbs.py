@@ -2,16 +2,18 @@
 
 Read off the places where an API says what it does: operation id, summary and the verbs among the path's segments,
 never long descriptions, which mention what others do. Words come from `lexicon`; what a prompt asks for is
-read by `intent` and offered here too. Called by `parse`, the story and the corpus.
+read by `intent` and offered here too, with `wanted`, the prompt less what it spares. Called by `parse`, the story
+and the corpus.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.catalog.intent import idioms, intents, prompt_acts, prompt_verbs, wanted
+from pipeline.catalog.intent import idioms, intents, prompt_acts, prompt_verbs
 from pipeline.catalog.lexicon import AMBIGUOUS, CLASS, FAMILY, INFLECTED, NOUNS, word_set
 from pipeline.types import Verb
 
@@ -68,6 +70,22 @@ _HARMLESS: dict[str, frozenset[str]] = {
     "close": word_set("match matches captions"),
     "cancel": word_set("fee fees reason reasons"),
 }
+# "and do not send a new SIM", "I don't want to change my plan", "you do not want a refund"; every repeat is bounded
+_UNWANTED = re.compile(
+    r"(?:(?:^|[.,;:!?(\n] ?|\b(?:and|but|so|also) )"
+    r"(?P<order>(?:please )?(?:do not|don['’]t|never) (?P<verb>[a-z]{1,20}))"
+    r"|(?P<wish>\b(?:(?:i|you|we|they) )?(?:(?:do|does|would)(?: not|n['’]t)|never) (?:want|wish|intend|need|like)"
+    r" (?:to (?P<deed>[a-z]{1,20})|(?:an?|any|another))))\b"
+    r"(?P<rest>[^.,;!?()\n]{0,200}?)(?=\b(?:but|and|just|only|instead|before|without)\b|[.,;!?()\n]| [–—-]+ |$)",
+    re.I,
+)
+# "but not the issue", "and delete nothing else", "without deleting the issue"
+_SPARED = re.compile(
+    r",? (?:(?:but not|without [a-z]{2,20}ing) (?:the|my|our|your|this|that|its|any|all) [\w-]{1,30}"
+    r"|(?:and|but) [a-z]{3,20} nothing(?: else)?)(?= (?:and|please|then)\b|[.,;!?)]|$)",
+    re.I,
+)
+_WANTED_YET = word_set("if unless until except when more anymore longer")  # a condition, or an end that is wished for
 
 
 class _Action(NamedTuple):
@@ -126,6 +144,33 @@ def acts(method: str, path: str, operation_id: str, summary: str) -> frozenset[s
 def same(verb: str) -> str:
     """One verb for all that destroy in the same way ("void" and "cancel"); any other is its own."""
     return FAMILY.get(verb, verb)
+
+
+@functools.lru_cache(maxsize=1024)
+def wanted(prompt: str) -> str:
+    """The prompt without the clauses that only say what is not to be done; all of it where the rest asks for nothing.
+
+    "I don't want this order" asks for something: only verbs of APIs and what one makes ("a refund") are left out.
+    """
+    spared = _SPARED.sub("", prompt)
+    if spared != prompt and prompt_verbs(spared):
+        prompt = spared
+    parts, end = [], 0
+    for match in _UNWANTED.finditer(prompt):
+        words = match["rest"].lower().split()
+        if not _WANTED_YET.isdisjoint(words):
+            continue
+        verb = (match["verb"] or match["deed"] or "").lower()
+        if verb:  # "and do not see it" tells, it forbids nothing
+            known = INFLECTED.get(verb)
+            is_deed = known == (verb, "base") and (match["deed"] or CLASS[verb] != "read")
+        else:
+            is_deed = any(word in NOUNS or word in AMBIGUOUS for word in words)
+        if is_deed:
+            parts.append(prompt[end : match.start("order" if match["verb"] else "wish")])
+            end = match.end()
+    rest = " ".join([*parts, prompt[end:]])
+    return rest if parts and prompt_verbs(rest) else prompt
 
 
 def _verb(method: str, path: str, said: Sequence[_Action], family: str) -> Verb:

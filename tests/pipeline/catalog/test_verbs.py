@@ -325,6 +325,9 @@ def test_prompt_verbs_are_those_of_its_orders(prompt, verbs):
         ("I don't want a refund, send a new one", "I don't want a refund"),
         ("You don't intend to book before you see the prices", "You don't intend to book "),
         ("find the order, but never cancel it - only look at it", "never cancel it"),
+        ("remove the label but not the issue", " but not the issue"),
+        ("remove the label bug and delete nothing else", " and delete nothing else"),
+        ("archive it without deleting the files", " without deleting the files"),
         # What is not wanted says what is:
         ("I don't want a refund", ""),
         ("I no longer want the subscription", ""),

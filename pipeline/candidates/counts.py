@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
+from typing import Any
 
 from pipeline.candidates import names, parameters, spans
 from pipeline.candidates.literals import unquoted
@@ -18,9 +19,11 @@ from pipeline.candidates.vocabulary import (
     BOUND_WORDS,
     CUED,
     CURRENCIES,
+    ISO_CURRENCIES,
     NUMBERED,
     SCALES,
     TIMES,
+    TYPED,
     UNIT_WORDS,
     UNITS,
 )
@@ -55,6 +58,27 @@ _NO_THINGS |= frozenset(
         "percent kg km lb lbs gram grams kilo kilos euro euros dollar dollars usd eur gbp pounds cents am pm second "
         "minute point points degree degrees more extra additional fewer less",
     )
+)
+
+_LOWER = frozenset(("min", "minimum", "gte", "gt", "above", "over", "low", "lowest", "lower", "least"))
+_UPPER = frozenset(("max", "maximum", "lte", "lt", "below", "under", "high", "highest", "upper", "most", "budget"))
+_MORE, _LESS = "(?:more|greater|higher|larger|bigger|pricier|dearer)", "(?:less|fewer|lower|smaller|cheaper)"
+_BOUND = re.compile(
+    rf"""(?ix) (?P<most>\b(?:max(?:imum)?|under|below|at\ most|within|budget|up\ to|not\ (?:over|above|exceeding)
+        |(?:no|not|never)\ {_MORE}\ than|{_LESS}(?:\ \w+)?\ than)\b|<=?|≤)
+    | (?P<least>\b(?:min(?:imum)?|over|above|at\ least|exceed(?:s|ing)?|not\ (?:under|below)|starting\ at|from(?=\s*$)
+        |(?:no|not|never)\ {_LESS}\ than|{_MORE}(?:\ \w+)?\ than)\b|>=?|≥)"""
+)
+_BEHIND = re.compile(  # "$50 max", "$10 or more"
+    r"(?i)\s*(?:(?P<most>(?:max(?:imum)?|at most|tops|(?:or|and) (?:less|under|below|cheaper|lower))\b)"
+    r"|(?P<least>(?:min(?:imum)?|at least|(?:or|and) (?:more|over|above|higher|up|upwards))\b|\+))"
+)
+_BETWEEN = re.compile(r"(?i)\bbetween\b")
+_TO = re.compile(r"(?i)\s*(?:[-–—]|to|until|till)\s*")
+_FILL = re.compile(r"(?i)(?:\W*\b(?!(?:and|for|in|or|with)\b)[^\W\d]+){0,3}\W*")  # between "maximum" and its amount
+_FIGURE = re.compile(
+    r"[#-]?(?:[$€£] ?|[A-Z]{3} )?\d(?:[\d.,'’ \u00a0\u202f]*\d)?(?:[kKmM]\b)?"
+    rf"(?: ?(?:[$€£](?! ?\d)|(?i:(?:us )?dollars|euros?|pounds|{'|'.join(sorted(ISO_CURRENCIES))})\b))?"
 )
 
 
@@ -174,3 +198,62 @@ class Counts:
             return None
         said = {other for word, other in CURRENCIES.items() if word in self._words or other in lower}
         return found.pop() if said == {sign} else None
+
+    def bound(self, name: Name, parameter: Parameter, money: Sequence[spans.Span]) -> Any:
+        """The amount for the bound that a name says: 10 of "between $10 and $50" for `min_price`.
+
+        "" where the prompt says only the other bound or several; None where it says none, or the name does.
+        """
+        words = frozenset(name.words)
+        if words.isdisjoint(TYPED["money"]) or (is_lower := _is_lower(name)) is None:
+            return None
+        money = money if parameter.required or parameters.tells_unit(parameter) else ()
+        said = self._sides(money, words & TYPED["money"])
+        if not said:
+            return "" if len({span.value for span in money}) > 1 else None
+        found = {parameters.as_money(s.value, parameter) if s.kind == "money" else s.value for s in said[is_lower]}
+        return found.pop() if len(found) == 1 else ""
+
+    def _sides(self, money: Sequence[spans.Span], nouns: Set[str]) -> dict[bool, list[spans.Span]]:
+        """Amounts that are a lower (True) or an upper (False) bound; a plain number is one behind its noun."""
+        numbers = [span for span in self._numbers if not _PERCENT.match(self._prompt, span.start)]
+        stems = tuple(nouns if nouns.isdisjoint(("price", "cost")) else {*nouns, "price", "cost"})
+        found: list[tuple[bool, spans.Span]] = []
+        points, at = sorted((*money, *numbers), key=lambda span: span.start), 0
+        for span, following in itertools.zip_longest(points, points[1:]):
+            if span.start < at:
+                continue
+            clause = re.split(r"[.,;!?]", self._prompt[at : span.start])[-1]
+            at = self._end(span)
+            is_amount = span.kind == "money" or any(word.startswith(stems) for word in spans.words(clause))
+            link = self._prompt[at : following.start] if following else ""
+            joins = _TO.fullmatch(link) or (link.strip().lower() == "and" and _BETWEEN.search(clause))
+            if following and joins and (is_amount or following.kind == "money"):
+                found += [(True, span), (False, following)]
+                at = self._end(following)
+                continue
+            cues = list(_BOUND.finditer(clause))
+            cue = cues[-1] if cues and _FILL.fullmatch(clause, cues[-1].end()) else None
+            if cue is None and (cue := _BEHIND.match(self._prompt, at)) is not None:
+                at = cue.end()
+            if cue is not None and is_amount:
+                found.append((cue.lastgroup == "least", span))
+        return {side: [span for other, span in found if other is side] for side in (True, False)} if found else {}
+
+    def _end(self, span: spans.Span) -> int:
+        match = _FIGURE.match(self._prompt, span.start)
+        return match.end() if match else span.start + len(span.value)
+
+
+def _is_lower(name: Name) -> bool | None:
+    """Whether a name says a lower bound; None where it says none: `price_from`, `max_price`, `price`."""
+    lower = name.words[-1] == "from" or not _LOWER.isdisjoint(name.words)
+    upper = name.words[-1] == "to" or not _UPPER.isdisjoint(name.words)
+    return lower if lower is not upper else None
+
+
+def next_amount(found: Sequence[spans.Span], parameter: Parameter, given: Collection[str]) -> Any:
+    """The first amount of money that is not `given` yet, else the last."""
+    amounts = [parameters.as_money(span.value, parameter) for span in found]
+    sent = {text.removesuffix(".0") for text in given}
+    return next((amount for amount in amounts if f"{float(amount):.10g}" not in sent), amounts[-1])

@@ -14,7 +14,7 @@ import re
 
 from pipeline import keynames
 from pipeline.candidates import days
-from pipeline.candidates.vocabulary import IMPERATIVES, ISO_CURRENCIES, NAME_IMPERATIVES, SENTENCE_STARTERS
+from pipeline.candidates.vocabulary import CURRENCIES, IMPERATIVES, ISO_CURRENCIES, NAME_IMPERATIVES, SENTENCE_STARTERS
 
 _NUMBER_WORDS = {
     "one": 1,
@@ -54,6 +54,15 @@ _WHOLE = r"""(?<![\w.:/@-])(?!(?:19|20)\d\d(?:-\d\d)?(?![\w]))(?!(?i:\d+[a-z]?[a
           |(?!(?i:arn|urn|https?):)(?=[\w:]{0,99}\d)[A-Za-z0-9]{2,20}(?::[A-Za-z0-9]{1,40}){2,7}
           |\d{2,5}/\d{2,5}/\d{3,9})(?![\w:/@-]|\.\w)"""
 _FILE = r"(?:py|rb|js|ts|go|rs|sh|java|json|md|yaml|yml|txt|html|css|png|jpg|pdf|csv|xml|toml|conf|cfg|zip|log)\b"
+# Powers of ten that stand behind an amount.
+_TENS = {
+    "hundred": 2, "k": 3, "thousand": 3, "grand": 3, "lakh": 5, "m": 6, "mn": 6, "mio": 6, "million": 6, "crore": 7,
+    "b": 9, "bn": 9, "billion": 9,
+}  # fmt: skip
+_SCALED = r"(?:\ (?i:k|hundred|thousand|grand|lakh|mn|mio|million|crore|bn|billion)\b)?"
+# 1250, 1'250.50, 10,50 or, in groups behind spaces, 1 250.50.
+_FIGURE = r"""(?:[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3}){1,4}(?:[.,]\d{1,2})?(?!-\d{2,3}-|[.,]?\d|\ times\b)
+          |\d(?:[\d.,'’]*\d)?)"""
 # Alternatives in the order of their strength: the first that matches at a place wins.
 _SPAN = re.compile(
     rf"""
@@ -86,14 +95,22 @@ _SPAN = re.compile(
     | (?P<code>\b(?=[a-z0-9]{{0,64}}\d)(?=[a-z0-9]{{0,64}}[a-z])(?!\d+[a-z]+\b)[a-z0-9]{{4,64}}\b)
     | (?P<place>(?<![\w.])-?\d{{1,3}}\.\d{{2,15}}\ ?,\ ?-?\d{{1,3}}\.\d{{2,15}}(?![\w.]))
     | (?P<handle>(?<![\w.@/])@[A-Za-z0-9_]{{1,40}}(?:-?[A-Za-z0-9_]{{1,40}}){{1,4}}\b)
-    | (?P<money>[$€£]\ ?\d[\d,]{{0,15}}(?:\.\d{{1,9}})?|(?<![\w.,])\d[\d,]{{0,15}}(?:\.\d{{1,9}})?
-        \ (?:(?i:(?:US\ )?dollars|euros?|pounds|usd|eur|gbp)|{_ISO})\b
-        | (?<![\w.,])(?:{_ISO})\ \d[\d,]{{0,15}}(?:\.\d{{1,9}})?(?![\w.]))
+    | (?P<money>[$€£]\ ?{_FIGURE}(?:[A-Za-z]{{1,12}}|{_SCALED})
+        | (?<![\w.,'’]){_FIGURE}(?:(?i:k|m|mn|mio|bn)\b|{_SCALED})
+          (?:\ (?:(?i:(?:US\ )?dollars|euros?|pounds|usd|eur|gbp)|{_ISO})\b|\ ?[$€£](?!\ ?\d))
+        | (?<![\w.,])(?:{_ISO})\ {_FIGURE}(?:[A-Za-z]{{1,12}}|{_SCALED})(?!\w))
     | (?P<number>\#?(?<![\w.,])-?(?:\d{{1,3}}(?:,\d{{3}}){{1,5}}|\d{{1,40}})(?:\.\d{{1,20}})?
           (?=(?i:[gmt]b|k[mg])\b|(?!\w|[.,]\d)))
     """,
     re.VERBOSE,
 )
+_AMOUNT = re.compile(r"(\d(?:[\d.,'’ \u00a0\u202f]*\d)?)( ?)([A-Za-z]*)")
+_GROUPED = re.compile(
+    r"([1-9]\d{0,2}(?P<by>[.,'’ \u00a0\u202f])\d{3}(?:(?P=by)\d{3}){0,4})(?:(?!(?P=by))(?:\.(\d{1,9})|,(\d{1,2})))?"
+)
+_LAKHS = re.compile(r"([1-9]\d?(?:,\d\d){1,5},\d{3})(?:\.(\d{1,9}))?")  # as they are grouped in India
+_UNGROUPED = re.compile(r"(\d{1,16})(?:\.(\d{1,9})|,(\d{1,2}))?")
+_COUNTED_THING = re.compile(r"(?i)\b(?:account|booking|card|customer|id|invoice|no\.?|number|order|ticket|user) $")
 _DIGIT = re.compile(r"\d")
 _COUNTED = re.compile(r"(?<![\d.-])\d{1,3}(?![\d.-])")
 _SPARK = re.compile(  # no span without one of these or a digit
@@ -166,7 +183,8 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
         elif kind == "url":
             text = text.rstrip(".,;:!?)")
         elif kind == "money":
-            text = re.sub(r"[^\d.]", "", text)
+            is_doubtful = re.search(r"\d \d", text) and _COUNTED_THING.search(prompt[: match.start()][-20:])
+            text = "" if is_doubtful else amount(text)
         elif kind == "number":
             text = text.replace(",", "")
         elif kind == "place":
@@ -201,8 +219,11 @@ def extract(prompt: str, today: datetime.date | None = None) -> tuple[Span, ...]
         found.append(_span(prompt, "zip", match.group(group), match.start(group), match.end(group)))
         taken[match.start(group) : match.end(group)] = b"\x01" * len(match.group(group))
     within = bytearray(len(prompt))
+    paid = [span.start for span in found if span.kind == "money"]
     for match in _PHONE.finditer(prompt) if has_digit else ():
         text = match.group()
+        if any(match.start() <= start < match.end() for start in paid):
+            continue
         if sum(c.isdigit() for c in text) >= 9 and not text.isdigit() and not any(taken[match.start() : match.end()]):
             within[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
             text = re.sub(r"[^+\d]", "", text) if text[0] == "+" else text  # as E.164 writes it
@@ -297,6 +318,29 @@ def _only_begins(word: str, following: str) -> bool:
     if word in SENTENCE_STARTERS or word.replace("’", "'").endswith(("'re", "'ve", "'ll", "'d")):
         return True
     return word in IMPERATIVES or (word in NAME_IMPERATIVES and not following[:1].isupper())
+
+
+def amount(text: str) -> str:
+    """An amount of money as a plain number: 1000.50 of "1'000,50 EUR"; "" where it may mean two things: "1.000 EUR"."""
+    found = _AMOUNT.search(text)
+    if found is None:
+        return ""
+    figure, space, word = found.group(1), found.group(2), found.group(3).lower()
+    power = _TENS.get(word, 0)
+    if word and not power and not space and word not in CURRENCIES and word.upper() not in ISO_CURRENCIES:
+        return ""
+    read = _GROUPED.fullmatch(figure)
+    if read and read["by"] == "." and figure.count(".") == 1 and "," not in figure:
+        return ""
+    read = read or _LAKHS.fullmatch(figure) or _UNGROUPED.fullmatch(figure)
+    if read is None:
+        return ""
+    whole = re.sub(r"\D", "", read.group(1))
+    part = figure[read.end(1) + 1 :]
+    if power:
+        part, rest = part[:power].ljust(power, "0"), part[power:].rstrip("0")
+        whole, part = (whole + part).lstrip("0") or "0", rest
+    return f"{whole}.{part}" if part else whole
 
 
 def is_time(text: str) -> bool:

@@ -231,13 +231,15 @@ class Wish:
             "date" in self._by_kind and parameters.takes_day(name, parameter)
         ):
             return self._dates.of(words, parameter, given=given)
+        if (bound := self._counts.bound(name, parameter, self.amounts)) is not None:
+            return None if bound == "" else bound
         if UNITS.keys() & words and (count := self._counts.of(name)) is not None:
             return count  # `gb_amount` is no money
         for kind, takers in TYPED.items():
             if (words & takers and (kind != "money" or not name.is_plural)) or parameter.format == kind:
                 found = self._by_kind.get(kind)
                 if kind == "money" and found:
-                    return _next_money(found, parameter, given)
+                    return counts.next_amount(found, parameter, given)
                 return _first_new(self._old_first(found), given) if found else None
         if "phone" in self._by_kind and (side := parameters.takes_phone(name, parameter)):
             found = beside.on_side(self._by_kind["phone"], side)
@@ -358,6 +360,8 @@ class Wish:
             return others[0].value if len({span.value for span in others}) == 1 else None
         if (year := self._counts.year(name, parameter) or self._dates.month(name, parameter)) is not None:
             return year
+        if (bound := self._counts.bound(name, parameter, self.amounts)) is not None:
+            return None if bound == "" else bound
         if "money" in self._by_kind and words & TYPED["money"] and parameters.tells_unit(parameter):
             amounts = self._by_kind["money"]
             if name.words[-1] in self.words or words & BOUNDS or (is_write and len(amounts) == len(name.words) == 1):
@@ -438,10 +442,3 @@ def read(prompt: str, today: datetime.date | None) -> Wish:
 
 def _first_new(found: Sequence[spans.Span], given: Collection[str]) -> str:
     return next((span.value for span in found if span.value not in given), found[-1].value)
-
-
-def _next_money(found: Sequence[spans.Span], parameter: Parameter, given: Collection[str]) -> Any:
-    """The first amount that is not `given` yet, else the last."""
-    amounts = [parameters.as_money(span.value, parameter) for span in found]
-    sent = {text.removesuffix(".0") for text in given}
-    return next((amount for amount in amounts if f"{float(amount):.10g}" not in sent), amounts[-1])

@@ -180,7 +180,7 @@ def inside(params: Mapping[str, Any], about: str) -> Iterator[tuple[Name, Any]]:
     for raw, value in params.items():
         if isinstance(value, list) and value and all(map(is_value, value)):
             for item in reversed(value[:_ITEMS]):
-                yield names.name(raw[:60], about), item
+                yield names.name(names.singular(raw[:60]), about), item  # one of them: no count
         elif isinstance(value, (dict, list)):
             entity = about if raw.lower() in names.WRAPPERS else names.resource_of(raw[:60]) or about
             for said in read(value, entity, lambda _: None):

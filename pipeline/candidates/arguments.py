@@ -14,11 +14,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline import keynames
-from pipeline.candidates import answers, changes, days, kindred, names, once, parameters, repeats, wish
+from pipeline.candidates import answers, changes, days, kindred, loose, names, once, parameters, repeats, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
@@ -33,6 +34,7 @@ _BODIES = 6  # answers that are read: the latest ones
 # What is new with each call, whatever it was the last time.
 _TEXTS = frozenset(("title", "name", "body", "message", "content", "text", "description", "note", "comment", "value"))
 _READS = repeats.READS
+_UNFILLED = re.compile(r"^:[A-Za-z_]\w*$|[\x00-\x1f\x7f]")  # no value: `:charge`, control characters
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ class Session:
         self._known: dict[tuple[Any, ...], tuple[Parameter, Found | None]] = {}  # what was sought, and for which
         self._writes: list[int] = []  # the calls that changed something
         self._wish = wish.read(prompt, days.today(calls, today))
+        self._against = loose.Against(self._wish.ids, self._seen, self._meant, is_own)
         self._called = CalledSo(prompt, knows)
-        answered = [index for index, call in enumerate(calls) if call.body is not None][-_BODIES:]
+        answered = [index for index, call in enumerate(calls) if call.body is not None and _is_done(call)][-_BODIES:]
         for index, (call, operation, values) in enumerate(zip(calls, operations, path_params, strict=True)):
-            self._see(index, call, operation, values, reads_body=index in answered)
+            real = {raw: value for raw, value in values.items() if not _UNFILLED.search(value)}
+            self._see(index, call, operation, real, reads_body=index in answered)
         self._last = len(calls) - 1
-        self._answered = answers.identity(calls[-1].body) if calls else None
+        self._answered = answers.identity(calls[-1].body) if calls and _is_done(calls[-1]) else None
         self._wrote = self._last >= 0 and calls[-1].method not in _READS
         self._context.end(calls[-1].params if calls else {}, self._last)
 
@@ -134,6 +138,7 @@ class Session:
                         found = rows, "prompt", -1
                 else:
                     found = self._required(name, parameter, template, scope, together.get(raw), given, is_read)
+                    found = self._against.instead(found, name, parameter, operation, together, given)
                 if found and found[1] == "response" and operation.method == "POST" and parameters.is_quantity(name):
                     found = None  # what there is of a thing is not what is wanted of it
                 if found is None:
@@ -147,13 +152,15 @@ class Session:
                 found = None if value is None else (value, "prompt", -1)
                 if found is None and (refers or self._meant):
                     found = self._referred(name, parameter, refers)
+                    found = self._against.instead(found, name, parameter, operation, together, ())
                 if found is None and done:
-                    found = repeats.setting(self._latest, parameter, operation)
+                    found = repeats.turned(self._latest, parameter, operation, words)
+                    found = found or repeats.setting(self._latest, parameter, operation)
                 if found is None and (carried := context.get(raw)) is not None:
                     found = carried if is_read or not self._wrote else None
             value = None if found is None else fit(found[0], parameter, was_sent=found[1] in ("path", "params"))
             if found is not None and value is not None:
-                bound[raw] = (value, found[1], found[2])
+                bound.setdefault(raw, (value, found[1], found[2]))  # a path's goes before a body's
             elif needed and raw not in missing:
                 missing.append(raw)
         if missing and self._last < 0 and (lone := self._lone(operation, template, missing)) is not None:
@@ -163,6 +170,7 @@ class Session:
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := repeats.freshen(operation, bound, done, self._writes, self._wish, self._seen)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
+        missing = [raw for raw in missing if raw not in bound] + self._against.doubted(operation, bound)
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         for whole in objects:
             if whole.name in origins and whole.name in parts:
@@ -236,7 +244,8 @@ class Session:
             self._seen.add(Value(names.name(raw, resource), value, index, "path"))
         if operation is None:
             for entity, value in names.guess_path_values(call.path):
-                self._seen.add(Value(names.name("id", entity), value, index, "path"))
+                if not _UNFILLED.search(value):
+                    self._seen.add(Value(names.name("id", entity), value, index, "path"))
         self._seen.scopes.append({template.scopes.get(raw, raw): value for raw, value in values.items()})
         if operation is not None:
             arguments = {raw: str(value) for raw, value in (*call.params.items(), *values.items())}
@@ -340,6 +349,10 @@ class Session:
         is_key = parameters.is_key(name, parameter)
         may_change = not (is_read or is_key)
         seen = self._newest(name, parameter, scope) if is_key or not name.is_generic else None
+        if seen is not None and seen[1] == "response" and is_key and not is_read and parameter.location == "body":
+            said = self._wish.ids.otherwise(seen[0], parameter, given)
+            if said is not None:
+                return said, "prompt", -1
         if seen is not None and not (may_change and gives_way(seen[0], seen[1], parameter, given)):
             is_old = is_key and not is_read and str(seen[0]) in given
             said = self._wish.typed(name, parameter, given, self._seen.others(name)) if is_old else None
@@ -400,3 +413,7 @@ class Session:
             if value.call == self._last and is_it and parameter.type in ("string", "integer", "any"):
                 return value.value, value.kind, value.call
         return None
+
+
+def _is_done(call: Call) -> bool:
+    return call.status is None or call.status < 400

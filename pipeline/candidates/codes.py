@@ -36,7 +36,7 @@ _SAID = re.compile(
 )
 _CALLED = {"yen": "JPY", "swis": "CHF", "zlot": "PLN", "swed": "SEK", "dani": "DKK", "norw": "NOK"}
 
-_LANGUAGES = dict(
+LANGUAGES = dict(
     re.findall(
         r"(\w+) (\w\w)",
         "arabic ar bulgarian bg chinese zh croatian hr czech cs danish da dutch nl english en estonian et finnish fi "
@@ -47,7 +47,7 @@ _LANGUAGES = dict(
 )
 _LANGUAGE = re.compile(r"\b639-1\b|(?i:\blanguage codes?\b)")
 _SAYS_LANGUAGE = re.compile(
-    rf"\b(in|into|to|from) ({'|'.join(_LANGUAGES)})"
+    rf"\b(in|into|to|from) ({'|'.join(LANGUAGES)})"
     r"(?=$|[.,;:!?)]| (?:and|or|for|to|into|on|with|from|at|please|starting|about|by|that|between|under)\b)"
 )
 
@@ -98,9 +98,9 @@ class Codes:
 
 def languages(lower: str, words: Collection[str]) -> list[tuple[str, str]]:
     """Languages that a prompt in lower case says, each with the word before it: ("into", "de")."""
-    if _LANGUAGES.keys().isdisjoint(words):
+    if LANGUAGES.keys().isdisjoint(words):
         return []
-    return [(side, _LANGUAGES[said]) for side, said in _SAYS_LANGUAGE.findall(unquoted(lower))]
+    return [(side, LANGUAGES[said]) for side, said in _SAYS_LANGUAGE.findall(unquoted(lower))]
 
 
 def language(said: Sequence[tuple[str, str]], parameter: Parameter, name: Name) -> str | None:

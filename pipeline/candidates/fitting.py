@@ -14,6 +14,7 @@ from pipeline.types import Parameter
 
 _VALUE_MAX = 500  # characters
 _ENUM_MAX = 256  # literals; a longer list may have been cut when the spec was read
+_INT_MIN = -(2**63)  # msgpack carries no longer ones
 _INTEGER = re.compile(r"-?\d{1,18}")
 
 
@@ -43,9 +44,10 @@ def coerce(value: Any, parameter: Parameter) -> Any:
         return None
     if kind == "integer":
         try:
-            return int(str(value))
+            whole = int(str(value))
         except ValueError:
             return None
+        return whole if _INT_MIN <= whole < -_INT_MIN else None
     if kind == "number":
         try:
             number = int(str(value)) if _INTEGER.fullmatch(str(value)) else float(str(value))

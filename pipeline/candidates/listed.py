@@ -122,6 +122,7 @@ class Lists:
             if end < 0 or not _BETWEEN.fullmatch(self._prompt[end : span.start]):
                 near = [word for word in span.before if word not in ("the", "email", "address")]
                 head = next((word for word in near if word in _COPIES or word in _OWN), "")
+                head = "" if head == "are" and "you" not in span.before else head  # "when are a@x.io and b@x.io free"
                 is_meant = is_sure or not _ASKS.isdisjoint(near[:1]) or names.singular(*(near[:1] or [""])) == last
                 head = head if is_meant else "from"
             end = span.start + len(span.value)

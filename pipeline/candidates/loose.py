@@ -1,14 +1,21 @@
-"""Ids of a prompt that stand alone, and whose they are by their prefix or their shape. Called by `wish`."""
+"""Ids of a prompt that stand alone, and whose they are by their prefix or their shape.
+
+`Ids` reads the prompt, for `wish`; `Against` holds it against what the session has, for `arguments`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from pipeline.candidates import names, parameters
+from pipeline.candidates.fitting import fit
 from pipeline.candidates.names import Name
+from pipeline.candidates.seen import Found, Seen
 from pipeline.candidates.spans import Span
-from pipeline.types import Parameter
+from pipeline.candidates.vocabulary import IMPERATIVES, NAME_IMPERATIVES
+from pipeline.types import Operation, Parameter
 
 _PREFIX = re.compile(r"([A-Za-z]+)_|([A-Z]+)-(?=\d)")
 _QUOTES = ("'", '"', "“", "`")
@@ -16,11 +23,34 @@ _THEN = r"(?:,? (?:and|or|then|plus|vs\.?|versus) |, ?| ?[/;+&] ?|→| -> )"
 _LIST = re.compile(rf"{_THEN}((?:[A-ZÀ-Ž][\w'’.-]{{0,40}} ){{1,3}}[A-ZÀ-Ž][\w'’-]{{0,40}}|[^\s,;/+&()?!]{{1,60}})")
 _QUOTED_LIST = re.compile(rf"[\"'”`]{_THEN}[\"'“`]([^\"'”`]{{1,60}})[\"'”`]")
 _LISTED_MAX = 8  # things of one list
+_LETTERS = re.compile(r"([A-Za-z]{1,12})[_-](?=[\w-]*\d)")
+_UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VERBS = (IMPERATIVES | NAME_IMPERATIVES).union(
+    re.findall(
+        r"\w+",
+        "abort acknowledge add approve cancel change close delete destroy discard erase expire fetch finalize get open "
+        "purge reject remove reverse rollback see send set show suspend undo unfreeze update void withdraw",
+    )
+)
+_ENDS = frozenset(
+    ("again", "and", "as", "because", "but", "for", "from", "if", "in", "instead", "now", "please", "since", "then",
+     "today", "too", "with")
+)  # fmt: skip
+IsOwn = Callable[[str, str, str], bool | None]  # is it by its prefix what the argument of a path takes?
+_LONG = 4  # digits; shorter numbers count something
 
 
 def _form(value: str) -> tuple[bool, ...]:
     marks = (mark in value for mark in "-_@.: ")
     return any(map(str.isdigit, value)), value[:1].isupper(), value.lower() != value, *marks
+
+
+class Meant(Protocol):
+    """The things of answers that the prompt means, by entity and key, and the ids of what is called so."""
+
+    keys: set[tuple[str, Any]]
+
+    def called(self, name: Name, value: Any) -> Found | None: ...
 
 
 class Ids:
@@ -30,6 +60,8 @@ class Ids:
         self, prompt: str, found: Mapping[str, Sequence[Span]], mentions: Mapping[str, Collection[str]]
     ) -> None:
         self._prompt, self._found, self._mentions = prompt, found, mentions
+        self._lower = prompt.lower()
+        self.are_any = any(found.get(kind) for kind in ("id", "uuid", "number", "slug", "code"))
 
     def nearness(self, name: Name, value: str) -> int:
         """How clearly a value is of that name: 3 beside its noun, 2 beside a word of it or by its prefix, else 0."""
@@ -65,6 +97,54 @@ class Ids:
             end = found.start(1) + len(item)
         return None
 
+    def says(self, value: str) -> bool:
+        """Whether the prompt has the value itself, as a word."""
+        lower = value.lower()
+        return lower in self._lower and re.search(rf"(?<![\w-]){re.escape(lower)}(?![\w-])", self._lower) is not None
+
+    def like(self, value: str, name: Name, is_acted_on: bool = True) -> list[str]:
+        """What looks as an id does that the prompt does not say: a UUID, the same prefix or shape, the only number.
+
+        A number is one that a verb acts on ("cancel 8102"); else one that may be an id: marked, or long.
+        """
+        if self.says(value):
+            return []
+        if value.isdigit():
+            return self._numbers(is_acted_on)
+        if _UUID.fullmatch(value):
+            return list(dict.fromkeys(span.value for span in self._found.get("uuid", ())))
+        mine, form = letters(value), parameters.shape(value)
+        is_short = bool(mine) and parameters.abbreviates(mine, name)
+        found = []
+        for kind in ("id", "slug", "code"):
+            for span in self._found.get(kind, ()):
+                theirs = letters(span.value)
+                is_same = bool(mine) and theirs == mine
+                if is_same or (kind == "id" and not is_short and parameters.shape(span.value) == form):
+                    found.append(span.value)
+        return list(dict.fromkeys(found))
+
+    def _numbers(self, is_acted_on: bool) -> list[str]:
+        numbers = [s for kind in ("number", "id") for s in self._found.get(kind, ()) if s.value.lstrip("#").isdigit()]
+        marked = [span for span in numbers if self._prompt[span.start : span.start + 1] == "#"]
+        numbers, is_marked = marked or numbers, bool(marked)
+        if len({span.value.lstrip("#") for span in numbers}) != 1:
+            return []
+        span, value = numbers[0], numbers[0].value.lstrip("#")
+        behind = self._prompt[span.start + is_marked + len(value) :][:1]
+        is_whole = is_marked or not span.after or span.after[0] in _ENDS or (behind != "" and behind in ".,;:!?)")
+        if is_acted_on:
+            return [value] if is_whole and _VERBS.intersection(span.before[:1]) else []
+        return [value] if is_whole and (is_marked or len(value) >= _LONG) else []
+
+    def otherwise(self, value: Any, parameter: Parameter, given: Collection[str]) -> str | None:
+        """The only id that is of a kind that the parameter says it takes, as `value` of an answer is."""
+        shapes = parameters.shapes(parameter) if "id" in self._found else frozenset()
+        if parameters.prefix(str(value)) not in shapes:
+            return None
+        said = {span.value for span in self._found["id"] if parameters.prefix(span.value) in shapes}
+        return said.pop() if len(said) == 1 and said.isdisjoint(given) else None
+
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""
         for span in self._found.get("id", ()):
@@ -92,7 +172,7 @@ class Ids:
                     continue
                 if value in others and not parameters.has_prefix(value):
                     continue
-                if parameters.is_anothers(value, name, parameter):
+                if parameters.is_anothers(value, name, parameter) or _is_foreign(value, name, shapes):
                     continue
                 if parameters.prefix(value) in shapes or (not is_listed and parameters.shape(value) in shapes):
                     return value
@@ -102,3 +182,123 @@ class Ids:
                 if parameter.format == "uuid" and kind == "uuid":
                     return value
         return None
+
+
+class Against:
+    """What the prompt says, against what the session has: of two ids of one kind it is the prompt's that is meant."""
+
+    def __init__(self, ids: Ids, seen: Seen, meant: Meant, is_own: IsOwn) -> None:
+        self._ids, self._seen, self._meant, self._is_own = ids, seen, meant, is_own
+
+    def instead(
+        self,
+        found: Found | None,
+        name: Name,
+        parameter: Parameter,
+        operation: Operation,
+        together: Mapping[str, Found],
+        given: Collection[str],
+    ) -> Found | None:
+        """The id that the prompt says, where what was found is another; what goes `together`, where it is no such."""
+        if found is None or not self._ids.are_any or not _says_which(name, parameter, found):
+            return found
+        raw = parameter.name
+        if found[1] == "prompt":
+            return together.get(raw) if self._is_anothers(found[0], name, parameter, operation) else found
+        near, others = str(found[0]), self._seen.others(name)
+        if self._ids.says(near) or self._is_meant(found, name):
+            return found
+        if parameters.is_key(name, parameter):
+            said = [self._ids.of(name, parameter, given, others)]
+        else:
+            said = [self._ids.prefixed(name, given)]
+        if _takes_what_is_said(raw, operation, together):
+            said += [value for value in self._rivals(near, name, True) if value not in others and value not in given]
+        for value in said:
+            if value is not None and not self._is_anothers(value, name, parameter, operation):
+                return found if fit(value, parameter) is None else (value, "prompt", -1)
+        return found
+
+    def doubted(self, operation: Operation, bound: dict[str, Found]) -> list[str]:
+        """Takes ids of other entities out of what is bound, and what would be destroyed where the prompt says another.
+
+        Returns which of them the call cannot do without.
+        """
+        lost: list[str] = []
+        template = names.template(operation.path)
+        for parameter in operation.parameters if self._ids.are_any else ():
+            raw = parameter.name
+            found = bound.get(raw)
+            if found is None or found[1] == "default":
+                continue
+            is_inside = parameter.location == "path"
+            name = names.name(raw, template.resources.get(raw, "") if is_inside else template.last)
+            if not _says_which(name, parameter, found):
+                continue
+            if found[1] == "prompt":
+                is_wrong = self._is_anothers(found[0], name, parameter, operation)
+            else:
+                is_wrong = bool(operation.destructive) and self._is_rivalled(found, name, bound)
+            if is_wrong:
+                del bound[raw]
+                lost += [raw] if parameter.required or is_inside else []
+        return lost
+
+    def _is_rivalled(self, found: Found, name: Name, bound: Mapping[str, Found]) -> bool:
+        used = {str(other[0]) for other in bound.values()} | self._seen.others(name)
+        rivals = () if self._is_meant(found, name) else self._rivals(str(found[0]), name, False)
+        return len([rival for rival in rivals if rival not in used]) == 1
+
+    def _rivals(self, value: str, name: Name, is_acted_on: bool) -> list[str]:
+        """What looks as a value does in the prompt, less what people only call a thing by: "order #1002"."""
+        found = self._ids.like(value, name, is_acted_on)
+        return [rival for rival in found if not any(self._meant.called(name, mark + rival) for mark in ("", "#"))]
+
+    def _is_meant(self, found: Found, name: Name) -> bool:
+        return found[1] == "response" and (name.entity, found[0]) in self._meant.keys
+
+    def _is_anothers(self, value: Any, name: Name, parameter: Parameter, operation: Operation) -> bool:
+        """Whether the letters before an id are short for another entity, or were seen with others only."""
+        prefix = letters(value) if isinstance(value, str) else ""
+        if not prefix or parameters.prefix(value) in parameters.shapes(parameter):
+            return False
+        if self._ids.nearness(name, value) or parameters.abbreviates(prefix, name):
+            return False
+        if (is_own := self._is_own(value, operation.path, parameter.name)) is not None:
+            return not is_own
+        having = [entities for text, entities in self._seen.carried.items() if letters(text) == prefix]
+        return bool(having) and all(name.entity not in entities for entities in having)
+
+
+def _says_which(name: Name, parameter: Parameter, found: Found) -> bool:
+    """Whether an argument says which thing is meant: a key, or a bare noun that took what stands in a path."""
+    if isinstance(found[0], (list, dict)):
+        return False
+    if parameters.is_key(name, parameter):
+        return True
+    is_noun = not name.kind and not name.is_generic and found[1] in ("path", "prompt")
+    return is_noun and parameter.type in ("string", "integer", "any")
+
+
+def _takes_what_is_said(raw: str, operation: Operation, together: Mapping[str, Found]) -> bool:
+    """Whether of the arguments that say which thing is meant it is the only one, or the last of the path, that can."""
+    lacking = [
+        p.name
+        for p in operation.parameters
+        if p.name not in together and (p.location == "path" or (p.required and p.name.lower().endswith("id")))
+    ]
+    return lacking == [raw] if lacking else raw == next(reversed(list(together)), raw)
+
+
+def letters(value: str) -> str:
+    """The letters before the first mark of an id, in lower case: `ch` of `ch_123`; "" without."""
+    found = _LETTERS.match(value)
+    return found.group(1).lower() if found else ""
+
+
+def _is_foreign(value: str, name: Name, shapes: Collection[str]) -> bool:
+    """Whether an id has other letters in front than the examples, whose letters are short for the entity."""
+    prefix = letters(value)
+    if not prefix or parameters.prefix(value) in shapes or parameters.abbreviates(prefix, name):
+        return False
+    return any(parameters.abbreviates(form[:-2], name) for form in shapes if form.endswith("_*"))

@@ -19,7 +19,7 @@ _SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 
 _UNIT = rf"({'|'.join(_SECONDS)})s?\b"
 _TIME = re.compile(rf"(?<![\w.,])(\d{{1,6}}|[a-z]{{2,8}})[ -]?{_UNIT}")
 _COUNTS_IN = re.compile(
-    rf"\b(?:in|number of|for how many|how many) (?:\w+ )?{_UNIT}|\b{_UNIT} (?:to|until|after|for)\b"
+    rf"\b(?:in|number of|for how many|how many) (?:\w+ )?{_UNIT}|\b{_UNIT} (?:to|until|after|for)\b|\({_UNIT}\)"
 )
 _LASTING = frozenset(("duration", "timeout", "ttl", "delay", "interval", "length", "lifetime", "time"))
 
@@ -39,7 +39,10 @@ def duration(lower: str, name: Name, parameter: Parameter, said: Collection[str]
     One that nobody has to give takes it where a word of its name is `said`.
     """
     unit = _unit(name, parameter)
-    if not unit or not (parameter.required or any(word in said for word in name.words)):
+    is_said = parameter.required or any(word in said for word in name.words)
+    if unit and not is_said and name.resource:  # "a 45 minute meeting"
+        is_said = re.search(rf"{_TIME.pattern}[ -]{re.escape(name.resource)}\b", lower) is not None
+    if not unit or not is_said:
         return None
     found = set(_times(lower))
     seconds = found.pop() if len(found) == 1 else 0
@@ -64,4 +67,4 @@ def _unit(name: Name, parameter: Parameter) -> int:
     if parameter.type not in ("integer", "number") or _LASTING.isdisjoint(name.words):
         return 0
     found = _COUNTS_IN.search(parameter.description.lower())
-    return _SECONDS[found.group(1) or found.group(2)] if found else 0
+    return _SECONDS[found.group(int(found.lastindex or 1))] if found else 0

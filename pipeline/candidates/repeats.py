@@ -5,7 +5,7 @@ Pure; called by `arguments`, which keeps what the session has seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 from pipeline.candidates import names, parameters
@@ -15,6 +15,9 @@ from pipeline.candidates.wish import Wish
 from pipeline.types import Operation, Parameter
 
 READS = frozenset(("GET", "HEAD", "OPTIONS"))
+_PAGES = frozenset(("page", "pagenumber", "pageno", "pagenum", "pageindex"))
+_OFFSETS = frozenset(("offset", "skip", "startat", "startindex"))
+_SIZES = frozenset(("limit", "size", "perpage", "pagesize", "maxresult", "count", "top", "take"))
 Done = Sequence[tuple[int, Mapping[str, str]]]  # the calls of one operation, with their arguments as texts
 
 
@@ -33,6 +36,25 @@ def setting(
         return None
     if isinstance(value, str) and not parameter.enum:
         return None
+    return value, "params", call
+
+
+def turned(
+    latest: Mapping[str, tuple[int, Mapping[str, Any]]], parameter: Parameter, operation: Operation, words: Set[str]
+) -> Found | None:
+    """Of a read whose next (or previous) page is wanted all as it was, but the page or what is left out before it."""
+    step = 1 if "next" in words else -1 if not words.isdisjoint(("previous", "prev")) else 0
+    call, sent = latest.get(operation.key, (-1, {}))
+    value = sent.get(parameter.name)
+    if not step or words.isdisjoint(("page", "pages")) or operation.method != "GET" or parameter.location != "query":
+        return None
+    if value is None or isinstance(value, (dict, list)):
+        return None
+    full, number = names.name(parameter.name, "").full, fit(value, Parameter(name="", location="", type="integer"))
+    if full in _PAGES | _OFFSETS and number is not None:
+        sizes = (v for raw, v in sent.items() if full in _OFFSETS and names.name(raw, "").full in _SIZES)
+        size = 1 if full in _PAGES else fit(next(sizes, None), Parameter(name="", location="", type="integer"))
+        return None if size is None or number + step * size < 0 else (number + step * size, "params", call)
     return value, "params", call
 
 

@@ -17,6 +17,8 @@ from pipeline.types import Parameter
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
+_COUNT_DIGITS = 4  # of a number that may say how many there are; ids are longer
+
 Found = tuple[Any, str, int]  # value, kind of origin, index of the call or -1
 
 
@@ -72,12 +74,14 @@ class Seen:
     def values(self, name: Name, scope: Mapping[str, str]) -> Iterator[Value]:
         """Values of the same name, then of the same entity, the latest first; none of another scope."""
         for value in reversed(self._by_name.get(name.full, ())):
-            if (not name.is_generic or value.name.resource == name.resource) and self._in_scope(value, scope):
+            is_its = not name.is_generic or value.name.resource == name.resource
+            if is_its and self._in_scope(value, scope) and not _counts(value, name):
                 yield value
         values = self.by_entity.get(name.entity, ())
         for kinds in names.KEYS[name.kind] if values else ():
             for value in reversed(values):
-                if value.name.kind in kinds and self._in_scope(value, scope) and not self._measures(value, name):
+                is_key = value.name.kind in kinds and not self._measures(value, name) and not _counts(value, name)
+                if is_key and self._in_scope(value, scope):
                     yield value
         for value in reversed(self.by_entity.get("#sha", ())) if name.kind == "sha" else ():
             if self._in_scope(value, scope):
@@ -91,6 +95,14 @@ class Seen:
     def _in_scope(self, value: Value, scope: Mapping[str, str]) -> bool:
         theirs = self.scopes[value.call]
         return all(theirs.get(key, mine) == mine for key, mine in scope.items())
+
+
+def _counts(value: Value, name: Name) -> bool:
+    """Whether it says how many there are: `rooms: 2` is neither a room's id nor its name."""
+    if not value.name.is_plural or value.name.kind or (name.is_plural and not name.kind):
+        return False
+    text = str(value.value)
+    return isinstance(value.value, int | float | str) and text.isdigit() and len(text) <= _COUNT_DIGITS
 
 
 def fitting(values: Iterable[Value], parameter: Parameter) -> Found | None:

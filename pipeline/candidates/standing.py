@@ -28,13 +28,20 @@ def standing(operation: Operation, binding: Binding, past: Sequence[Mapping[str,
     """
     required = [one.name for one in operation.parameters if one.required or one.location == "path"]
     missing = len({name.partition(".")[0] for name in binding.missing})
+    counts = {one.name for one in operation.parameters if one.type in ("integer", "number") and _counts(one.name)}
     told = {raw.partition(".")[0] for raw, (kind, _) in binding.origins.items() if kind == "prompt"}
-    is_caller = operation.verb == "read" and not past and not missing and any(map(_is_persons, told))
+    is_caller = operation.verb == "read" and not past and not missing and any(map(_is_persons, told - counts))
     anew = 0
     if past:
         is_old = any(all(sent.get(name) == str(value) for name, value in binding.params.items()) for sent in past)
         anew = -1 if is_old else 1
     return len(required), missing, len(told.intersection(required)), anew, is_caller
+
+
+def _counts(raw: str) -> bool:
+    """Whether a number of that name says how many come along: `guests` is nobody."""
+    taken = names.name(raw, "")
+    return taken.is_plural and not taken.kind
 
 
 def _is_persons(raw: str) -> bool:

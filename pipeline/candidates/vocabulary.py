@@ -163,7 +163,7 @@ UNITS = {
     "min": "minute", "sec": "second", "hr": "hour", "kcal": "calory", "calorie": "calory", "calory": "calory",
     "gb": "gigabyte", "mb": "megabyte", "tb": "terabyte", "km": "kilometer", "kg": "kilogram",
     "bag": "baggage", "luggage": "baggage", "suitcase": "baggage", "monthly": "month", "weekly": "week", "daily": "day",
-    "children": "child",
+    "children": "child", "star": "rating",
 }  # fmt: skip
 # Those who come along, and what counts them: `party_size`, `guests`, `number_of_people`.
 PEOPLE_NOUNS = frozenset(

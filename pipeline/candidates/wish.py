@@ -269,6 +269,8 @@ class Wish:
                 return count
         if "string" in (parameter.type, parameter.items) and words & FREE_TEXT and name.kind != "id":
             return wording.sought(self._by_kind, name, given)
+        if (label := wording.labelled(name, parameter, self._by_kind)) is not None:
+            return label
         if name.kind in ("id", "number", "sha", "key") or parameter.location == "path" or parameters.shapes(parameter):
             return self.ids.of(name, parameter, given, others)
         if not name.kind and not name.is_generic and (prefixed := self.ids.prefixed(name, given)) is not None:
@@ -387,6 +389,10 @@ class Wish:
             return None
         if name.kind == "name" and (who := beside.called(self._by_kind.get("entity", ()), name)) is not None:
             return who
+        if (label := wording.labelled(name, parameter, self._by_kind)) is not None:
+            return label
+        if is_write and (text := wording.spoken(name, self._by_kind.get("quoted", ()))) is not None:
+            return text
         return wording.quoted(name, self._by_kind.get("quoted", ()), is_new=operation.method == "POST")
 
     def _measured(self, name: Name, parameter: Parameter) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.candidates import beside, names
+from pipeline.candidates import beside, codes, countries, names
 from pipeline.candidates.names import Name
 from pipeline.candidates.spans import Span, is_time
 from pipeline.candidates.vocabulary import DATE_WORDS, SENTENCE_STARTERS, TEXT
+from pipeline.types import Parameter
 
 _TITLES = frozenset(("name", "title", "topic", "summary", "subject", "headline", "displayname"))
 _BODIES = frozenset(("body", "text", "message", "content", "comment"))
@@ -24,6 +25,9 @@ _NAMING = {
 }
 _SAYING = frozenset(("saying", "says", "reading"))
 _SENDING = frozenset(("send", "reply", "say", "tell"))
+_SPEAKING = frozenset(("post", "text", "write", "comment", "message", "tweet", "publish", "announce"))
+_SPEAKING |= _SAYING | _SENDING
+_COPULAS = (("is",), ("of",), ("to",), ("as",), ("with",))
 _TO = frozenset(("to", "as", "into"))
 # From where to where: `pickup` and `dropoff` of a ride.
 _ENDS = {"pickup": "from", "origin": "from", "source": "from", "from": "from", "dropoff": "to", "destination": "to"}
@@ -46,10 +50,15 @@ def text(name: Name, is_needed: bool, found: Mapping[str, Sequence[Span]], lower
     is_title, is_body = name.full in _TITLES, name.full in _BODIES
     quotes = found.get("quoted", ())
     if (side := _ENDS.get(last)) is not None:
-        ends = [span.value for span in quotes if span.before[:1] == (side,)]
+        renames = re.search(r"\b(?:rename|retitle)", lower) is not None  # that is what it is called from now on
+        ends = [span.value for span in quotes if span.before[:1] == (side,) and not renames]
         if len(ends) == 1:
             return ends[0]
     phrases = [*quotes, *found.get("entity", ()), *found.get("slug", ())][:_PHRASES]
+    if is_title:  # its own word says more than "named": a version named "v1" with the subject "Hello"
+        own = [span.value for span in quotes if span.before[:1] == (last,) and _is_whole(name, span)]
+        if len(own) == 1:
+            return own[0]
     for span in phrases:
         cue, said = span.before[0] if span.before else "", lower[max(0, span.start - _NEAR) : span.start]
         if cue in _TO and last not in DATE_WORDS:
@@ -81,6 +90,38 @@ def quoted(name: Name, quotes: Sequence[Span], is_new: bool) -> str | None:
         if not (naming or last).isdisjoint(near):
             return span.value
     return None
+
+
+def spoken(name: Name, quotes: Sequence[Span]) -> str | None:
+    """The only quote, right behind a word of saying, for what is written: `post "Live now"`, `send "Done" to Ann`."""
+    if name.full not in _BODIES or len(quotes) != 1 or _SPEAKING.isdisjoint(quotes[0].before[:1]):
+        return None
+    return quotes[0].value
+
+
+def labelled(name: Name, parameter: Parameter, found: Mapping[str, Sequence[Span]]) -> str | None:
+    """The word with a digit right behind all of the argument's name, else the place that a city is.
+
+    "size s-1vcpu-1gb", "promo code WELCOME10"; "hotels in Vienna".
+    """
+    if parameter.type != "string" or parameter.format or name.kind in ("id", "number", "sha", "key"):
+        return None
+    for kind in ("slug", "id", "code"):
+        for span in found.get(kind, ()):
+            near = span.before[1:] if span.before[:1] in _COPULAS else span.before
+            if near[: len(name.words)] == name.words[::-1] and any(map(str.isdigit, span.value)):
+                return span.value
+    return _placed(name, parameter, found)
+
+
+def _placed(name: Name, parameter: Parameter, found: Mapping[str, Sequence[Span]]) -> str | None:
+    """The only capitalised phrase behind "in" or "near", no country, language or day, for a city to look in."""
+    if parameter.location != "query" or parameter.type != "string" or "city" not in name.words or name.kind == "id":
+        return None
+    phrases = (span.value for span in found.get("entity", ()) if span.before[:1] in (("in",), ("near",)))
+    said = {phrase for phrase in phrases if not is_time(phrase) and phrase.lower() not in codes.LANGUAGES}
+    place = said.pop() if len(said) == 1 else ""
+    return None if not place or countries.said(f"in {place}") else place
 
 
 def is_anothers(name: Name, quote: Span) -> bool:

@@ -652,3 +652,15 @@ def test_arguments_of_recorded_github_calls(eval_folder) -> None:  # type: ignor
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [({"rooms": 2}, "room_id"), ({"rooms": "2"}, "room_id"), ({"guests": 2}, "guest_name"), ({"forks": 4}, "fork_id")],
+)
+def test_how_many_there_are_is_nobodys_id_or_name(sent: dict[str, Any], asked: str) -> None:
+    search = operation("GET", "/search", *(query(name, required=False) for name in sent))
+    for made in (Call("GET", "/search", sent), Call("GET", "/search", body=sent)):
+        assert asked not in after((search, made)).bind(operation("POST", "/hold", body(asked))).params
+    several = Call("GET", "/search", {"room_ids": [5]})
+    assert after((search, several)).bind(operation("GET", "/rooms/{room_id}")).params == {"room_id": "5"}

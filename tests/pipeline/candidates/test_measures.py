@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.types import Parameter
-from tests.pipeline.candidates.test_arguments import body
+from tests.pipeline.candidates.test_arguments import after, body, operation
 from tests.pipeline.candidates.test_wish import bound
 
 SECONDS = "The number of seconds to wait."
@@ -51,3 +51,11 @@ def whole(name: str, description: str = "", required: bool = True) -> Parameter:
 )
 def test_an_amount_goes_where_its_unit_says(prompt: str, parameter: Parameter, expected: Any) -> None:
     assert bound(prompt, parameter, method="POST") == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"), [("a 45 minute meeting", 45), ("the meeting in 45 minutes", None), ("45 minutes", None)]
+)
+def test_a_thing_that_lasts_so_long_says_its_duration(prompt: str, expected: int | None) -> None:
+    duration = body("duration", "integer", required=False, description="Meeting duration (minutes).")
+    assert after(prompt=prompt).bind(operation("POST", "/meetings", duration)).params.get("duration") == expected

@@ -80,3 +80,26 @@ def test_what_the_prompt_lists_comes_next(prompt: str, done: tuple[str, ...], fo
 
 def test_a_part_of_a_segment_is_a_setting() -> None:
     assert after((REPORT, Call("GET", "/runs/r-12.json"))).bind(REPORT).params["format"] == "json"
+
+
+LISTED = operation(
+    "GET",
+    "/contacts",
+    *(Parameter(name, "query", type=kind) for name, kind in (("company", "string"), ("page", "integer"))),
+    *(Parameter(name, "query", type="integer") for name in ("offset", "limit")),
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "prompt", "expected"),
+    [
+        ({"company": "Acme", "page": 1}, "next page", {"company": "Acme", "page": 2}),
+        ({"company": "Acme", "page": "3"}, "show the next page of contacts", {"company": "Acme", "page": 4}),
+        ({"page": 3}, "back to the previous page", {"page": 2}),
+        ({"offset": 50, "limit": 50}, "next page please", {"offset": 100, "limit": 50}),
+        ({"offset": 0, "limit": 50}, "previous page", {"limit": 50}),
+    ],
+)
+def test_the_next_page_is_of_the_same_list(sent: dict, prompt: str, expected: dict) -> None:
+    bound = after((LISTED, Call("GET", "/contacts", sent)), prompt=prompt).bind(LISTED).params
+    assert {name: bound.get(name) for name in expected} == expected

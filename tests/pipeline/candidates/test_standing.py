@@ -51,3 +51,8 @@ def test_what_is_required_missing_told_and_new_is_counted(operation, prompt, tri
 )
 def test_who_calls_is_read_by_what_the_prompt_says(operation, prompt, is_caller) -> None:
     assert bool(found(operation, prompt)[4]) == is_caller
+
+
+def test_who_comes_along_is_not_who_calls() -> None:
+    guests = Parameter("guests", "query", True, "integer")
+    assert found(Operation("GET", "/tables", verb="read", parameters=(guests,)), "tables for 4 guests")[-1] == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.types import Operation, Parameter
-from tests.pipeline.candidates.test_arguments import after, body, operation
+from tests.pipeline.candidates.test_arguments import after, body, operation, query
 
 
 def flag(name: str, required: bool = False) -> Operation:
@@ -113,3 +113,69 @@ def test_a_quote_is_of_the_noun_before_it(prompt: str, parameter: Parameter, exp
 def test_a_quote_is_one_text_and_not_what_a_preposition_behind_it_says(prompt: str, expected: dict[str, str]) -> None:
     fields = body("to", format="email"), body("subject"), body("body")
     assert after(prompt=prompt).bind(operation("POST", "/messages", *fields)).params == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ('named "Summer" with subject "Hot deals"', {"name": "Summer", "subject": "Hot deals"}),
+        ('with the subject "Hot deals", named "Summer"', {"name": "Summer", "subject": "Hot deals"}),
+    ],
+)
+def test_a_quote_behind_its_own_word_is_not_what_another_is_called(prompt: str, expected: dict[str, str]) -> None:
+    campaign = operation("POST", "/campaigns", body("subject"), body("name"))
+    assert after(prompt=prompt).bind(campaign).params == expected
+
+
+def test_what_a_thing_is_renamed_to_is_no_place() -> None:
+    move = operation("POST", "/events/{event_id}/move", body("destination"))
+    assert "destination" not in after(prompt='move it to room 5 and rename it to "Daily sync"').bind(move).params
+
+
+@pytest.mark.parametrize("name", ["text", "message", "body"])
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ('post "v2 is live" in #deploys', "v2 is live"),
+        ('comment "Nice work" on it', "Nice work"),
+        ('delete "Nice work"', None),
+        ('post "one" and "two"', None),
+    ],
+)
+def test_what_a_verb_of_saying_quotes_is_the_optional_text(prompt: str, expected: str | None, name: str) -> None:
+    message = operation("POST", "/messages", body(name, required=False))
+    assert after(prompt=prompt).bind(message).params.get(name) == expected
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("with size s-2vcpu-2gb and image debian-12-x64", {"size": "s-2vcpu-2gb", "image": "debian-12-x64"}),
+        ("the image is debian-12-x64", {"image": "debian-12-x64"}),
+        ("of s-2vcpu-2gb", {}),
+        ("size large", {}),
+    ],
+)
+def test_a_word_with_a_digit_is_of_the_noun_before_it(prompt: str, expected: dict[str, str], required: bool) -> None:
+    create = operation("POST", "/droplets", body("size", required=required), body("image", required=required))
+    assert after(prompt=prompt).bind(create).params == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("hotels in Vienna", "Vienna"),
+        ("a cardiologist near Hamburg", "Hamburg"),
+        ("hotels in Germany", None),
+        ("hotels in English", None),
+        ("hotels in May", None),
+        ("trains from Vienna", None),
+        ("in Vienna or in Graz", None),
+    ],
+)
+def test_a_city_is_looked_in_where_the_prompt_says(prompt: str, expected: str | None) -> None:
+    search = operation("GET", "/hotels", query("city", required=False))
+    assert after(prompt=prompt).bind(search).params.get("city") == expected
+    move = operation("PATCH", "/me", body("city", required=False))
+    assert "city" not in after(prompt=prompt).bind(move).params

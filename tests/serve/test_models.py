@@ -249,6 +249,7 @@ async def test_a_spoilt_artefact_is_neither_promoted_nor_mirrored(
     loaded: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(models, "_REPEATED_S", 0.0)  # what is asked here is asked anew
     monkeypatch.setattr(models, "_AGAIN_S", 0.5)
     one, two = _versions(registry)
     registry.promote(one)

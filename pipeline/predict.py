@@ -23,7 +23,7 @@ from pipeline.candidates import travel
 from pipeline.candidates.arguments import Session
 from pipeline.candidates.route import Outlook
 from pipeline.candidates.standing import standing
-from pipeline.catalog import mentions, undo, verbs
+from pipeline.catalog import mentions, parts, undo, verbs
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.entrances import sign_ins, signs_in
 from pipeline.catalog.fetch import canonical_url
@@ -235,9 +235,9 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     # The deadline counts without what the first answer of a catalog never seen waits for the catalog.
     due = grounded_at - grounded.ground_s - (recalled_at - started) + query.deadline_s
     matrix = features.compute(grounded, query, None)  # [n_candidates, n_features] float32
-    cleared, mode = {*recall.accepted, *grounded.undoes}, settings.guardrails.destructive
-    allowed = [i for i, c in enumerate(grounded.candidates) if guardrails.allow(c, grounded.intents, cleared, mode)]
-    showable = set(allowed)
+    cleared, wholes = {*recall.accepted, *grounded.undoes}, parts.wholes(grounded.candidates, query.prompt)
+    may = guardrails.allow(grounded.candidates, grounded.intents, cleared, settings.guardrails.destructive, wholes)
+    showable = set(allowed := np.flatnonzero(may).tolist())
     explain, rival = _MORE * query.k if query.explain else min(query.k, _EXPLAINED), None
     head = _head(query, bool(grounded.previous))
     prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()

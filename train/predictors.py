@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import guardrails
 from pipeline.candidates.arguments import Session
-from pipeline.catalog import mentions
+from pipeline.catalog import mentions, parts
 from pipeline.catalog.embed import Encoder, operation_card
 from pipeline.catalog.library import Compiled, compile_catalog, with_vectors
 from pipeline.catalog.match import Matcher
@@ -173,7 +173,8 @@ class LocalPredictor:
         grounded, matrix = assemble(query, compiled, vector, {}, self._settings.shortlist)
         scores = self.ranker.score(matrix, features.head(query))
         keys = tuple(c.operation for c in grounded.candidates)
-        allowed = [guardrails.allow(c, grounded.intents, grounded.undoes, "intent") for c in grounded.candidates]
+        wholes = parts.wholes(grounded.candidates, query.prompt)
+        allowed = guardrails.allow(grounded.candidates, grounded.intents, grounded.undoes, "intent", wholes)
         params = None
         if case.next_params is not None:
             candidate = next((c for c in grounded.candidates if c.operation == case.next), None)

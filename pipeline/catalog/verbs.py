@@ -220,10 +220,10 @@ def _head(words: Sequence[str]) -> str:
             phrase.append(word)
     while len(phrase) > 1 and phrase[-1] in ("request", "requests", "new", "async", "order"):
         phrase.pop()
-    return _singular(phrase[-1]) if phrase else ""
+    return singular(phrase[-1]) if phrase else ""
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
@@ -290,7 +290,7 @@ def _summary_action(summary: str) -> _Action | None:
                 return None  # "Transfers of an account"
             if not (verb in ("enable",) and following in ("you", "users", "the", "clients") and "to" in rest[:3]):
                 return _Action(verb, rest)
-        if _singular(token) in NOUNS and following in ("", "of", "for", "a", "an", "the"):
+        if singular(token) in NOUNS and following in ("", "of", "for", "a", "an", "the"):
             return _Action("create", [token])
         if token in (".", ";") or (token.isalpha() and token not in _FILLERS):
             break
@@ -316,5 +316,5 @@ def _by_segments(path: str, segments: Sequence[str], method: str, said: Sequence
         return ""
     if any(CLASS.get(action.verb) == "update" for action in said):
         return ""
-    noun = _singular((words_of(segments[-1]) or [""])[-1])
+    noun = singular((words_of(segments[-1]) or [""])[-1])
     return FAMILY[NOUNS[noun]] if noun in NOUNS else ""

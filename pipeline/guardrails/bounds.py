@@ -8,7 +8,7 @@ are predicted needs no guard: the shortlist is made of them. Reading JSON and it
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -72,15 +72,25 @@ def admit(query: Query, limits: settings.Predict) -> Query:
     return msgspec.structs.replace(query, prompt=_clean(query.prompt), calls=calls)
 
 
-def allow(candidate: Candidate, intents: Collection[str], cleared: Collection[str], mode: str) -> bool:
-    """True when the candidate may be shown: harmless, asked for by its family of words, or cleared.
+def allow(
+    candidates: Sequence[Candidate],
+    intents: Collection[str],
+    cleared: Collection[str],
+    mode: str,
+    wholes: Collection[str] = (),
+) -> list[bool]:
+    """Which candidates may be shown: harmless, asked for by their family of words, or cleared.
 
     `intents` are the families the prompt asks for, `cleared` the operations that this user accepted before or that
-    the session's own calls speak for.
+    the session's own calls speak for; `wholes` are asked for by no family, as the prompt names a part of them.
     """
-    if mode == "allow" or not candidate.destructive:
-        return True
-    return candidate.destructive in intents or candidate.operation in cleared
+    return [
+        mode == "allow"
+        or not one.destructive
+        or one.operation in cleared
+        or (one.destructive in intents and one.operation not in wholes)
+        for one in candidates
+    ]
 
 
 def clean_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import guardrails, settings
+from pipeline.catalog import parts
 from pipeline.errors import BadRequest
 from pipeline.types import Call, Candidate, Query, Source
 
@@ -137,7 +138,7 @@ def test_any_query_is_admitted_clean_or_refused(prompt, user, method, path, para
 
 
 def test_a_harmless_operation_is_always_allowed():
-    assert guardrails.allow(Candidate("GET /notes"), (), (), "intent")
+    assert guardrails.allow([Candidate("GET /notes")], (), (), "intent") == [True]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,32 @@ def test_a_harmless_operation_is_always_allowed():
 )
 def test_a_destructive_operation_needs_its_intent_or_to_be_cleared(intents, cleared, mode, is_allowed):
     candidate = Candidate("DELETE /notes/{note_id}", destructive="delete")
-    assert guardrails.allow(candidate, intents, cleared, mode) is is_allowed
+    assert guardrails.allow([candidate], intents, cleared, mode) == [is_allowed]
+
+
+ISSUE, LABEL = "DELETE /projects/{project}/issues/{issue}", "DELETE /projects/{project}/issues/{issue}/labels/{label}"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_allowed"),
+    [
+        ("remove the label bug", False),
+        ("remove the labels bug and ui from issue 12", False),
+        ("remove the label bug and delete nothing else", False),
+        ("remove the label but not the issue", False),
+        ("delete issue 12", True),
+        ("delete the issue with the label bug", True),
+        ("remove the label, then delete the issue", True),
+        ("delete it", True),
+        ("remove bug", True),
+    ],
+)
+def test_a_whole_is_not_destroyed_where_a_part_is_named(prompt: str, is_allowed: bool):
+    candidates = [Candidate(key, destructive="delete") for key in (ISSUE, LABEL, "DELETE /labels/{label}")]
+    wholes = parts.wholes(candidates, prompt)
+    assert guardrails.allow(candidates, ("delete",), (), "intent", wholes) == [is_allowed, True, True]
+    assert guardrails.allow(candidates, ("delete",), {ISSUE}, "intent", wholes) == [True, True, True]
+    assert not parts.wholes(candidates[:1], prompt)  # nothing deletes the part
 
 
 # --- arguments going out

@@ -18,16 +18,14 @@ import dataclasses
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
-
-import msgspec
 
 from pipeline import guardrails
 from pipeline.errors import BadRequest, Conflict, Gone, Overloaded, UnknownPrediction
 from pipeline.stores.counts import ANONYMOUS
-from pipeline.stores.observed import Found, Sight, Sighted
-from pipeline.stores.state import Joined, id_time
+from pipeline.stores.observed import Joined, Sight, Sighted
+from pipeline.stores.state import id_time
 from pipeline.types import SHOW, Exposure, Feedback, Impression, Observation, QueryGroup
 
 
@@ -61,15 +59,22 @@ Match = Callable[[Impression, str, str], Awaitable[str | None]]
 
 
 class Memory(Protocol):
-    """The state, as this story needs it: one round trip to find, one to keep."""
+    """The state, as this story needs it: one round trip to find, one to keep; `moved`: another request was faster."""
 
     join_window_s: int  # how long feedback can name a prediction
 
     async def join(self, feedback: Feedback) -> Joined: ...
 
     async def record(
-        self, feedback: Feedback, group: QueryGroup, request: str, statement: str, seen: str, amount: float
-    ) -> Literal["recorded", "duplicate", "conflict", "gone"]: ...
+        self,
+        feedback: Feedback,
+        group: QueryGroup,
+        request: str,
+        statement: str,
+        before: Joined,
+        seen: str,
+        amount: float,
+    ) -> Literal["recorded", "duplicate", "conflict", "gone", "moved"]: ...
 
 
 class Watch(Protocol):
@@ -85,15 +90,14 @@ class Watch(Protocol):
         sight: Sight,
         sighted: Sequence[Sighted],
         tail: tuple[float, tuple[str, ...]],
-        amount: float,
     ) -> tuple[Literal["kept", "moved"], int, tuple[str, ...]]: ...
 
-    async def find(self, exposure: Exposure) -> Found: ...
+    async def find(self, exposure: Exposure) -> Joined: ...
 
     async def mark(
         self,
         exposure: Exposure,
-        found: Found,
+        found: Joined,
         group: QueryGroup,
         *,
         request: str,
@@ -128,31 +132,40 @@ async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
     Raises:
         BadRequest: it cannot be understood, or `chosen` is no operation of the catalog.
         UnknownPrediction, Gone: there is no such prediction of this user, or the time to join it is over.
-        Conflict: something else was said of this prediction, or under this Idempotency-Key.
+        Conflict: something else was said of this prediction, or under this Idempotency-Key, or what is rejected
+            was clicked.
         Overloaded, StateUnavailable: it is not kept; try again.
     """
     _check(feedback)
     request = _hash(feedback.prediction_id, feedback.outcome, feedback.chosen)
-    joined = await memory.join(feedback)
-    if joined.said:
-        if joined.said != request:
-            raise Conflict("This Idempotency-Key was used for another request: take a new one.")
-        return Receipt(joined.said_of, "duplicate")
-    impression = _own_impression(feedback.prediction_id, feedback.user, joined.impression, memory.join_window_s)
-    chosen = await _chosen_operation(feedback, impression, match)
-    group = _group(impression, feedback.outcome, chosen)
-    # The call that was observed next and is then accepted too says nothing new, and nothing else.
-    seen = _hash("observed", chosen) if chosen else ""
-    statement = _hash(feedback.outcome, chosen)
-    status = await memory.record(feedback, group, request, statement, seen, SCALE[feedback.outcome].amount)
-    if status == "gone":
-        raise _gone(memory.join_window_s)
-    if status == "conflict":
-        raise Conflict(
-            "Something else was said of this prediction, or under this Idempotency-Key: "
-            "each prediction takes one outcome."
-        )
-    return Receipt(impression.id, status, group)
+    outcome = feedback.outcome
+    for _ in range(_TRIES):
+        joined = await memory.join(feedback)
+        if joined.said:
+            if joined.said != request:
+                raise Conflict("This Idempotency-Key was used for another request: take a new one.")
+            return Receipt(joined.said_of, "duplicate")
+        impression = _own_impression(feedback.prediction_id, feedback.user, joined.impression, memory.join_window_s)
+        chosen = await _chosen_operation(feedback, impression, match)
+        if outcome == "reject" and any(map(joined.has_chosen, joined.marks)):
+            raise Conflict("A proposition of this suggestion was clicked or converted: it cannot be rejected as well.")
+        group = _group(impression, outcome, chosen, joined.marks)
+        # The call that was observed next and is then accepted too says nothing new, and nothing else.
+        seen = _hash("observed", chosen) if chosen else ""
+        amount = _amount(outcome, joined.marks.get(chosen, ""))
+        status = await memory.record(feedback, group, request, _hash(outcome, chosen), joined, seen, amount)
+        match status:
+            case "gone":
+                raise _gone(memory.join_window_s)
+            case "conflict":
+                raise Conflict(
+                    "Something else was said of this prediction, or under this Idempotency-Key: "
+                    "each prediction takes one outcome."
+                )
+            case "recorded" | "duplicate":
+                return Receipt(impression.id, status, group)
+        await asyncio.sleep(random.uniform(0.0, 0.02))
+    raise Overloaded("What came of this prediction is being told from many places at once; try again.")
 
 
 async def observe(
@@ -182,11 +195,9 @@ async def observe(
         sighted, tail = _settle(sight, ordered, join_window_s)
         if not sighted:
             return Witnessed(0, len(calls), ())
-        status, kept, closed = await watch.witness(
-            tenant, user, lineage, sight, sighted, tail, SCALE["observed"].amount
-        )
+        status, kept, closed = await watch.witness(tenant, user, lineage, sight, sighted, tail)
         if status == "kept":
-            groups = tuple(group for one in sighted for group, _ in one.closes if group.impression.id in closed)
+            groups = tuple(group for one in sighted for group, _, _ in one.closes if group.impression.id in closed)
             return Witnessed(kept, len(calls) - kept, closed, groups)
         await asyncio.sleep(random.uniform(0.0, 0.02))
     raise Overloaded("Calls of this user are being reported from many places at once; try again.")
@@ -200,7 +211,7 @@ async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receip
     Raises:
         BadRequest: it cannot be understood, or the proposition was no part of the suggestion.
         UnknownPrediction, Gone: there is no such suggestion of this user, or the time to join it is over.
-        Conflict: something else was said under this Idempotency-Key.
+        Conflict: something else was said under this Idempotency-Key, or the suggestion was rejected.
         Overloaded, StateUnavailable: it is not kept; try again.
     """
     for name, text in (("user_id", exposure.user), ("proposition_id", exposure.proposition)):
@@ -221,17 +232,18 @@ async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receip
             exposure.suggestion_id, exposure.user, found.impression, join_window_s, "suggestion"
         )
         operation = _proposition(exposure.proposition, impression)
-        before = found.marks.get(operation, "")
-        mark = ",".join(sorted({*before.split(","), exposure.event} - {""}))
-        group = _marked(impression, exposure.event, operation, {**found.marks, operation: mark})
+        said, happened = _said(found), _happened(found)
+        if said == "reject" and exposure.event != "impression":
+            raise Conflict("This suggestion was rejected: nothing of it can be clicked or converted as well.")
+        before = happened.get(operation, "")
         status = await watch.mark(
             exposure,
             found,
-            group,
+            group := _group(impression, exposure.event, operation, happened),
             request=request,
-            mark=mark,
-            amount=_strongest(mark).amount - _strongest(before).amount,
-            deliver=exposure.event != "impression" or not found.marks,
+            mark=",".join(sorted({*found.marks.get(operation, "").split(","), exposure.event} - {""})),
+            amount=_amount(exposure.event, before),
+            deliver=not happened or SCALE[exposure.event] > _strongest(before),
         )
         match status:
             case "gone":
@@ -244,15 +256,42 @@ async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receip
     raise Overloaded("Events of this suggestion are being logged from many places at once; try again.")
 
 
-def label(impression: Impression, outcome: str, chosen: str) -> tuple[int, ...]:
-    """The label (0-3) of each operation of `shown` and `others`, by SCALE."""
-    grade = SCALE[outcome].label
-    return tuple(grade if operation == chosen else 0 for operation in impression.shown + impression.others)
+def label(impression: Impression, happened: Mapping[str, str]) -> tuple[int, ...]:
+    """The label (0-3) of each operation of `shown` and `others`, by SCALE.
+
+    `happened` tells what came of each operation: outcomes divided by commas, of which the strongest is taken.
+    """
+    return tuple(_strongest(happened.get(row, "")).label for row in impression.shown + impression.others)
 
 
-def _group(impression: Impression, outcome: str, chosen: str) -> QueryGroup:
-    labels, weight = label(impression, outcome, chosen), SCALE[outcome].weight
-    return QueryGroup(impression, labels, outcome, chosen, time.time(), weight)
+def _group(impression: Impression, outcome: str, chosen: str, before: Mapping[str, str]) -> QueryGroup:
+    """The group of an outcome, with all that happened in the impression before."""
+    happened = {**before, chosen: f"{before.get(chosen, '')},{outcome}"}
+    weight = max(_strongest(outcomes).weight for outcomes in happened.values())
+    return QueryGroup(impression, label(impression, happened), outcome, chosen, time.time(), weight)
+
+
+def _strongest(outcomes: str) -> Grade:
+    """The strongest of what happened to an operation."""
+    return max((SCALE[outcome] for outcome in outcomes.split(",") if outcome in SCALE), default=SCALE["impression"])
+
+
+def _amount(outcome: str, before: str) -> float:
+    """What an outcome of an operation counts beyond what it counted before."""
+    return max(0.0, SCALE[outcome].amount - _strongest(before).amount)
+
+
+def _said(joined: Joined) -> str:
+    """The outcome that was said of an impression, or observed; "" for none."""
+    outcomes = (outcome for outcome in SCALE if _hash(outcome, joined.chosen) == joined.statement)
+    return next(outcomes, "accept" if joined.statement else "")
+
+
+def _happened(joined: Joined) -> dict[str, str]:
+    """What came of each operation of an impression, whoever told it."""
+    if not joined.statement:
+        return dict(joined.marks)
+    return {**joined.marks, joined.chosen: f"{joined.marks.get(joined.chosen, '')},{_said(joined)}"}
 
 
 # Observed calls
@@ -287,13 +326,16 @@ def _settle(
         answered = [one for one in waiting if is_of_now and _is_before(one[0], call, ahead_s)]
         waiting = [one for one in waiting if one not in answered]
         statement = _hash("observed", call.operation)
-        closes = tuple((_group(impression, "observed", call.operation), statement) for impression, _ in answered)
+        closes = tuple(
+            (_group(impression, "observed", call.operation, joined.marks), statement, joined)
+            for impression, joined in answered
+        )
         for impression, _ in answered:
             if impression.history and impression.history[-1:] != (history or ())[-1:]:
                 history = impression.history[-2:]  # it knew calls that nobody reported
-        if any(said == call.operation for _, said in answered):
-            history = None  # the user said so before: that counted
-        sighted.append(Sighted(call, history, closes))
+        before_it = [_happened(joined).get(call.operation, "") for _, joined in answered]
+        amount = min((_amount("observed", told_before) for told_before in before_it), default=SCALE["observed"].amount)
+        sighted.append(Sighted(call, history if amount else None, amount, closes))
         if made >= ends:
             ends, before = made, (*before, call.operation)[-2:]
     return sighted, (ends, before)
@@ -318,18 +360,6 @@ def _proposition(id_: str, impression: Impression) -> str:
         if impression.mentions(operation):
             return operation
     raise BadRequest(f"The proposition {id_[:80]!r} was no part of this suggestion.")
-
-
-def _strongest(mark: str) -> Grade:
-    """The strongest of what happened to a proposition."""
-    return max((SCALE[event] for event in mark.split(",") if event in SCALE), default=SCALE["impression"])
-
-
-def _marked(impression: Impression, event: str, operation: str, marks: dict[str, str]) -> QueryGroup:
-    labels = tuple(_strongest(marks.get(row, "")).label for row in impression.shown + impression.others)
-    group = _group(impression, event, operation)
-    weight = max(_strongest(mark).weight for mark in marks.values())
-    return msgspec.structs.replace(group, labels=labels, weight=weight)
 
 
 # What was said of a prediction

@@ -29,8 +29,8 @@ Counted = dict[tuple[str, str], int]  # (arm, what) -> how often
 _KEPT = 50  # experiments of a tenant, the latest ones
 
 
-def of_outcome(group: QueryGroup) -> Counted:
-    """What a group counts that says what a user did with a prediction."""
+def of_outcome(group: QueryGroup, is_known: bool = False) -> Counted:
+    """What a group counts that says what a user did with a prediction; `is_known`: its choice was told before."""
     impression, chosen = group.impression, group.chosen
     if not impression.experiment or not impression.shown:
         return {}
@@ -46,19 +46,19 @@ def of_outcome(group: QueryGroup) -> Counted:
                 counted["shadow", whose] = 1
     else:
         counted |= {(impression.arm, "answered"): 1, (impression.arm, "accepted"): int(group.outcome == "accept")}
-    return counted | _win(impression, chosen)
+    return counted if is_known else counted | _win(impression, chosen)
 
 
-def of_exposure(group: QueryGroup, event: str, before: str) -> Counted:
-    """What an event of a proposition counts; `before` is what happened to it already, as it is marked."""
+def of_exposure(group: QueryGroup, event: str, is_seen: bool, is_known: bool) -> Counted:
+    """What an event of a proposition counts; it was marked as seen before, or told before as chosen."""
     impression = group.impression
     if not impression.experiment:
         return {}
-    counted: Counted = {(impression.arm, "impressions"): int(not before)}
+    counted: Counted = {(impression.arm, "impressions"): int(not is_seen)}
     if event != "impression":
         counted[impression.arm, f"{event}s"] = 1
-    if event == "click" or (event == "conversion" and "click" not in before):
-        counted |= _win(impression, group.chosen)
+        if not is_known:
+            counted |= _win(impression, group.chosen)
     return counted
 
 

@@ -166,7 +166,7 @@ class Journal:
         """Groups in batches of at most so many, by day: columns of `records.schema`; holds a few batches at a time.
 
         `trainable` leaves out those that teach no order: without a label above 0, or without features. Of
-        a suggestion that was logged several times only the latest group is read, which has all labels.
+        a suggestion that was told of several times only the latest group is read, which has all labels.
 
         Raises:
             JournalError: a file is of a newer version or unreadable, or they are being rewritten, for long.
@@ -183,7 +183,7 @@ class Journal:
         for one in wanted:
             condition = one if condition is None else condition & one
         names = list(columns) if columns is not None else schema().names
-        needed = list(dict.fromkeys([*names, "id", "outcome", "ts"]))
+        needed = list(dict.fromkeys([*names, "id", "ts"]))
         by_day: dict[Path, list[Path]] = {}
         try:
             with self.reading():
@@ -410,24 +410,26 @@ def _parts(path: Path) -> Iterator[pa.Table]:
 
 
 def _latest_logged(dataset: Any) -> dict[str, Any]:
-    """Suggestion -> when its latest group was recorded; a day's worth of ids."""
+    """Suggestion of which events were logged -> when its latest group was recorded; a day's worth of ids."""
     import pyarrow.compute as pc
 
     latest: dict[str, Any] = {}
-    logged = pc.field("outcome").isin(["impression", "click", "conversion"])
-    for found in dataset.to_batches(columns=["id", "ts"], filter=logged, use_threads=False):
-        for id_, ts in zip(found["id"].to_pylist(), found["ts"].cast("int64").to_pylist(), strict=True):
-            latest[id_] = max(ts, latest.get(id_, ts))
+    is_logged = pc.field("outcome").isin(["impression", "click", "conversion"])
+    for condition in (is_logged, ~is_logged):  # what was said of one, or observed, has its marks too
+        if condition is not is_logged and not latest:
+            break
+        for found in dataset.to_batches(columns=["id", "ts"], filter=condition, use_threads=False):
+            for id_, ts in zip(found["id"].to_pylist(), found["ts"].cast("int64").to_pylist(), strict=True):
+                if condition is is_logged or id_ in latest:
+                    latest[id_] = max(ts, latest.get(id_, ts))
     return latest
 
 
 def _is_latest(found: pa.RecordBatch, latest: dict[str, Any]) -> pa.Array:
     import pyarrow as pa
 
-    ids, outcomes = found["id"].to_pylist(), found["outcome"].to_pylist()
-    times = found["ts"].cast("int64").to_pylist()
-    logged = ("impression", "click", "conversion")
-    return pa.array([o not in logged or latest[i] == t for i, o, t in zip(ids, outcomes, times, strict=True)])
+    ids, times = found["id"].to_pylist(), found["ts"].cast("int64").to_pylist()
+    return pa.array([latest.get(id_, ts) == ts for id_, ts in zip(ids, times, strict=True)])
 
 
 def _sync(folder: Path) -> None:

@@ -43,14 +43,18 @@ if KEYS[5] ~= '' then
 end
 """
 
-# Find the impression that feedback speaks of.
-# KEYS: what was said under this Idempotency-Key, or ""; the user's last impression's id, or "".
-# ARGV: prefix of impression keys; impression id, or "" for the user's last.
-# Answers {said under the key or nil, impression id or nil, impression or nil}.
+# Find the impression that feedback, or an event of a proposition, speaks of, and what is kept of it.
+# KEYS: what was said under this Idempotency-Key, or ""; the id of the user's last impression or suggestion, or "".
+# ARGV: prefixes of impressions, of what was said of them, of marks; id, or "" for the user's last.
+# Answers {said under the key or nil, id or nil, {impression or nil, said of it or nil, marks as a flat list}}.
 JOIN = """
 local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
-local id = ARGV[2] ~= '' and ARGV[2] or KEYS[2] ~= '' and redis.call('GET', KEYS[2])
-return {said, id, id and redis.call('GET', ARGV[1] .. id)}
+local id = ARGV[4] ~= '' and ARGV[4] or KEYS[2] ~= '' and redis.call('GET', KEYS[2])
+local kept = {false, false, {}}
+if id then
+  kept = {redis.call('GET', ARGV[1] .. id), redis.call('GET', ARGV[2] .. id), redis.call('HGETALL', ARGV[3] .. id)}
+end
+return {said, id, kept}
 """
 
 # What every script shares that moves what is learnt; `told` is {decay, most members, seconds counts are kept}, `arms`
@@ -99,11 +103,12 @@ end
 # Keep a labelled query group, once, and move what is learnt.
 # KEYS: 1 what was said under this Idempotency-Key, or ""; 2 what was said of this prediction; 3 inbox; 4 inboxes;
 #       5 the impression; 6 the user's accepted operations, or ""; 7 prompts of the lineage; 8 of the user, or "";
-#       9 losses of the lineage; 10.. sorted sets of what followed what.
+#       9 losses of the lineage; 10 marks; 11.. sorted sets of what followed what.
 # ARGV: 1 group; 2 msgpack map: request (hash .. prediction id), statement (hash), seen (hash that the same choice has
-#       when it was observed), chosen, accepted, tenant, cap, once_s, join_s, told, last, two, amount, prompts_max,
-#       prompts_user_max, losses_max, arms; 3 entry of the prompt memory, or ""; 4 what the experts lost, or "".
-# Answers recorded | duplicate | conflict | full | gone. Hashes are 32 characters long.
+#       when it was observed), edition (of the marks as they were read), chosen, accepted, tenant, cap, once_s, join_s,
+#       told, last, two, amount, prompts_max, prompts_user_max, losses_max, arms; 3 entry of the prompt memory, or "";
+#       4 what the experts lost, or "".
+# Answers recorded | duplicate | conflict | full | gone | moved. Hashes are 32 characters long.
 RECORD = (
     _FOLLOW
     + """
@@ -117,11 +122,12 @@ local statement = before and string.sub(before, 1, 32)
 if before and statement ~= a.statement and statement ~= a.seen then return 'conflict' end
 if not before then
   if redis.call('EXISTS', KEYS[5]) == 0 then return 'gone' end
+  if (redis.call('HGET', KEYS[10], '') or '') ~= a.edition then return 'moved' end
   if redis.call('XLEN', KEYS[3]) >= a.cap then return 'full' end
   deliver(KEYS[3], KEYS[4], a.tenant, ARGV[1])
   redis.call('SET', KEYS[2], a.statement .. a.chosen, 'EX', a.join_s)
   if a.chosen ~= '' and a.amount > 0 then
-    for i = 10, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.chosen, a.amount) end
+    for i = 11, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.chosen, a.amount) end
   end
   if ARGV[4] ~= '' then remember(KEYS[9], ARGV[4], a.losses_max, a.told[3]) end
   if ARGV[3] ~= '' then
@@ -140,13 +146,16 @@ return before and 'duplicate' or 'recorded'
 )
 
 # What is known of a user before observed calls are told apart.
-# KEYS: 1 tail; 2 seen; 3 open predictions. ARGV: prefix of impression keys; prefix of once keys; ids of the calls ...
-# Answers {tail or nil, {when each call was seen, or nil}, {{prediction id, impression or nil, said or nil} ...}}.
+# KEYS: 1 tail; 2 seen; 3 open predictions.
+# ARGV: prefixes of impressions, of what was said of them, of marks; ids of the calls ...
+# Answers {tail or nil, {when each call was seen, or nil}, {{prediction id, {as JOIN answers it}} ...}}.
 SIGHT = """
 local seen, open = {}, {}
-for i = 3, #ARGV do seen[i - 2] = redis.call('ZSCORE', KEYS[2], ARGV[i]) end
+for i = 4, #ARGV do seen[i - 3] = redis.call('ZSCORE', KEYS[2], ARGV[i]) end
 for i, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-  open[i] = {id, redis.call('GET', ARGV[1] .. id), redis.call('GET', ARGV[2] .. id)}
+  open[i] = {
+    id, {redis.call('GET', ARGV[1] .. id), redis.call('GET', ARGV[2] .. id), redis.call('HGETALL', ARGV[3] .. id)}
+  }
 end
 return {redis.call('GET', KEYS[1]), seen, open}
 """
@@ -155,9 +164,9 @@ return {redis.call('GET', KEYS[1]), seen, open}
 # KEYS: 1 tail; 2 seen; 3 open predictions; 4 inbox; 5 inboxes; 6 prompts of the lineage; 7 of the user;
 #       8 losses of the lineage; 9.. sorted sets of what followed what, of the lineage and of the user in turn.
 # ARGV: 1 tail as it was read, or ""; 2 new tail; 3 msgpack map: now, tenant, cap, once_s, join_s, told, prompts_max,
-#       prompts_user_max, losses_max, seen_max, amount, impression (prefix), once (prefix), calls: {{id, operation or
-#       "", set (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its
-#       group in ARGV, of its entry or 0, of what the experts lost or 0, arms} ...}} ...};
+#       prompts_user_max, losses_max, seen_max, impression, once, marks (prefixes), calls: {{id, operation or "", set
+#       (number of the first of its two KEYS, 0 for none), last, two, {{prediction id, once value, number of its group
+#       in ARGV, of its entry or 0, of what the experts lost or 0, arms, edition of its marks} ...}, amount} ...};
 #       4.. groups, entries and losses.
 # Answers {kept | moved | full, number of calls kept, ids of the predictions closed}.
 WITNESS = (
@@ -166,7 +175,12 @@ WITNESS = (
 local a = cmsgpack.unpack(ARGV[3])
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return {'moved', 0, {}} end
 local groups = 0
-for _, call in ipairs(a.calls) do groups = groups + #call[6] end
+for _, call in ipairs(a.calls) do
+  groups = groups + #call[6]
+  for _, closing in ipairs(call[6]) do
+    if (redis.call('HGET', a.marks .. closing[1], '') or '') ~= closing[7] then return {'moved', 0, {}} end
+  end
+end
 if groups > 0 and redis.call('XLEN', KEYS[4]) + groups > a.cap then return {'full', 0, {}} end
 local kept, closed = 0, {}
 for _, call in ipairs(a.calls) do
@@ -193,8 +207,8 @@ for _, call in ipairs(a.calls) do
       redis.call('ZREM', KEYS[3], closing[1])
     end
     if set > 0 and not counted then
-      follow(KEYS[set], a.told, call[4], call[5], operation, a.amount)
-      follow(KEYS[set + 1], a.told, call[4], call[5], operation, a.amount)
+      follow(KEYS[set], a.told, call[4], call[5], operation, call[7])
+      follow(KEYS[set + 1], a.told, call[4], call[5], operation, call[7])
     end
   end
 end
@@ -206,23 +220,14 @@ return {'kept', kept, closed}
 """
 )
 
-# Find the suggestion that an exposure speaks of.
-# KEYS: what was said under this Idempotency-Key, or ""; the id of the user's last suggestion, or "".
-# ARGV: prefix of impression keys; prefix of marks; id, or "" for the user's last.
-# Answers {said under the key or nil, id or nil, impression or nil, marks as a flat list}.
-FIND_SUGGESTION = """
-local said = KEYS[1] ~= '' and redis.call('GET', KEYS[1])
-local id = ARGV[3] ~= '' and ARGV[3] or KEYS[2] ~= '' and redis.call('GET', KEYS[2])
-return {said, id, id and redis.call('GET', ARGV[1] .. id), id and redis.call('HGETALL', ARGV[2] .. id) or {}}
-"""
-
 # Mark what happened to a proposition of a suggestion, once.
 # KEYS: 1 what was said under this Idempotency-Key, or ""; 2 marks; 3 inbox; 4 inboxes; 5 the impression; 6 tally;
-#       7 prompts of the lineage; 8 of the user, or ""; 9 losses of the lineage; 10.. sorted sets of what followed what.
+#       7 prompts of the lineage; 8 of the user, or ""; 9 losses of the lineage; 10 what was said of this suggestion;
+#       11.. sorted sets of what followed what.
 # ARGV: 1 group, or ""; 2 msgpack map: request (hash .. suggestion id), proposition, event, edition (of the marks as
-#       they were read), after (its new mark), operation, tenant, cap, once_s, join_s, told, last,
-#       two, amount, prompts_max, prompts_user_max, losses_max, arms; 3 entry of the prompt memory, or "";
-#       4 what the experts lost, or "".
+#       they were read), statement (of what was said, as it was read), after (its new mark), operation, tenant, cap,
+#       once_s, join_s, told, last, two, amount, prompts_max, prompts_user_max, losses_max, arms; 3 entry of the prompt
+#       memory, or ""; 4 what the experts lost, or "".
 # Answers recorded | duplicate | conflict | full | gone | moved.
 MARK = (
     _FOLLOW
@@ -233,6 +238,7 @@ if said then
   return string.sub(said, 1, 32) == string.sub(a.request, 1, 32) and 'duplicate' or 'conflict'
 end
 if (redis.call('HGET', KEYS[2], '') or '') ~= a.edition then return 'moved' end
+if string.sub(redis.call('GET', KEYS[10]) or '', 1, 32) ~= a.statement then return 'moved' end
 local before = redis.call('HGET', KEYS[2], a.proposition) or ''
 local known = before == a.after
 if not known then
@@ -247,7 +253,7 @@ if not known then
   redis.call('HINCRBY', KEYS[6], a.event .. '\\31' .. a.proposition, 1)
   redis.call('EXPIRE', KEYS[6], a.told[3])
   if a.amount > 0 then
-    for i = 10, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.operation, a.amount) end
+    for i = 11, #KEYS do follow(KEYS[i], a.told, a.last, a.two, a.operation, a.amount) end
   end
   if ARGV[4] ~= '' then remember(KEYS[9], ARGV[4], a.losses_max, a.told[3]) end
   if ARGV[3] ~= '' then

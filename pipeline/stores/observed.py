@@ -2,7 +2,8 @@
 
 Both are read, decided upon by `pipeline/feedback.py` and kept in a second round trip, which answers
 `moved` when another request was faster: then everything is read again. What follows what is moved by
-the same scripts that keep the groups. Held by `State.observed`; every method may raise StateUnavailable.
+the same scripts that keep the groups. Of one impression several may tell: `Joined` is what all of them
+have told, so that one act counts once. Held by `State.observed`; every method may raise StateUnavailable.
 """
 
 from __future__ import annotations
@@ -49,13 +50,32 @@ class Tail(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Joined:
+    """The impression that is spoken of, as far as it is there, and what was told of it before."""
+
+    id: str = ""  # "" when none was named and the user has none
+    impression: Impression | None = None
+    said: str = ""  # hash of what was said under the Idempotency-Key before, "" for nothing
+    said_of: str = ""  # the impression it was said of
+    statement: str = ""  # hash of the outcome kept of it, "" for none
+    chosen: str = ""  # by that outcome, as `following` writes it
+    marks: Mapping[str, str] = dataclasses.field(default_factory=dict)  # operation -> what happened, as kept
+    edition: str = ""  # of the marks
+
+    def has_chosen(self, operation: str) -> bool:
+        """Somebody told before that the operation was chosen."""
+        events = self.marks.get(operation, "").split(",")
+        return following(operation) == self.chosen or not {*events} <= {"", "impression"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sight:
     """What is known of a user in a lineage before observed calls are told apart."""
 
     tail: Tail
     tail_data: bytes  # as it was read
     seen: tuple[bool, ...]  # for each call asked about
-    open: tuple[tuple[Impression, str | None], ...]  # that wait for the next call, oldest first; what was chosen of it
+    open: tuple[tuple[Impression, Joined], ...]  # that wait for the next call, oldest first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,19 +84,8 @@ class Sighted:
 
     call: Observation
     history: tuple[str, ...] | None  # operations before it, at most two; None when they are not known: nothing counts
-    closes: tuple[tuple[QueryGroup, str], ...] = ()  # groups of the predictions it answers; hash of what is said
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Found:
-    """The suggestion an exposure speaks of, as far as it is there."""
-
-    suggestion_id: str
-    impression: Impression | None
-    marks: Mapping[str, str]  # operation of a proposition -> what happened to it, as `mark` kept it
-    edition: str  # of the marks
-    said: str  # hash of what was said under the Idempotency-Key before, "" for nothing
-    said_of: str  # the suggestion it was said of
+    amount: float = 0.0  # what it counts
+    closes: tuple[tuple[QueryGroup, str, Joined], ...] = ()  # groups of what it answers, hash of what is said
 
 
 class Observed:
@@ -88,19 +97,15 @@ class Observed:
 
     async def sight(self, tenant: str, user: str, lineage: str, calls: Sequence[Observation]) -> Sight:
         """What is known before `calls` are kept, in one round trip."""
-        impressions, once = key("t", tenant, "impression") + ":", key("t", tenant, "once") + ":"
         tail, seen, waiting = await self._connection.script(
-            lua.SIGHT, _own_keys(tenant, user, lineage), [impressions, once, *map(_call_id, calls)]
+            lua.SIGHT, _own_keys(tenant, user, lineage), [*prefixes(tenant), *map(_call_id, calls)]
         )
+        found = [joined(id_, kept) for id_, kept in waiting]
         return Sight(
             tail=msgspec.msgpack.decode(tail, type=Tail) if tail else Tail(),
             tail_data=tail or b"",
             seen=tuple(score is not None for score in (*seen, *[None] * (len(calls) - len(seen)))),
-            open=tuple(
-                (unpack_impression(data), None if said is None else said.decode()[_HASH:])
-                for _, data, said in waiting
-                if data is not None
-            ),
+            open=tuple((one.impression, one) for one in found if one.impression is not None),
         )
 
     async def witness(
@@ -111,12 +116,11 @@ class Observed:
         sight: Sight,
         sighted: Sequence[Sighted],
         tail: tuple[float, tuple[str, ...]],
-        amount: float,
     ) -> tuple[Literal["kept", "moved"], int, tuple[str, ...]]:
         """Keep observed calls, each once, close what they answer and move what is learnt; all of it or nothing.
 
-        `tail` is where the calls end, `amount` what each counts. Answers how many were new, and which
-        predictions they closed; `moved` when `sight` is no longer true: nothing was kept.
+        `tail` is where the calls end. Answers how many were new, and which predictions they closed;
+        `moved` when `sight` is no longer true: nothing was kept.
 
         Raises:
             Overloaded: the inbox is full.
@@ -128,11 +132,11 @@ class Observed:
         calls: list[Any] = []
         for one in sighted:
             closings = []
-            for position, (group, statement) in enumerate(one.closes):
+            for position, (group, statement, before) in enumerate(one.closes):
                 data.append(pack_group(group))
                 number, entry_number = 3 + len(data), 0
                 # Predictions asked for side by side wait for the same call: the prompt of the last one is remembered.
-                entry = remembered(group) if position == len(one.closes) - 1 else None
+                entry = remembered(group) if position == len(one.closes) - 1 and one.amount > 0 else None
                 if entry is not None:
                     data.append(pack_remembered(entry))
                     entry_number = 3 + len(data)
@@ -141,21 +145,21 @@ class Observed:
                     data.append(lost)
                     losses_number = 3 + len(data)
                 once = statement + following(group.chosen)
-                counted = arms.moves(group.impression, arms.of_outcome(group), self._limits)
-                closings.append([group.impression.id, once, number, entry_number, losses_number, counted])
+                counted = arms.of_outcome(group, before.has_chosen(group.chosen))
+                moves = arms.moves(group.impression, counted, self._limits)
+                closings.append([group.impression.id, once, number, entry_number, losses_number, moves, before.edition])
             set_number, last, two = 0, "", ""
             if one.call.operation and one.history is not None:
                 last, two = contexts(one.history)
                 set_number = len(keys) + 1
                 keys += count_sets(tenant, user, lineage, one.history[-1] if one.history else "")
-            calls.append([_call_id(one.call), following(one.call.operation), set_number, last, two, closings])
+            operation = following(one.call.operation)
+            calls.append([_call_id(one.call), operation, set_number, last, two, closings, one.amount])
         told = learning(self._limits) | {
             "now": time.time(),
             "seen_max": _SEEN_MAX,
-            "amount": amount,
             "tenant": tenant,
-            "impression": key("t", tenant, "impression") + ":",
-            "once": key("t", tenant, "once") + ":",
+            **dict(zip(("impression", "once", "marks"), prefixes(tenant), strict=True)),
             "calls": calls,
         }
         new_tail = msgspec.msgpack.encode(Tail(tail[0], tail[1][-2:], secrets.token_hex(4)))
@@ -166,30 +170,17 @@ class Observed:
             raise inbox_full(self._limits)
         return answer.decode(), kept, tuple(id_.decode() for id_ in closed)
 
-    async def find(self, exposure: Exposure) -> Found:
+    async def find(self, exposure: Exposure) -> Joined:
         """The suggestion an exposure names, else the last one of its user."""
-        tenant, user = exposure.tenant, exposure.user
-        last = "" if user == ANONYMOUS else key("t", tenant, "suggested", user)
-        prefixes = [key("t", tenant, "impression") + ":", key("t", tenant, "marks") + ":"]
-        said, id_, data, marks = await self._connection.script(
-            lua.FIND_SUGGESTION, [_exposure_key(exposure), last], [*prefixes, exposure.suggestion_id]
-        )
-        pairs = [part.decode() for part in marks]
-        kept = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        said = (said or b"").decode()
-        return Found(
-            suggestion_id=(id_ or b"").decode(),
-            impression=None if data is None else unpack_impression(data),
-            edition=kept.pop("", ""),
-            marks=kept,
-            said=said[:_HASH],
-            said_of=said[_HASH:],
-        )
+        last = "" if exposure.user == ANONYMOUS else key("t", exposure.tenant, "suggested", exposure.user)
+        arguments = [*prefixes(exposure.tenant), exposure.suggestion_id]
+        said, id_, kept = await self._connection.script(lua.JOIN, [_exposure_key(exposure), last], arguments)
+        return joined(id_, kept, said)
 
     async def mark(
         self,
         exposure: Exposure,
-        found: Found,
+        found: Joined,
         group: QueryGroup,
         *,
         request: str,
@@ -208,20 +199,21 @@ class Observed:
         tenant, user, lineage = impression.tenant, impression.user, impression.lineage
         last, two = contexts(impression.history)
         entry = remembered(group) if amount > 0 else None
+        is_seen = bool(found.marks.get(group.chosen))
+        counted = arms.of_exposure(group, exposure.event, is_seen, found.has_chosen(group.chosen))
         told = learning(self._limits) | {
             "request": request + impression.id,
             "proposition": group.chosen,
             "operation": following(group.chosen),
             "event": exposure.event,
             "edition": found.edition,
+            "statement": found.statement,
             "after": mark,
             "tenant": tenant,
             "last": last,
             "two": two,
             "amount": amount,
-            "arms": arms.moves(
-                impression, arms.of_exposure(group, exposure.event, found.marks.get(group.chosen, "")), self._limits
-            ),
+            "arms": arms.moves(impression, counted, self._limits),
         }
         answer = await self._connection.script(
             lua.MARK,
@@ -235,6 +227,7 @@ class Observed:
                 key("t", tenant, "prompts", lineage),
                 own(tenant, user, lineage, "prompts"),
                 key("t", tenant, "losses", lineage),
+                key("t", tenant, "once", impression.id),
                 *count_sets(tenant, user, lineage, impression.history[-1] if impression.history else ""),
             ],
             [
@@ -252,6 +245,29 @@ class Observed:
         """How often each (event, operation of a proposition) was logged in a lineage."""
         found = await self._connection.run(lambda redis: redis.hgetall(key("t", tenant, "tally", lineage)))
         return {tuple(name.decode().split("\x1f", 1)): int(count) for name, count in found.items()}  # type: ignore[misc]
+
+
+def prefixes(tenant: str) -> list[str]:
+    """Of the keys of impressions, of what was said of them, and of their marks, as the scripts take them."""
+    return [key("t", tenant, what) + ":" for what in ("impression", "once", "marks")]
+
+
+def joined(id_: bytes | None, kept: Sequence[Any], said: bytes | None = None) -> Joined:
+    """What `lua.JOIN` answers; in `lua.SIGHT`, without what was said under a key."""
+    data, once, marks = kept
+    pairs = [part.decode() for part in marks]
+    by_operation = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    told, statement = (said or b"").decode(), (once or b"").decode()
+    return Joined(
+        id=(id_ or b"").decode(),
+        impression=None if data is None else unpack_impression(data),
+        said=told[:_HASH],
+        said_of=told[_HASH:],
+        statement=statement[:_HASH],
+        chosen=statement[_HASH:],
+        edition=by_operation.pop("", ""),
+        marks=by_operation,
+    )
 
 
 def remembered(group: QueryGroup) -> Remembered | None:

@@ -38,11 +38,11 @@ from pipeline.stores.counts import (
     pack_remembered,
     unpack_remembered,
 )
-from pipeline.stores.encoding import pack_group, pack_impression, unpack_impression
+from pipeline.stores.encoding import pack_group, pack_impression
 from pipeline.stores.inbox import INBOXES, Inbox
 from pipeline.stores.keys import key, may_be, shapes_of_call
 from pipeline.stores.limits import Limiter
-from pipeline.stores.observed import Observed, inbox_full, losses, remembered
+from pipeline.stores.observed import Joined, Observed, inbox_full, joined, losses, prefixes, remembered
 from pipeline.stores.spend import Spend
 from pipeline.stores.trainings import Trainings
 from pipeline.types import SHOW, Feedback, Impression, Query, QueryGroup, Remembered, SpecRecord
@@ -68,16 +68,6 @@ class Recall:
     prompts: Sequence[Remembered] = ()
     own_prompts: Sequence[Remembered] = ()
     losses: Sequence[bytes] = ()  # what the experts of `ranking/adapt.py` lost in this lineage, newest first
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Joined:
-    """The impression that feedback speaks of, as far as it is there."""
-
-    prediction_id: str  # "" when none was named and the user has none
-    impression: Impression | None
-    said: str  # hash of what was said under the Idempotency-Key before, "" for nothing
-    said_of: str  # the prediction it was said of
 
 
 class State:
@@ -228,28 +218,27 @@ class State:
 
     async def join(self, feedback: Feedback) -> Joined:
         """What feedback speaks of: the impression it names, else its user's last one."""
-        tenant = feedback.tenant
-        last = "" if feedback.user == ANONYMOUS else key("t", tenant, "last", feedback.user)
-        prefix = key("t", tenant, "impression") + ":"
-        said, prediction_id, data = await self._told.script(
-            lua.JOIN, [_once_key(feedback), last], [prefix, feedback.prediction_id]
-        )
-        said = (said or b"").decode()
-        return Joined(
-            prediction_id=(prediction_id or b"").decode(),
-            impression=None if data is None else unpack_impression(data),
-            said=said[:32],
-            said_of=said[32:],
-        )
+        last = "" if feedback.user == ANONYMOUS else key("t", feedback.tenant, "last", feedback.user)
+        arguments = [*prefixes(feedback.tenant), feedback.prediction_id]
+        said, id_, kept = await self._told.script(lua.JOIN, [_once_key(feedback), last], arguments)
+        return joined(id_, kept, said)
 
     async def record(
-        self, feedback: Feedback, group: QueryGroup, request: str, statement: str, seen: str = "", amount: float = 1.0
-    ) -> Literal["recorded", "duplicate", "conflict", "gone"]:
+        self,
+        feedback: Feedback,
+        group: QueryGroup,
+        request: str,
+        statement: str,
+        before: Joined = Joined(),
+        seen: str = "",
+        amount: float = 1.0,
+    ) -> Literal["recorded", "duplicate", "conflict", "gone", "moved"]:
         """Append a labelled group to the inbox, once, and move what is learnt; all of it or nothing.
 
         `request` is the hash (32 characters) of what was asked under the Idempotency-Key, `statement`
         that of what is said of the prediction, `seen` that of the same choice when it was observed: a
-        conflict is another one of any. `amount` is what the choice counts. Gone: the impression is no longer there.
+        conflict is another one of any. `before` is what was told of the prediction by then, `amount` what the choice
+        counts beyond what that counted. Gone: the impression is no longer there; moved: `before` is no longer true.
 
         Raises:
             Overloaded: the inbox is full.
@@ -257,19 +246,20 @@ class State:
         impression, chosen = group.impression, group.chosen
         tenant, user, lineage = impression.tenant, impression.user, impression.lineage
         last, two = contexts(impression.history)
-        entry = remembered(group)
+        entry = remembered(group) if amount > 0 else None
         accepted = chosen if group.outcome == "accept" and user != ANONYMOUS else ""
         told = learning(self._limits) | {
             "request": request + impression.id,
             "statement": statement,
             "seen": seen or statement,
+            "edition": before.edition,
             "chosen": following(chosen),
             "accepted": accepted,
             "tenant": tenant,
             "last": last,
             "two": two,
             "amount": amount,
-            "arms": arms.moves(impression, arms.of_outcome(group), self._limits),
+            "arms": arms.moves(impression, arms.of_outcome(group, before.has_chosen(chosen)), self._limits),
         }
         answer = await self._told.script(
             lua.RECORD,
@@ -283,13 +273,14 @@ class State:
                 key("t", tenant, "prompts", lineage),
                 own(tenant, user, lineage, "prompts"),
                 key("t", tenant, "losses", lineage),
+                key("t", tenant, "marks", impression.id),
                 *count_sets(tenant, user, lineage, impression.history[-1] if impression.history else ""),
             ],
             [
                 pack_group(group),
                 msgspec.msgpack.encode(told),
                 pack_remembered(entry) if entry else b"",
-                losses(group),
+                losses(group) if amount > 0 else b"",
             ],
         )
         outcome = answer.decode()

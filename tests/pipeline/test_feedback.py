@@ -133,7 +133,7 @@ async def test_accepting_where_nothing_was_shown_is_refused(state: State):
 
 
 def test_labels_come_in_the_order_of_shown_and_others():
-    assert label(impression(shown=(DELETE, LIST)), "override", LIST) == (0, 3, 0)
+    assert label(impression(shown=(DELETE, LIST)), {LIST: "click,override"}) == (0, 3, 0)
 
 
 # --- whose it is

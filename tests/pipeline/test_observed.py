@@ -401,6 +401,111 @@ async def test_a_key_stands_for_one_event(state: State):
         await log(state, "click", "cake", shown.id, idempotency_key="k")
 
 
+async def tell(state: State, id_: str, way: str, told: str) -> str:
+    """What came of a proposition, told by one of the three routes; status, or `conflict`."""
+    try:
+        if way == "log_event":
+            return (await log(state, told, "tea", id_)).status
+        if way == "events":
+            told_at = (await state.join(Feedback("accept", prediction_id=id_, user="ann"))).impression.ts + 1.0
+            return "recorded" if (await watch(state, [Observation(told_at, "tea", TEA)])).recorded else "duplicate"
+        return (await say(state, told, "SHOW /tea" if told != "reject" else "", id_)).status
+    except Conflict:
+        return "conflict"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status", "count", "labels"),
+    [
+        (("log_event", "conversion"), ("feedback", "accept"), "recorded", 1.0, (2, 0, 0)),
+        (("log_event", "click"), ("feedback", "accept"), "recorded", 1.0, (2, 0, 0)),
+        (("log_event", "click"), ("feedback", "override"), "recorded", 1.0, (3, 0, 0)),
+        (("log_event", "click"), ("feedback", "reject"), "conflict", 0.5, (1, 0, 0)),
+        (("log_event", "conversion"), ("feedback", "reject"), "conflict", 1.0, (2, 0, 0)),
+        (("log_event", "impression"), ("feedback", "reject"), "recorded", None, (0, 0, 0)),
+        (("log_event", "click"), ("events", ""), "recorded", 1.0, (3, 0, 0)),
+        (("log_event", "conversion"), ("events", ""), "recorded", 1.0, (3, 0, 0)),
+        (("feedback", "accept"), ("log_event", "conversion"), "recorded", 1.0, (2, 0, 0)),
+        (("feedback", "accept"), ("log_event", "click"), "recorded", 1.0, (2, 0, 0)),
+        (("feedback", "accept"), ("log_event", "impression"), "recorded", 1.0, (2, 0, 0)),
+        (("feedback", "reject"), ("log_event", "impression"), "recorded", None, (0, 0, 0)),
+        (("feedback", "reject"), ("log_event", "click"), "conflict", None, (0, 0, 0)),
+        (("events", ""), ("log_event", "conversion"), "recorded", 1.0, (3, 0, 0)),
+        (("events", ""), ("log_event", "click"), "recorded", 1.0, (3, 0, 0)),
+    ],
+)
+async def test_an_act_told_on_two_routes_counts_once_and_what_contradicts_is_refused(
+    state: State,
+    server: redis.Redis,
+    first: tuple[str, str],
+    second: tuple[str, str],
+    status: str,
+    count: float | None,
+    labels: tuple[int, ...],
+):
+    shown = await suggest(state)
+    assert await tell(state, shown.id, *first) == "recorded"
+    assert await tell(state, shown.id, *second) == status
+    start = await state.recall(Query(Source(name="notes"), user="ann"))
+    assert start.own_followed.after("") == ({} if count is None else {TEA: count})
+    assert start.followed.total("") == (count or 0.0)
+    assert inbox(server)[-1].labels == labels
+    for told in (second, first):  # and the same again changes nothing
+        assert await tell(state, shown.id, *told) in ("duplicate", "conflict")
+    again = await state.recall(Query(Source(name="notes"), user="ann"))
+    assert again.own_followed.after("") == start.own_followed.after("")
+
+
+async def test_what_else_was_clicked_stays_when_something_is_accepted(state: State, server: redis.Redis):
+    shown = await suggest(state)
+    await log(state, "click", "ice", shown.id)
+    await say(state, "accept", TEA, shown.id)
+    await log(state, "click", "cake", shown.id)
+    assert [(group.outcome, group.labels, group.weight) for group in inbox(server)] == [
+        ("click", (0, 0, 1), 0.4),
+        ("accept", (2, 0, 1), 0.8),
+        ("click", (2, 1, 1), 0.8),
+    ]
+    start = await state.recall(Query(Source(name="notes"), user="ann"))
+    assert start.own_followed.after("") == {TEA: 1.0, CAKE: 0.5, ICE: 0.5}
+
+
+TOLD = st.sampled_from(
+    [("log_event", "impression"), ("log_event", "click"), ("log_event", "conversion"), ("events", "")]
+    + [("feedback", outcome) for outcome in ("accept", "override", "reject")]
+)
+
+
+@given(st.lists(TOLD, min_size=2, max_size=6), st.booleans())
+@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_in_any_order_and_at_once_an_act_counts_once_and_never_with_a_reject(
+    redis_url: str, server: redis.Redis, limits: settings.State, told: list[tuple[str, str]], at_once: bool
+):
+    async def run() -> None:
+        server.flushall()
+        state = State(limits, redis_url)
+        try:
+            shown = await suggest(state)
+            if at_once:
+                said = await asyncio.gather(*(tell(state, shown.id, *one) for one in told))
+            else:
+                said = [await tell(state, shown.id, *one) for one in told]
+            kept = {one for one, status in zip(told, said, strict=True) if status == "recorded"}
+            chosen = kept - {("log_event", "impression"), ("feedback", "reject")}
+            is_rejected = ("feedback", "reject") in kept
+            assert not is_rejected or chosen <= {("events", "")}  # what is called after all is a call all the same
+            amount = 0.0 if not chosen else 0.5 if chosen == {("log_event", "click")} else 1.0
+            found = await state.recall(Query(Source(name="notes"), user="ann"))
+            assert found.own_followed.total("") == pytest.approx(amount)
+            labels = {SCALE[outcome or "observed"].label for _, outcome in chosen} if not is_rejected else {0}
+            was_said = kept & {("feedback", "accept"), ("feedback", "override")}  # before it was seen, perhaps
+            assert inbox(server)[-1].labels[0] in (labels if was_said else {max(labels, default=0)})
+        finally:
+            await state.close()
+
+    asyncio.run(run())
+
+
 async def test_events_of_a_suggestion_at_once_are_each_kept_and_the_last_group_has_them_all(
     state: State, server: redis.Redis
 ):

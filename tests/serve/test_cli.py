@@ -162,13 +162,13 @@ def test_forget_takes_a_user_out_of_the_state_that_serve_left(tmp_path: Path):
         await state.remember(Impression(new_id(), "local", user, "notes", "sha256:1", time.time(), ("GET /notes",)))
         joined = await state.join(Feedback("accept", user=user))
         await state.close()
-        return joined.prediction_id
+        return joined.id
 
     async def last(user: str) -> str:
         state = State(settings.load("local").state, embedded.url)
         joined = await state.join(Feedback("accept", user=user))
         await state.close()
-        return joined.prediction_id
+        return joined.id
 
     secret = secret_of(settings.load("local").privacy, tmp_path)
     ana, bob = (pseudonym(secret, "local", name) for name in ("ana", "bob"))  # as a request's user is kept

@@ -150,12 +150,13 @@ async def test_groups_are_chosen_by_day_tenant_lineage_and_use(state: State, jou
     assert len({path.parent for path in journal.files()}) == 2
 
 
-async def test_of_a_suggestion_logged_again_and_again_the_latest_group_is_read(
-    state: State, server: redis.Redis, journal: Journal
+@pytest.mark.parametrize(("first", "then"), [("click", "conversion"), ("click", "accept"), ("accept", "click")])
+async def test_of_a_suggestion_told_of_again_and_again_the_latest_group_is_read(
+    state: State, server: redis.Redis, journal: Journal, first: str, then: str
 ):
-    id_ = await label(state, outcome="click")
+    id_ = await label(state, outcome=first)
     again = Impression(id_, "local", "ann", "notes", "sha256:1", time.time(), (LIST, GET))
-    server.xadd("t:local:inbox", {"group": pack_group(QueryGroup(again, (1, 2), "conversion", GET, time.time() + 1))})
+    server.xadd("t:local:inbox", {"group": pack_group(QueryGroup(again, (1, 2), then, GET, time.time() + 1))})
     await journal.drain(state)
     [batch] = journal.groups()
     assert batch["labels"].to_pylist() == [[1, 2]]

@@ -168,6 +168,22 @@ async def test_an_interleaved_answer_credits_who_picked_what_was_chosen(both: Tw
     assert counts["accepted"] == 6
 
 
+@pytest.mark.parametrize("way", [("click", "accept"), ("accept", "click"), ("conversion", "accept", "click")])
+async def test_what_several_routes_tell_of_one_choice_wins_once(
+    both: TwoRankers, state: State, way: tuple[str, ...]
+) -> None:
+    answer = await ask(both, state, having(interleave_percent=100), source=Source(name="offers"), calls=())
+    first, id_ = answer.predictions[0].candidate, answer.prediction_id or ""
+    for told in way:
+        if told == "accept":
+            await record(Feedback("accept", first.operation, id_, "ana"), state, match)
+        else:
+            await expose(Exposure(told, first.operation_id, id_, "ana"), state.observed, 7200)  # type: ignore[arg-type]
+    counts = (await state.arms.read("local", EXPERIMENT))["interleaved"]
+    assert counts.get("wins_champion", 0) + counts.get("wins_challenger", 0) == 1
+    assert counts["accepted"] == counts["impressions"] == 1
+
+
 async def test_a_draft_without_the_challenger_is_the_champions_answer(state: State) -> None:
     stages = TwoRankers()
     stages.away = True

@@ -255,10 +255,10 @@ class EmbeddedRedis:
         while time.monotonic() < until:
             if self._failure is not None:
                 raise self._failure
-            socket = own
-            if self._process is None and self._lock is None:
-                socket = self._holder().socket or own
-            if _answers(socket):
+            socket, is_known = own, self._process is not None  # a server of ours may answer before we know its process
+            if not is_known and self._lock is None:
+                socket, is_known = self._holder().socket or own, True
+            if is_known and _answers(socket):
                 self._socket = socket  # not before: what the file names may be gone, and the server about to start here
                 if self._process is not None:
                     self._write_major()

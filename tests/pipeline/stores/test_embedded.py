@@ -82,6 +82,21 @@ def test_listens_on_a_private_socket_and_no_port(tmp_path: Path):
         assert not psutil.Process(embedded.server_pid).net_connections(kind="inet")
 
 
+def test_it_is_started_once_its_process_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spawn = EmbeddedRedis._spawn
+
+    def slowly(self: EmbeddedRedis, binary: str) -> subprocess.Popen[bytes]:
+        process = spawn(self, binary)
+        time.sleep(0.5)  # it answers meanwhile
+        return process
+
+    monkeypatch.setattr(EmbeddedRedis, "_spawn", slowly)
+    with EmbeddedRedis(tmp_path) as embedded:
+        assert psutil.pid_exists(embedded.server_pid)
+        assert not embedded.adopted
+        assert (tmp_path / "redis" / "MAJOR_VERSION").exists()
+
+
 def test_what_was_written_is_there_after_a_stop_and_start(tmp_path: Path):
     with EmbeddedRedis(tmp_path) as embedded, _client(embedded.url) as client:
         client.set("a", "1")

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.catalog.forms import form
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import INVISIBLE, Texts, label, without_credentials
+from pipeline.catalog.text import INVISIBLE, Texts, without_credentials
 from pipeline.types import Parameter
 
 NAME_MAX = 512  # characters of an operation id or a parameter's name
@@ -147,13 +148,13 @@ class Parameters:
             location=location,
             required=required,
             type=kind,
-            format=label(detail.get("format") or items_detail.get("format"), 40),
+            format=form(detail, items_detail),
             items=items_kind,
             enum=tuple(v for v in map(_value, values[:_ENUM_MAX]) if v is not None),
             default=None if is_secret else _value(own.get("default", detail.get("default"))),
             example=None if is_secret else _example(outer, own, detail),
-            minimum=_number(detail.get("minimum"), detail.get("exclusiveMinimum")),
-            maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
+            minimum=_bound(detail, kind, "min"),
+            maximum=_bound(detail, kind, "max"),
             description=self._text(description, 200),
             fields=_fields(detail, items_detail, location),
             is_key=location == "query" and name in self._keys,
@@ -341,8 +342,10 @@ def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tup
     return tuple(name for name in properties if _is_name(name))
 
 
-def _number(bound: Any, exclusive: Any) -> float | None:
-    for value in (bound, exclusive):
+def _bound(schema: dict[str, Any], kind: str, side: str) -> float | None:
+    """The least or greatest value that a schema allows; of a text its length."""
+    keys = (f"{side}Length",) if kind == "string" else (f"{side}imum", f"exclusive{side.capitalize()}imum")
+    for value in map(schema.get, keys):
         if type(value) in (int, float) and -1e308 < value < 1e308 and math.isfinite(value):
             return float(value)
     return None

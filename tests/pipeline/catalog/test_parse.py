@@ -469,3 +469,31 @@ def test_a_parameter_that_a_security_scheme_names_is_a_key() -> None:
         assert {p.name: p.is_key for p in only(spec(paths, **more)).parameters} == {"appid": True, "q": False}
     for more in ({}, {"components": {"securitySchemes": 1}}, {"components": 1}, {"securityDefinitions": {"key": []}}):
         assert not any(p.is_key for p in only(spec(paths, **more)).parameters)
+
+
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        ({"type": "string", "format": "uuid", "pattern": "^[0-9a-f-]{36}$"}, "uuid"),
+        ({"type": "string", "pattern": "^[A-Z]{4}-[0-9]{4}$"}, "^[A-Z]{4}-[0-9]{4}$"),
+        ({"type": "string", "pattern": r"^(?:prod|test)_\d+$"}, r"^(?:prod|test)_\d+$"),
+        ({"type": "array", "items": {"type": "string", "pattern": "^[a-z]{2}$"}}, "^[a-z]{2}$"),
+        ({"type": "string", "pattern": "plain"}, ""),
+        ({"type": "string", "pattern": "^(a+)+$"}, ""),
+        ({"type": "string", "pattern": "^a*a*a*$"}, ""),
+        ({"type": "string", "pattern": r"^(a|aa){9}$"}, ""),
+        ({"type": "string", "pattern": "^(?=a)b$"}, ""),
+        ({"type": "string", "pattern": "^[z-a]$"}, ""),
+        ({"type": "string", "format": "^(a+)+$"}, ""),
+        ({"type": "string", "pattern": 7}, ""),
+    ],
+)
+def test_a_pattern_stands_for_a_format_where_it_cannot_take_long(schema: dict[str, Any], form: str) -> None:
+    (found,) = only(spec({"/a": get(parameters=[{"name": "p", "in": "query", "schema": schema}])})).parameters
+    assert found.format == form
+
+
+def test_a_text_is_bounded_by_its_length() -> None:
+    schema = {"type": "string", "minLength": 2, "maxLength": 9, "minimum": 1}
+    (found,) = only(spec({"/a": get(parameters=[{"name": "p", "in": "query", "schema": schema}])})).parameters
+    assert (found.minimum, found.maximum) == (2.0, 9.0)

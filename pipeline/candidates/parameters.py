@@ -67,6 +67,7 @@ _OWN = re.compile(r"(?i)\buse (?:the )?(?:keyword |value |alias )?[\"'`](\w{2,20
 _WHOSE = re.compile(r"(?i)\bUR[IN]s? (?:of|for) ")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
+_NO_PARAMETERS = frozenset(("accept", "authorization", "content-type"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
 
@@ -232,6 +233,16 @@ def is_credential(parameter: Parameter, path: str) -> bool:
     if parameter.location not in ("query", "body") or _plain(parameter.name) not in _CREDENTIALS:
         return False
     return _AUTHENTICATION.search(parameter.description) is not None and _TOKENS.search(path) is None
+
+
+def is_left_to_the_caller(parameter: Parameter) -> bool:
+    """Whether a call lacks a header or cookie unless the caller adds it: it is required and nothing else gives it.
+
+    A security scheme gives its key, and `Accept`, `Content-Type` and `Authorization` are no parameters (OpenAPI 3.1,
+    4.8.12.2).
+    """
+    is_given = parameter.is_key or parameter.default is not None or len(parameter.enum) == 1
+    return parameter.required and not is_given and parameter.name.lower() not in _NO_PARAMETERS
 
 
 def shape(value: str) -> str:

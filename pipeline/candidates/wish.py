@@ -171,13 +171,12 @@ class Wish:
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":
             return None
-        if parameter.enum:
-            values = [value for value in values if fit(value, parameter) is not None] or [""]
+        fitted = [value for value in values if fit(value, parameter) is not None]
+        values = fitted or ([""] if parameter.enum else values)
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
         if parameter.type == "array":
             return [value for value in dict.fromkeys(values) if value] or None
-        values = [value for value in values if fit(value, parameter) is not None] or values
         return next((value for value in values if value not in given), values[-1]) or None
 
     def _coded(self, name: Name, parameter: Parameter, given: Collection[str] = ()) -> Any:

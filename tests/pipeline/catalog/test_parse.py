@@ -467,6 +467,10 @@ def test_a_parameter_that_a_security_scheme_names_is_a_key() -> None:
     paths = {"/weather": get(parameters=declared)}
     for more in ({"components": {"securitySchemes": scheme}}, {"securityDefinitions": scheme}):
         assert {p.name: p.is_key for p in only(spec(paths, **more)).parameters} == {"appid": True, "q": False}
+    headers = [{"name": "X-API-Key", "in": "header", "required": True}, {"name": "X-Tenant", "in": "header"}]
+    scheme = {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}
+    found = only(spec({"/weather": get(parameters=headers)}, components={"securitySchemes": scheme})).parameters
+    assert {p.name: p.is_key for p in found} == {"X-API-Key": True, "X-Tenant": False}
     for more in ({}, {"components": {"securitySchemes": 1}}, {"components": 1}, {"securityDefinitions": {"key": []}}):
         assert not any(p.is_key for p in only(spec(paths, **more)).parameters)
 

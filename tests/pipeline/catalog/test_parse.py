@@ -245,6 +245,34 @@ class TestBodies:
         assert {name: p.required for name, p in found.items()} == {"a": True, "b": True, "c": False, "d": False}
         assert {p.location for p in found.values()} == {"body"}
 
+    @pytest.mark.parametrize("key", ["oneOf", "anyOf"])
+    def test_what_all_alternatives_require_is_required(self, key):
+        base = {"required": ["owner"], "properties": {"owner": {"type": "string"}}}
+        card = {"required": ["type", "number"], "properties": {"type": {"enum": ["card"]}, "number": {}}}
+        bank = {"required": ["type", "iban"], "properties": {"type": {"const": "bank"}, "iban": {}}}
+        schema = {
+            key: [{"allOf": [{"$ref": "#/components/schemas/Base"}, card]}, {"$ref": "#/components/schemas/Bank"}]
+        }
+        schemas = {"Base": base, "Bank": {"allOf": [{"$ref": "#/components/schemas/Base"}, {key: [bank]}]}}
+        found = parameters(only(spec({"/a": post(schema)}, components={"schemas": schemas})))
+        required = {name for name, p in found.items() if p.required}
+        assert (required, set(found)) == ({"owner", "type"}, {"owner", "type", "number", "iban"})
+        assert found["type"].enum == ("card", "bank")
+
+    def test_alternatives_that_share_nothing_require_nothing(self):
+        either = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {}, "b": {}}}
+        loop = {
+            "Loop": {"oneOf": [{"$ref": "#/components/schemas/Loop"}, {"required": ["a"]}], "properties": {"a": {}}}
+        }
+        listed = {"oneOf": [{"required": ["a"], "properties": {"a": {}}}, {"type": "array", "items": {}}]}
+        for schema in (either, listed, {"$ref": "#/components/schemas/Loop"}):
+            found = parameters(only(spec({"/a": post(schema)}, components={"schemas": loop})))
+            assert not any(p.required for name, p in found.items() if name != "body")
+
+    def test_a_null_among_alternatives_requires_nothing_else(self):
+        schema = {"oneOf": [{"type": "null"}, {"required": ["a"], "properties": {"a": {}}}]}
+        assert parameters(only(spec({"/a": post(schema)})))["a"].required
+
     @pytest.mark.parametrize(
         "kind", ["application/x-www-form-urlencoded", "multipart/form-data", "application/hal+json", "*/*"]
     )

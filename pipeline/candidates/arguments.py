@@ -63,7 +63,7 @@ class Session:
         today: datetime.date | None = None,
         reader_of: ReaderOf = lambda _: None,
         knows: Callable[[str], bool] = lambda _: False,
-        is_own: wish.IsOwn = lambda value, path, name: None,
+        is_own: loose.IsOwn = lambda value, path, name: None,
     ) -> None:
         self._reader_of, self._is_own = reader_of, is_own
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
@@ -322,7 +322,7 @@ class Session:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
-            value = self._wish.lone(name, parameter, template, self._is_own)
+            value = self._wish.ids.lone(name, parameter, template, self._is_own)
             return None if value is None else (value, "prompt", -1)  # later calls may need an id that an answer gave
         return found
 

@@ -22,6 +22,11 @@ _QUOTES = ("'", '"', "“", "`")
 _THEN = r"(?:,? (?:and|or|then|plus|vs\.?|versus) |, ?| ?[/;+&] ?|→| -> )"
 _LIST = re.compile(rf"{_THEN}((?:[A-ZÀ-Ž][\w'’.-]{{0,40}} ){{1,3}}[A-ZÀ-Ž][\w'’-]{{0,40}}|[^\s,;/+&()?!]{{1,60}})")
 _QUOTED_LIST = re.compile(rf"[\"'”`]{_THEN}[\"'“`]([^\"'”`]{{1,60}})[\"'”`]")
+_NUMBERED = re.compile(r"[A-Z][A-Z0-9]{1,9}-\d{1,9}")
+_IN_KEY = re.compile(  # "Number of the ticket within its key", "15 of WEB-15"
+    r"(?i)\bnumber\b[^.;]{0,40}\b(?:with)?in (?:(?:its|the|an?|each|that) )?(?:\w+ )?key\b|\bnumeric part\b"
+    r"|\b(\d{1,9}) (?:of|in|for) ['\"`]?[A-Z]{2,10}-\1\b"
+)
 _OR = re.compile(r"(?i)\b(?:or|vs|versus)\b")  # not all of the list are meant
 _LISTED_MAX = 8  # things of one list
 _LETTERS = re.compile(r"([A-Za-z]{1,12})[_-](?=[\w-]*\d)")
@@ -176,6 +181,13 @@ class Ids:
             return None
         said = {span.value for span in self._found["id"] if parameters.prefix(span.value) in shapes}
         return said.pop() if len(said) == 1 and said.isdisjoint(given) else None
+
+    def numbered(self, name: Name, parameter: Parameter) -> str | None:
+        """The number in the only key that has one, `15` of WEB-15, for what says that it takes no more of it."""
+        if parameter.type != "integer" or _IN_KEY.search(f"{' '.join(name.words)}. {parameter.description}") is None:
+            return None
+        keys = {span.value for span in self._found.get("id", ()) if _NUMBERED.fullmatch(span.value)}
+        return keys.pop().partition("-")[2] if len(keys) == 1 else None
 
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""

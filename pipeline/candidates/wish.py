@@ -135,7 +135,7 @@ class Wish:
             return own
         if not self._by_kind:
             return None
-        if (value := self._sided(name, parameter, given)) is not None:
+        if (value := self._sided(name, parameter, given) or self.ids.numbered(name, parameter)) is not None:
             return value
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:

@@ -213,3 +213,36 @@ def test_when_all_are_done_no_other_id_of_the_session_takes_their_place(prompt: 
 )
 def test_ids_that_stand_alone_are_one_or_one_list(prompt: str, expected: dict[str, str]) -> None:
     assert after(prompt=prompt).bind(DROP).params == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "expected"),
+    [
+        ("delete issue WEB-15", operation("DELETE", "/issue/{issueIdOrKey}"), {"issueIdOrKey": "WEB-15"}),
+        ("comments of issue WEB-15", operation("GET", "/issue/{issueIdOrKey}/comments"), {"issueIdOrKey": "WEB-15"}),
+        ("open WEB-15", operation("GET", "/issue/{idOrKey}"), {"idOrKey": "WEB-15"}),
+        ("show issue WEB-15", operation("GET", "/project/{projectIdOrKey}"), {}),
+        ("board WEB-15", operation("GET", "/boards", query("board_id", "integer")), {}),
+        ("issue WEB-15", operation("GET", "/issues", query("number", "integer")), {}),
+        (
+            "issue WEB-15",
+            operation("GET", "/issues", query("number", "integer", description="Number of the issue within its key.")),
+            {"number": 15},
+        ),
+        (
+            "open WEB-15",
+            operation("GET", "/issues", query("number", "integer", description="15 of WEB-15")),
+            {"number": 15},
+        ),
+        (
+            "issue WEB-15",
+            operation("GET", "/issues", query("issue_number_in_key", "integer")),
+            {"issue_number_in_key": 15},
+        ),
+    ],
+)
+def test_a_key_is_taken_whole_unless_its_number_is_asked_for(
+    prompt: str, target: Operation, expected: dict[str, Any]
+) -> None:
+    for made in ([], [(BUILD, Call("GET", "/builds/8101"))]) if prompt.startswith(("issue", "delete", "show")) else ([],):
+        assert after(*made, prompt=prompt).bind(target).params == expected

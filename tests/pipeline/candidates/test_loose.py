@@ -244,5 +244,7 @@ def test_ids_that_stand_alone_are_one_or_one_list(prompt: str, expected: dict[st
 def test_a_key_is_taken_whole_unless_its_number_is_asked_for(
     prompt: str, target: Operation, expected: dict[str, Any]
 ) -> None:
-    for made in ([], [(BUILD, Call("GET", "/builds/8101"))]) if prompt.startswith(("issue", "delete", "show")) else ([],):
+    for made in (
+        ([], [(BUILD, Call("GET", "/builds/8101"))]) if prompt.startswith(("issue", "delete", "show")) else ([],)
+    ):
         assert after(*made, prompt=prompt).bind(target).params == expected

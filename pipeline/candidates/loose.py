@@ -31,14 +31,14 @@ _OR = re.compile(r"(?i)\b(?:or|vs|versus)\b")  # not all of the list are meant
 _LISTED_MAX = 8  # things of one list
 _LETTERS = re.compile(r"([A-Za-z]{1,12})[_-](?=[\w-]*\d)")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_VERBS = (IMPERATIVES | NAME_IMPERATIVES).union(
+_ACTS = frozenset(  # verbs that are no things too, as an order and a change are
     re.findall(
         r"\w+",
-        "abort acknowledge add approve cancel change close delete destroy discard erase expire fetch finalize get open "
-        "purge reject remove reverse rollback see send set show suspend undo unfreeze update void withdraw",
+        "abort acknowledge approve cancel delete destroy discard erase expire fetch finalize get open purge reject "
+        "remove reverse rollback see send show suspend undo unfreeze void withdraw",
     )
 )
-_ACTS = _VERBS - {"change", "set", "update"}  # which may be things too
+_VERBS = IMPERATIVES | NAME_IMPERATIVES | _ACTS | {"add", "change", "close", "set", "update"}
 _ENDS = frozenset(
     ("again", "and", "as", "because", "but", "for", "from", "if", "in", "instead", "now", "please", "since", "then",
      "today", "too", "with")

@@ -248,3 +248,12 @@ def test_a_key_is_taken_whole_unless_its_number_is_asked_for(
         ([], [(BUILD, Call("GET", "/builds/8101"))]) if prompt.startswith(("issue", "delete", "show")) else ([],)
     ):
         assert after(*made, prompt=prompt).bind(target).params == expected
+
+
+@pytest.mark.parametrize("prompt", ["compare my two orders, #W2702727 and #W8268610", "orders #W2702727, #W8268610"])
+def test_a_list_of_ids_is_of_the_noun_before_it_only(prompt: str) -> None:
+    assert after(prompt=prompt).bind(operation("GET", "/users", query("user_id"))).params == {}
+    assert (
+        after(prompt=prompt).bind(operation("POST", "/swaps", body("item_ids", "array", items="string"))).params == {}
+    )
+    assert after(prompt=prompt).bind(ORDER).params == {"order_id": "#W2702727"}

@@ -167,10 +167,13 @@ class Schemas:
         return set(frozenset.intersection(*needs)) if needs else set()
 
     def _either(self, first: Any, second: Any, pointer: str) -> Any:
-        """The schema of a property that several alternatives have: the first, with the literals of all."""
+        """The schema of a property that several alternatives have: the first, with the literals of all.
+
+        The second where it takes any value and the first only one, which would be filled in as if there were no other.
+        """
         literals = [_literals(self.resolve(schema, pointer)) for schema in (first, second)]
         if not all(literals) or literals[0] == literals[1]:
-            return first
+            return second if len(literals[0]) == 1 and not literals[1] else first
         known = self.resolve(first, pointer)
         both = [*literals[0], *(value for value in literals[1] if value not in literals[0])]
         return {**{key: value for key, value in known.items() if key != "const"}, "enum": both}

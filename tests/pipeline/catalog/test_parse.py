@@ -259,6 +259,13 @@ class TestBodies:
         assert (required, set(found)) == ({"owner", "type"}, {"owner", "type", "number", "iban"})
         assert found["type"].enum == ("card", "bank")
 
+    def test_what_one_alternative_leaves_open_is_not_closed_by_another(self):
+        closed = {"required": ["type"], "properties": {"type": {"type": "string", "enum": ["card"]}}}
+        opened = {"required": ["type"], "properties": {"type": {"type": "string"}}}
+        for branches in ([closed, opened], [opened, closed]):
+            found = parameters(only(spec({"/a": post({"oneOf": branches})})))["type"]
+            assert (found.required, found.enum) == (True, ())
+
     def test_alternatives_that_share_nothing_require_nothing(self):
         either = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {}, "b": {}}}
         loop = {

@@ -6,7 +6,7 @@ order, from: an id the prompt names beside the parameter's entity ("issue 42"), 
 path (values that belong together come from one call), the same name, the same entity (`id` of /pets is
 `petId`), a typed span of the prompt, an enum literal it names, the setting its last call had, a default. What
 is left is missing. Optional ones come from the prompt, the last call of the operation, or what two calls shared.
-Headers and cookies are never filled; another credential is what calls were given, never missing. Called by `predict`.
+Headers and cookies are never filled; a credential is what calls were given, never missing. Called by `predict`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Session:
         today: datetime.date | None = None,
         reader_of: ReaderOf = lambda _: None,
         knows: Callable[[str], bool] = lambda _: False,
-        is_own: wish.IsOwn = lambda value, path, name: None,
+        is_own: loose.IsOwn = lambda value, path, name: None,
     ) -> None:
         self._reader_of, self._is_own = reader_of, is_own
         self._by_prefix: dict[str, tuple[int, tuple[str, ...]]] = {}  # template prefix -> values of the latest call
@@ -115,7 +115,10 @@ class Session:
             is_said = is_said or (kind == "array" and lists(raw))
             if not (needed or says or raw in context or is_said):
                 continue  # nothing says anything of it
-            if location in ("header", "cookie") or (location == "body" and is_read and not needed):
+            if location in ("header", "cookie"):
+                missing += [raw] if parameters.is_left_to_the_caller(parameter) else []
+                continue
+            if location == "body" and is_read and not needed:
                 continue
             if parameter.parts:
                 if needed or may_fill(parameter, self._wish.lower, says):
@@ -319,7 +322,7 @@ class Session:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
-            value = self._wish.lone(name, parameter, template, self._is_own)
+            value = self._wish.ids.lone(name, parameter, template, self._is_own)
             return None if value is None else (value, "prompt", -1)  # later calls may need an id that an answer gave
         return found
 

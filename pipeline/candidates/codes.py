@@ -1,7 +1,8 @@
 """Codes of three capitals in the prompt: airports ("from JFK to SEA"), currencies ("250 CHF", "80 euros").
 
 A parameter takes one where its example is of that form ('JFK'), or its name or description says so (IATA, ISO 4217).
-Of two ends it takes the one that its name means. Pure; `wish` asks.
+Of two ends it takes the one that its name means, and without any description where that is all that its name says
+(`origin`, `to_currency`, `base`). Pure; `wish` asks.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from pipeline.candidates.vocabulary import ISO_CURRENCIES
 from pipeline.types import Parameter
 
 _FORM = re.compile(r"['\"`][A-Z]{3}['\"`]|\bIATA\b|\b4217\b|(?i:\bthree[- ]letter\b)")
-_CODE = re.compile(r"(?<![\w.-])[A-Z]{3}(?![\w-]|\.\w)")
-_BETWEEN = re.compile(r"[\s,)]*(?:to|and|[-–—>→]+)\s(?:[^.;!?\n]{0,30})|\s?(?:[-–—]>?|→|/)\s?")
+_CODE = re.compile(r"(?:(?<![\w.-])|(?<=(?<![\w.-])[A-Z]{3}-))[A-Z]{3}(?=-[A-Z]{3}(?![\w-]|\.\w)|(?![\w-]|\.\w))")
+_BETWEEN = re.compile(r"[\s,)]*(?:to|into|and|[-–—>→]+)\s(?:[^.;!?\n]{0,30})|\s?(?:[-–—]>?|→|/)\s?")
 _STARTS = frozenset(("origin", "from", "source", "departure", "base", "start", "sell"))
 _AIMS = frozenset(("destination", "to", "target", "arrival", "quote", "end", "dest", "buy"))
+_MONEY_ENDS = frozenset(("base", "quote"))
+_CLEAR = _MONEY_ENDS | frozenset(("origin", "destination", "dest", "airport", "iata"))
+_BARE = _CLEAR | frozenset(("from", "to", "source", "target", "code"))  # a departure may be a day
 _BACK = frozenset(("back", "return", "returning", "round", "roundtrip"))
 _ACRONYMS = frozenset(
     re.findall(
@@ -80,11 +84,16 @@ class Codes:
             return None
         words = set(name.words)
         is_money = "currency" in words or "4217" in parameter.description or "currency" in parameter.description.lower()
-        if not is_money and _FORM.search(f"{parameter.description} '{parameter.example}'") is None:
-            return None
         start, aim = not _STARTS.isdisjoint(words), not _AIMS.isdisjoint(words)
+        is_told = is_money or _FORM.search(f"{parameter.description} '{parameter.example}'") is not None
+        if not is_told and not (start is not aim and _is_bare_end(words, parameter)):
+            return None
         if start is not aim:
-            ends = [pair if start else pair[::-1] for pair in self._ends if is_money is ISO_CURRENCIES.issuperset(pair)]
+            kinds = (is_money,) if is_told else _kinds(words)
+            pairs = [pair for pair in self._ends if ISO_CURRENCIES.issuperset(pair) in kinds]
+            if not is_told and len(pairs) > 1:
+                return None
+            ends = [pair if start else pair[::-1] for pair in pairs]
             if self._goes_back and len(ends) == 1 and set(given) == {ends[0][0]}:
                 return ends[0][1]
             return next((there for there, _ in ends if there not in given), ends[-1][0] if ends else None)
@@ -111,6 +120,21 @@ def language(said: Sequence[tuple[str, str]], parameter: Parameter, name: Name) 
     sides = ("from",) if words & _STARTS else ("to", "into") if words & _AIMS else ("in", "to", "into")
     found = {code for side, code in said if side in sides}
     return found.pop() if len(found) == 1 else None
+
+
+def _is_bare_end(words: Collection[str], parameter: Parameter) -> bool:
+    """Whether a parameter says nothing but that it is one of two ends; `from` only in a query that needs it."""
+    if parameter.description or parameter.example or parameter.format or parameter.location == "path":
+        return False
+    is_clear = not _CLEAR.isdisjoint(words) or (parameter.required and parameter.location == "query")
+    return is_clear and _BARE.issuperset(words)
+
+
+def _kinds(words: Collection[str]) -> tuple[bool, ...]:
+    """Whether ends of that name may be currencies, and whether they may be anything else."""
+    if not _MONEY_ENDS.isdisjoint(words):
+        return (True,)
+    return (False,) if not _CLEAR.isdisjoint(words) else (True, False)
 
 
 def _is_lower(parameter: Parameter) -> bool:

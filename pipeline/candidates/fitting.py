@@ -1,4 +1,4 @@
-"""Values made to fit a parameter's schema: its type, its literals, its bounds; None where they cannot.
+"""Values made to fit a parameter's schema: its type, its literals, its bounds, its format; None where they cannot.
 
 Pure functions of one value and one parameter; where a value comes from is `arguments`' business, which calls this.
 """
@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from pipeline.candidates import formats
 from pipeline.types import Parameter
 
 _VALUE_MAX = 500  # characters
@@ -60,12 +61,13 @@ def coerce(value: Any, parameter: Parameter) -> Any:
 
 
 def fit(value: Any, parameter: Parameter, was_sent: bool = False) -> Any:
-    """`value` as the schema wants it (its type, its literals, its bounds), None where it cannot be.
+    """`value` as the schema wants it (its type, its literals, its bounds, its format), None where it cannot be.
 
     A literal that `was_sent` in other letters stays as the client writes it.
     """
     cast = coerce(value, parameter)
-    if cast is None or not (parameter.enum or parameter.minimum is not None or parameter.maximum is not None):
+    is_bound = parameter.minimum is not None or parameter.maximum is not None
+    if cast is None or not (parameter.enum or is_bound or parameter.format):
         return cast
     items = [_within(item, parameter, was_sent) for item in (cast if isinstance(cast, list) else [cast])]
     return None if None in items else items if isinstance(cast, list) else items[0]
@@ -93,6 +95,8 @@ def _within(value: Any, parameter: Parameter, was_sent: bool) -> Any:
         text = str(value).lower()
         literal = next((literal for literal in parameter.enum if str(literal).lower() == text), None)
         return value if was_sent and literal is not None else literal
+    if isinstance(value, str) and not parameter.enum and not formats.takes(value, parameter):
+        return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if parameter.minimum is not None and value < parameter.minimum:
             return None

@@ -22,16 +22,23 @@ _QUOTES = ("'", '"', "“", "`")
 _THEN = r"(?:,? (?:and|or|then|plus|vs\.?|versus) |, ?| ?[/;+&] ?|→| -> )"
 _LIST = re.compile(rf"{_THEN}((?:[A-ZÀ-Ž][\w'’.-]{{0,40}} ){{1,3}}[A-ZÀ-Ž][\w'’-]{{0,40}}|[^\s,;/+&()?!]{{1,60}})")
 _QUOTED_LIST = re.compile(rf"[\"'”`]{_THEN}[\"'“`]([^\"'”`]{{1,60}})[\"'”`]")
+_NUMBERED = re.compile(r"[A-Z][A-Z0-9]{1,9}-\d{1,9}")
+_IN_KEY = re.compile(  # "Number of the ticket within its key", "15 of WEB-15"
+    r"(?i)\bnumber\b[^.;]{0,40}\b(?:with)?in (?:(?:its|the|an?|each|that) )?(?:\w+ )?key\b|\bnumeric part\b"
+    r"|\b(\d{1,9}) (?:of|in|for) ['\"`]?[A-Z]{2,10}-\1\b"
+)
+_OR = re.compile(r"(?i)\b(?:or|vs|versus)\b")  # not all of the list are meant
 _LISTED_MAX = 8  # things of one list
 _LETTERS = re.compile(r"([A-Za-z]{1,12})[_-](?=[\w-]*\d)")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_VERBS = (IMPERATIVES | NAME_IMPERATIVES).union(
+_ACTS = frozenset(  # verbs that are no things too, as an order and a change are
     re.findall(
         r"\w+",
-        "abort acknowledge add approve cancel change close delete destroy discard erase expire fetch finalize get open "
-        "purge reject remove reverse rollback see send set show suspend undo unfreeze update void withdraw",
+        "abort acknowledge approve cancel delete destroy discard erase expire fetch finalize get open purge reject "
+        "remove reverse rollback see send show suspend undo unfreeze void withdraw",
     )
 )
+_VERBS = IMPERATIVES | NAME_IMPERATIVES | _ACTS | {"add", "change", "close", "set", "update"}
 _ENDS = frozenset(
     ("again", "and", "as", "because", "but", "for", "from", "if", "in", "instead", "now", "please", "since", "then",
      "today", "too", "with")
@@ -54,12 +61,16 @@ class Meant(Protocol):
 
 
 class Ids:
-    """The ids of one prompt; `mentions` are those that stand beside an entity."""
+    """The ids of one prompt; `mentions` are those that stand beside an entity, `alone` what can only be ids."""
 
     def __init__(
-        self, prompt: str, found: Mapping[str, Sequence[Span]], mentions: Mapping[str, Collection[str]]
+        self,
+        prompt: str,
+        found: Mapping[str, Sequence[Span]],
+        mentions: Mapping[str, Collection[str]],
+        alone: Mapping[str, str],
     ) -> None:
-        self._prompt, self._found, self._mentions = prompt, found, mentions
+        self._prompt, self._found, self._mentions, self._alone = prompt, found, mentions, alone
         self._lower = prompt.lower()
         self.are_any = any(found.get(kind) for kind in ("id", "uuid", "number", "slug", "code"))
 
@@ -72,6 +83,29 @@ class Ids:
         found = _PREFIX.match(value)
         prefix = (found.group(1) or found.group(2)).lower() if found else ""
         return 2 if prefix and parameters.abbreviates(prefix, name) else 0
+
+    def lone(self, name: Name, parameter: Parameter, template: names.Template, is_own: IsOwn) -> str | None:
+        """The only id in the prompt, or the first of its only list of them, whosever it is by its prefix or its noun.
+
+        None for a secret.
+        """
+        alone = self._alone or {value: "" for value in self._numbers(True) if len(value) >= _LONG}
+        value, cue = next(iter(alone.items()), ("", ""))
+        if not value or parameter.enum or parameter.type == "boolean" or name.kind == "key":
+            return None
+        if len(alone) > 1 and not set(self._listed(value)).issuperset(alone):
+            return None
+        if (known := is_own(value, template.path, parameter.name)) is not None:
+            return value if known else None
+        is_bare = len(name.words) == 1 and bool(name.kind)
+        return value if is_bare or cue in ("", name.entity, template.last) or cue in _ACTS else None
+
+    def _listed(self, value: str) -> list[str]:
+        """A value and all that is listed with it behind it."""
+        found = [value]
+        while (following := self.behind(value, found)) is not None:
+            found.append(following)
+        return found
 
     def behind(self, value: str, used: Collection[str]) -> str | None:
         """What is listed with a value and stands behind it, the first not `used`: `b-2` of "b-1, b-2 and b-3".
@@ -92,8 +126,9 @@ class Ids:
             item = found[1].rstrip(".?!")
             if _form(item) != form:
                 return None
-            if item not in used:
-                return item
+            plain = item.removeprefix("#") if value.isdigit() else item
+            if plain not in used:
+                return plain
             end = found.start(1) + len(item)
         return None
 
@@ -103,9 +138,9 @@ class Ids:
         return lower in self._lower and re.search(rf"(?<![\w-]){re.escape(lower)}(?![\w-])", self._lower) is not None
 
     def like(self, value: str, name: Name, is_acted_on: bool = True) -> list[str]:
-        """What looks as an id does that the prompt does not say: a UUID, the same prefix or shape, the only number.
+        """What looks as an id does that the prompt does not say: a UUID, the same prefix or shape, the only numbers.
 
-        A number is one that a verb acts on ("cancel 8102"); else one that may be an id: marked, or long.
+        Numbers are those that a verb acts on ("cancel 8102 and 8103"); else what may be ids: marked, or long.
         """
         if self.says(value):
             return []
@@ -128,14 +163,16 @@ class Ids:
         numbers = [s for kind in ("number", "id") for s in self._found.get(kind, ()) if s.value.lstrip("#").isdigit()]
         marked = [span for span in numbers if self._prompt[span.start : span.start + 1] == "#"]
         numbers, is_marked = marked or numbers, bool(marked)
-        if len({span.value.lstrip("#") for span in numbers}) != 1:
+        values = list(dict.fromkeys(span.value.lstrip("#") for span in numbers))
+        if not values or (len(values) > 1 and not set(self._listed(values[0])).issuperset(values)):
             return []
-        span, value = numbers[0], numbers[0].value.lstrip("#")
-        behind = self._prompt[span.start + is_marked + len(value) :][:1]
-        is_whole = is_marked or not span.after or span.after[0] in _ENDS or (behind != "" and behind in ".,;:!?)")
+        last = numbers[-1]
+        behind = self._prompt[last.start + is_marked + len(last.value.lstrip("#")) :][:1]
+        is_whole = is_marked or not last.after or last.after[0] in _ENDS or (behind != "" and behind in ".,;:!?)")
         if is_acted_on:
-            return [value] if is_whole and _VERBS.intersection(span.before[:1]) else []
-        return [value] if is_whole and (is_marked or len(value) >= _LONG) else []
+            is_sure = _OR.search(self._prompt, numbers[0].start, last.start) is None
+            return values if is_whole and is_sure and _VERBS.intersection(numbers[0].before[:1]) else []
+        return values if is_whole and (is_marked or all(len(value) >= _LONG for value in values)) else []
 
     def otherwise(self, value: Any, parameter: Parameter, given: Collection[str]) -> str | None:
         """The only id that is of a kind that the parameter says it takes, as `value` of an answer is."""
@@ -144,6 +181,13 @@ class Ids:
             return None
         said = {span.value for span in self._found["id"] if parameters.prefix(span.value) in shapes}
         return said.pop() if len(said) == 1 and said.isdisjoint(given) else None
+
+    def numbered(self, name: Name, parameter: Parameter) -> str | None:
+        """The number in the only key that has one, `15` of WEB-15, for what says that it takes no more of it."""
+        if parameter.type != "integer" or _IN_KEY.search(f"{' '.join(name.words)}. {parameter.description}") is None:
+            return None
+        keys = {span.value for span in self._found.get("id", ()) if _NUMBERED.fullmatch(span.value)}
+        return keys.pop().partition("-")[2] if len(keys) == 1 else None
 
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""
@@ -247,7 +291,7 @@ class Against:
     def _is_rivalled(self, found: Found, name: Name, bound: Mapping[str, Found]) -> bool:
         used = {str(other[0]) for other in bound.values()} | self._seen.others(name)
         rivals = () if self._is_meant(found, name) else self._rivals(str(found[0]), name, False)
-        return len([rival for rival in rivals if rival not in used]) == 1
+        return not used.issuperset(rivals)
 
     def _rivals(self, value: str, name: Name, is_acted_on: bool) -> list[str]:
         """What looks as a value does in the prompt, less what people only call a thing by: "order #1002"."""

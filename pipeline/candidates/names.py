@@ -1,6 +1,7 @@
 """Names of parameters and path templates, taken apart: what entity a name means, and by which kind of key.
 
-`order_id`, `orderId` and the `{id}` of /orders/{id} all mean entity `order`, kind `id`. Everything here is
+`order_id`, `orderId` and the `{id}` of /orders/{id} all mean entity `order`, kind `id`; so does `orderIdOrKey`, of any
+kind. Everything here is
 a pure function of a string and remembered, as the same names come back with every request; used by `arguments`.
 """
 
@@ -133,6 +134,9 @@ def name(raw: str, resource: str) -> Name:
     last = singular(words[-1])
     is_plural = last != words[-1]
     kind = _KINDS.get(last, "")
+    if kind and words[-2:-1] == ("or",) and words[-3] in _KINDS:  # any key of it will do, as for its bare noun
+        noun = "".join(map(singular, words[:-3])) or resource
+        return Name(noun, noun, "", resource, words, noun in _GENERIC, is_plural)
     entity = "".join(singular(word) for word in (words[:-1] if kind else words)) or resource
     full = "".join((*words[:-1], last))
     return Name(full, entity, kind, resource, words, full in _GENERIC, is_plural)

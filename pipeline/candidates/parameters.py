@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import dayforms, names
+from pipeline.candidates import dayforms, formats, names
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -67,6 +67,7 @@ _OWN = re.compile(r"(?i)\buse (?:the )?(?:keyword |value |alias )?[\"'`](\w{2,20
 _WHOSE = re.compile(r"(?i)\bUR[IN]s? (?:of|for) ")
 _SECRET = re.compile(r"api_?key|token|password|^hash$|secret$")
 _CREDENTIALS = frozenset(("token", "accesstoken", "authtoken", "oauthtoken", "apikey", "apitoken"))
+_NO_PARAMETERS = frozenset(("accept", "authorization", "content-type"))
 _TOKENS = re.compile(r"(?i)token|key|oauth|auth\b")
 _AUTHENTICATION = re.compile(r"(?i)\bauth(?:entica|oriz)|\boauth|\b(?:your|the) api[ _-]?key\b|\bcredentials?\b")
 
@@ -101,7 +102,7 @@ def twin_day(name: Name, parameter: Parameter, operation: Operation) -> bool:
 
 def has_formal_twin(sides: Collection[str], parameter: Parameter, operation: Operation) -> bool:
     """Whether it takes a day in any form, and another parameter of that side one in a format of its own."""
-    if parameter.format or not sides:
+    if formats.named(parameter) or not sides:
         return False
     formal = (p for p in operation.parameters if p.format in ("date", "date-time"))
     return any(not set(sides).isdisjoint(names.split(p.name)) for p in formal)
@@ -127,7 +128,7 @@ def is_date(parameter: Parameter) -> bool:
 
 def is_clock(parameter: Parameter) -> bool:
     """Whether a parameter takes a time of the day without the day: `time`, unless its description speaks of moments."""
-    is_plain = parameter.name.lower() == "time" and not parameter.format and parameter.type == "string"
+    is_plain = parameter.name.lower() == "time" and not formats.named(parameter) and parameter.type == "string"
     description = _TIME_OF_DAY.sub("", parameter.description) if is_plain else ""
     return parameter.format == "time" or (is_plain and _MOMENT.search(description) is None)
 
@@ -234,6 +235,16 @@ def is_credential(parameter: Parameter, path: str) -> bool:
     return _AUTHENTICATION.search(parameter.description) is not None and _TOKENS.search(path) is None
 
 
+def is_left_to_the_caller(parameter: Parameter) -> bool:
+    """Whether a call lacks a header or cookie unless the caller adds it: it is required and nothing else gives it.
+
+    A security scheme gives its key, and `Accept`, `Content-Type` and `Authorization` are no parameters (OpenAPI 3.1,
+    4.8.12.2).
+    """
+    is_given = parameter.is_key or parameter.default is not None or len(parameter.enum) == 1
+    return parameter.required and not is_given and parameter.name.lower() not in _NO_PARAMETERS
+
+
 def shape(value: str) -> str:
     """`#W2378156` and `#W0000000` have the same: runs of letters and of digits stand for themselves.
 
@@ -287,7 +298,7 @@ def literals(parameter: Parameter) -> tuple[str, ...]:
     """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'", or a list of
     capitalised words: "One of Bronze, Silver or Gold."
     """
-    if parameter.enum or parameter.type != "string" or parameter.format:
+    if parameter.enum or parameter.type != "string" or formats.named(parameter):
         return ()
     return _quoted(parameter.description) if " or " in parameter.description or "'" in parameter.description else ()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pipeline.candidates import (
@@ -56,8 +56,6 @@ from pipeline.candidates.vocabulary import (
 )
 from pipeline.types import Operation, Parameter
 
-IsOwn = Callable[[str, str, str], bool | None]  # is it by its prefix what the argument of a path takes?
-
 _PLAIN_SLUG = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)+")  # names a thing, is no id
 _CONTACT_NOUNS = {"email": {"address"}, "phone": {"number"}, "zip": {"code"}}
 _CONTACTS = ("email", "zip", "phone")
@@ -96,23 +94,10 @@ class Wish:
         self._dates = dates.Dates(moved, self.words, is_local, today, period, says_time)
         self.speaks = bool(self.spans) or period is not None
         self._mentions = beside.mentions(self.spans)
-        self.ids = loose.Ids(prompt, self._by_kind, self._mentions)
         self._quoted = beside.named(self._by_kind.get("quoted", ()))
         self._lone = beside.standing_alone(self.spans)
+        self.ids = loose.Ids(prompt, self._by_kind, self._mentions, self._lone)
         self._named: dict[str, bool] = {}  # what `says` answered
-
-    def lone(self, name: Name, parameter: Parameter, template: names.Template, is_own: IsOwn) -> str | None:
-        """The only id in the prompt, unless its prefix or a noun before it says that it is another thing's.
-
-        None for a secret.
-        """
-        if len(self._lone) != 1 or parameter.enum or parameter.type == "boolean" or name.kind == "key":
-            return None
-        value, cue = next(iter(self._lone.items()))
-        if (known := is_own(value, template.path, parameter.name)) is not None:
-            return value if known else None
-        is_bare = len(name.words) == 1 and bool(name.kind)
-        return value if is_bare or cue in ("", name.entity, template.last) else None
 
     def change(self, parameter: Parameter, resource: str, operation: Operation) -> changes.Change | shifts.Shift | None:
         """By what the prompt changes a number, or moves a day."""
@@ -150,7 +135,7 @@ class Wish:
             return own
         if not self._by_kind:
             return None
-        if (value := self._sided(name, parameter, given)) is not None:
+        if (value := self._sided(name, parameter, given) or self.ids.numbered(name, parameter)) is not None:
             return value
         values = self._mentions.get(name.entity) if name.full not in PERSON else None
         if values is None and name.kind == "id" and name.entity in SERVED:
@@ -171,8 +156,8 @@ class Wish:
             values = self._quoted.get(name.entity)
         if not values or parameter.type == "boolean":
             return None
-        if parameter.enum:
-            values = [value for value in values if fit(value, parameter) is not None] or [""]
+        fitted = [value for value in values if fit(value, parameter) is not None]
+        values = fitted or ([""] if parameter.enum else values)
         if name.kind == "id":
             values = [value for value in values if not _PLAIN_SLUG.fullmatch(value)] or [""]
         if parameter.type == "array":

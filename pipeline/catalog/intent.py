@@ -181,6 +181,7 @@ _VERB_LEADS = word_set(
 _QUESTIONS = word_set("what what's which who who's whose where when how")
 _BOONS = word_set("a my me it this them")  # "get me a refund"
 _ADVERBIAL = word_set("in by via per with")
+_TEACHES, _LEARNS = word_set("show teach tell explain"), word_set("to i we you one")  # "show me how to delete it"
 _AFTER_PASSIVE = word_set("and or from for in by on at immediately asap now today to if as too also right")
 _ATTRIBUTED = word_set(
     "policy policies status statuses history reason reasons fee fees date dates window label labels rate rates rule "
@@ -307,10 +308,13 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
         return
     negation = _Negation()
     governor = ""  # of the words before: are things looked at (read, maybe), done (order) or past (told)
+    is_lesson = False  # what follows is to be shown, not done
     for index, token in enumerate(clause):
         before = clause[index - 1] if index else ""
         following = clause[index + 1] if index + 1 < len(clause) else ""
         negation.hear(token, before, following, index)
+        teaches = token == "how" and following in _LEARNS and not _TEACHES.isdisjoint(clause[max(0, index - 3) : index])
+        is_lesson = is_lesson or teaches
         if token in _QUESTIONS or (token in ("give", "recommend") and following == "me"):
             yield _Asked("find", False)
         known = INFLECTED.get(token)
@@ -321,7 +325,7 @@ def _read(clause: list[str]) -> Iterator[_Asked]:
             form = known.form if known else "noun"
             near = clause[max(0, index - 2) : index]
             meant = _reading(word, form, near, following, governor)
-            if meant:
+            if meant and not (is_lesson and (word in FAMILY or word in _UNDOES)):
                 is_negated = negation.holds(meant, before, index) or following in ("nothing", "none", "no")
                 yield _Asked(word, is_negated)
         is_boon = token in ("get", "getting") and following in _BOONS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.catalog import verbs
-from pipeline.catalog.parameters import NAME_MAX, PLACEHOLDER, Parameters, query_keys
+from pipeline.catalog.parameters import NAME_MAX, PLACEHOLDER, Parameters, key_names
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
 from pipeline.catalog.text import INVISIBLE, Texts, label
 from pipeline.errors import TooLarge
@@ -38,7 +38,7 @@ class Reader:
         self._methods = METHODS | ({"query"} if scalar(document.get("openapi")).startswith("3.2") else set())
         texts = Texts()
         self._text = texts.plain
-        self._parameters = Parameters(self._schemas, texts, warnings, self._is_v2, query_keys(document))
+        self._parameters = Parameters(self._schemas, texts, warnings, self._is_v2, key_names(document))
 
     def catalog(self, digest: str) -> Catalog:
         info = self._document.get("info")

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.catalog.forms import form
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import INVISIBLE, Texts, label, without_credentials
+from pipeline.catalog.text import INVISIBLE, Texts, without_credentials
 from pipeline.types import Parameter
 
 NAME_MAX = 512  # characters of an operation id or a parameter's name
@@ -37,7 +38,7 @@ class Parameters:
     """Reads the parameters of one document's operations; what several of them share is read once."""
 
     def __init__(
-        self, schemas: Schemas, texts: Texts, warnings: Warnings, is_v2: bool, keys: Collection[str] = ()
+        self, schemas: Schemas, texts: Texts, warnings: Warnings, is_v2: bool, keys: Collection[tuple[str, str]] = ()
     ) -> None:
         self._keys = keys
         self._schemas = schemas
@@ -147,16 +148,16 @@ class Parameters:
             location=location,
             required=required,
             type=kind,
-            format=label(detail.get("format") or items_detail.get("format"), 40),
+            format=form(detail, items_detail),
             items=items_kind,
             enum=tuple(v for v in map(_value, values[:_ENUM_MAX]) if v is not None),
             default=None if is_secret else _value(own.get("default", detail.get("default"))),
             example=None if is_secret else _example(outer, own, detail),
-            minimum=_number(detail.get("minimum"), detail.get("exclusiveMinimum")),
-            maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
+            minimum=_bound(detail, kind, "min"),
+            maximum=_bound(detail, kind, "max"),
             description=self._text(description, 200),
             fields=_fields(detail, items_detail, location),
-            is_key=location == "query" and name in self._keys,
+            is_key=(_key_name(name, location), location) in self._keys,
         )
 
     def _kind(self, schema: dict[str, Any], pointer: str) -> tuple[str, dict[str, Any]]:
@@ -324,13 +325,17 @@ def _example(outer: dict[str, Any], own: dict[str, Any], schema: dict[str, Any])
     return None
 
 
-def query_keys(document: dict[str, Any]) -> frozenset[str]:
-    """Names under which a document's security schemes want an API key in the query (OpenAPI 2 and 3)."""
+def key_names(document: dict[str, Any]) -> frozenset[tuple[str, str]]:
+    """Names under which a document's security schemes want an API key, and where (OpenAPI 2 and 3)."""
     components = document.get("components")
     schemes = components.get("securitySchemes") if type(components) is dict else document.get("securityDefinitions")
     found = list(schemes.values())[:_SCHEMES_MAX] if type(schemes) is dict else []
-    keys = (s.get("name") for s in found if type(s) is dict and (s.get("type"), s.get("in")) == ("apiKey", "query"))
-    return frozenset(key for key in keys if type(key) is str)
+    keys = ((s.get("name"), s.get("in")) for s in found if type(s) is dict and s.get("type") == "apiKey")
+    return frozenset((_key_name(n, place), place) for n, place in keys if type(n) is str and type(place) is str)
+
+
+def _key_name(name: str, location: str) -> str:
+    return name.lower() if location == "header" else name  # RFC 9110, 5.1
 
 
 def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tuple[str, ...]:
@@ -341,8 +346,11 @@ def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tup
     return tuple(name for name in properties if _is_name(name))
 
 
-def _number(bound: Any, exclusive: Any) -> float | None:
-    for value in (bound, exclusive):
+def _bound(schema: dict[str, Any], kind: str, side: str) -> float | None:
+    """The least or greatest value that a schema allows; of a text its length."""
+    keys = (f"{side}Length",) if kind == "string" else (f"{side}imum", f"exclusive{side.capitalize()}imum")
+    bounds: list[Any] = [schema.get(key) for key in keys]
+    for value in bounds:
         if type(value) in (int, float) and -1e308 < value < 1e308 and math.isfinite(value):
             return float(value)
     return None

@@ -17,6 +17,8 @@ _HOPS_MAX = 32  # references to references
 _POINTER_MAX = 64  # tokens of a JSON pointer
 _VISITS_MAX = 2000  # schemas merged into one
 _PROPERTIES_MAX = 1000  # of one schema
+_BRANCHES_MAX = 32  # alternatives of one schema that are asked what they require
+_BRANCHES_DEPTH = 3  # alternatives within alternatives
 _FIELDS_MAX = 64  # response fields of one operation
 _FIELDS_SEEN = 512  # fields looked at before the 64 best are kept
 _FIELDS_DEPTH = 3
@@ -60,6 +62,7 @@ class Schemas:
         self._warnings = warnings
         self._targets: dict[str, Any] = {}
         self._properties: dict[int, tuple[dict[str, Any], frozenset[str]]] = {}
+        self._needs: dict[int, frozenset[str]] = {}  # what an alternative requires
         self._fields: dict[int, tuple[str, ...]] = {}
 
     def resolve(self, node: Any, pointer: str, through: int = 0) -> Any:
@@ -103,14 +106,17 @@ class Schemas:
     def properties(self, schema: Any, pointer: str) -> tuple[dict[str, Any], frozenset[str]]:
         """Top-level properties of an object schema and the required ones.
 
-        `allOf` is merged; `oneOf` and `anyOf` give the union of their properties, none of them required.
+        `allOf` is merged; `oneOf` and `anyOf` give the union of their properties, required what all of them require.
         """
         schema = self.resolve(schema, pointer)
         if type(schema) is not dict:
             return {}, frozenset()
         known = self._properties.get(id(schema))
-        if known is not None:
-            return known
+        if known is None:
+            known = self._properties[id(schema)] = self._merge(schema, pointer, 0)
+        return known
+
+    def _merge(self, schema: dict[str, Any], pointer: str, depth: int) -> tuple[dict[str, Any], frozenset[str]]:
         merged: dict[str, Any] = {}
         required: set[str] = set()
         seen: set[tuple[int, bool]] = set()
@@ -127,7 +133,10 @@ class Schemas:
                 for name, value in own.items():
                     if len(merged) >= _PROPERTIES_MAX:
                         break
-                    merged.setdefault(name, value)
+                    if name not in merged:
+                        merged[name] = value
+                    elif not demanded:
+                        merged[name] = self._either(merged[name], value, pointer)
             elif own is not None:
                 self._warnings.add(pointer, "properties is not an object")
             if demanded and type(node.get("required")) is list:
@@ -137,15 +146,37 @@ class Schemas:
                 parts = node.get(key)
                 if type(parts) is not list:
                     continue
-                for part in parts[: _VISITS_MAX - visits]:
-                    visits += 1
-                    target = self.resolve(part, pointer)
-                    if type(target) is dict:
-                        branches.append((target, demanded and (key == "allOf" or len(parts) == 1)))
+                targets = [self.resolve(part, pointer) for part in parts[: _VISITS_MAX - visits]]
+                visits += len(targets)
+                found = [target for target in targets if type(target) is dict]
+                is_sure = demanded and (key == "allOf" or len(parts) == 1)
+                branches += [(target, is_sure) for target in found]
+                if demanded and not is_sure and len(found) == len(parts) <= _BRANCHES_MAX:
+                    required |= self._shared(found, pointer, depth)
             pending.extend(reversed(branches))
-        result = merged, frozenset(required)
-        self._properties[id(schema)] = result
-        return result
+        return merged, frozenset(required)
+
+    def _shared(self, branches: list[dict[str, Any]], pointer: str, depth: int) -> set[str]:
+        """What each of several alternatives requires; null is none of them."""
+        needs = []
+        for branch in branches if depth < _BRANCHES_DEPTH else ():
+            if branch.get("type") != "null":
+                if id(branch) not in self._needs:
+                    self._needs[id(branch)] = self._merge(branch, pointer, depth + 1)[1]
+                needs.append(self._needs[id(branch)])
+        return set(frozenset.intersection(*needs)) if needs else set()
+
+    def _either(self, first: Any, second: Any, pointer: str) -> Any:
+        """The schema of a property that several alternatives have: the first, with the literals of all.
+
+        The second where it takes any value and the first only one, which would be filled in as if there were no other.
+        """
+        literals = [_literals(self.resolve(schema, pointer)) for schema in (first, second)]
+        if not all(literals) or literals[0] == literals[1]:
+            return second if len(literals[0]) == 1 and not literals[1] else first
+        known = self.resolve(first, pointer)
+        both = [*literals[0], *(value for value in literals[1] if value not in literals[0])]
+        return {**{key: value for key, value in known.items() if key != "const"}, "enum": both}
 
     def fields(self, schema: Any, pointer: str) -> tuple[str, ...]:
         """Dotted names of what a response holds, arrays transparent, three levels deep, at most 64.
@@ -221,6 +252,14 @@ class Schemas:
     def body(self, content: Any, pointer: str) -> Any:
         """The schema of that media type, None without one."""
         return _schema_of(self.media(content, pointer))
+
+
+def _literals(schema: Any) -> list[Any]:
+    """The values that a schema lists, or the only one that it takes."""
+    values = schema.get("enum") if type(schema) is dict else None
+    if type(values) is list:
+        return values
+    return [schema["const"]] if type(schema) is dict and "const" in schema else []
 
 
 def _schema_of(media: dict[str, Any]) -> Any:

@@ -493,7 +493,26 @@ def test_what_is_new_refers_to_none_of_several() -> None:
 def test_headers_and_cookies_are_never_filled() -> None:
     secrets = (Parameter("user_id", "header", required=True), Parameter("session", "cookie", required=True))
     session = after((USER, Call("GET", "/get_user_details", {"user_id": "u_1", "session": "s"})))
-    assert session.bind(operation("GET", "/orders", *secrets)) == Binding({}, (), (), {})
+    assert session.bind(operation("GET", "/orders", *secrets)) == Binding({}, ("user_id", "session"), (), {})
+
+
+def test_a_header_is_missing_where_nothing_gives_it() -> None:
+    def header(name: str, **more: Any) -> Parameter:
+        return Parameter(name, "header", **{"required": True, "type": "string"} | more)
+
+    given = (
+        header("Authorization"),
+        header("accept"),
+        header("Content-Type"),
+        header("X-Api-Key", is_key=True),
+        header("X-Version", enum=("2026-01-01",)),
+        header("X-Locale", default="en"),
+        header("X-Trace", required=False),
+    )
+    binding = after().bind(
+        operation("POST", "/orders", *given, header("Idempotency-Key"), body("note", required=False))
+    )
+    assert (binding.params, binding.missing) == ({}, ("Idempotency-Key",))
 
 
 def test_a_setting_in_a_path_is_no_id_of_the_word_before_it() -> None:

@@ -31,6 +31,40 @@ def test_two_codes_are_the_ends_of_a_way(prompt: str, ends: tuple[str | None, st
     assert (bound(prompt, ORIGIN), bound(prompt, DESTINATION)) == ends
 
 
+@pytest.mark.parametrize(
+    ("prompt", "names", "ends"),
+    [
+        ("flights from BER to LIS on 2026-05-03", ("origin", "destination"), ("BER", "LIS")),
+        ("a flight BER-LIS", ("from_airport", "to_airport"), ("BER", "LIS")),
+        ("how much is it from OSL to CDG?", ("from", "to"), ("OSL", "CDG")),
+        ("USD to EUR", ("base", "quote"), ("USD", "EUR")),
+        ("convert 120 EUR into USD", ("from", "to"), ("EUR", "USD")),
+        ("EUR/USD since May", ("source", "target"), ("EUR", "USD")),
+        ("from BER to LIS", ("base", "quote"), (None, None)),
+        ("from USD to EUR", ("origin", "destination"), (None, None)),
+        ("from BER to LIS, or from BER to OPO", ("origin", "destination"), (None, None)),
+        ("from BER to LIS", ("departure", "arrival"), (None, None)),  # perhaps days
+        ("from BER to LIS", ("start", "end"), (None, None)),
+        ("from BER to LIS", ("from_date", "to_date"), (None, None)),
+        ("from BER to LIS", ("source_branch", "target_branch"), (None, None)),
+        ("the API-KEY and the PDF to CSV job", ("from", "to"), (None, None)),
+    ],
+)
+def test_two_codes_are_the_ends_that_a_bare_name_tells_of(
+    prompt: str, names: tuple[str, str], ends: tuple[str | None, str | None]
+) -> None:
+    assert tuple(bound(prompt, query(name)) for name in names) == ends
+
+
+def test_ends_that_may_be_anything_take_no_code() -> None:
+    optional = [query(name, required=False) for name in ("from", "to")]
+    accounts = [body(name) for name in ("source", "target")]
+    told = [query("from", description="Who sends it."), query("to", format="date"), query("to", example="ann@x.org")]
+    for parameter in (*optional, *accounts, *told):
+        assert bound("send 20 USD to EUR", parameter) is None
+    assert bound("from BER to LIS", query("origin", required=False)) == "BER"
+
+
 def test_the_way_back_begins_where_the_way_there_ended() -> None:
     there = Call("GET", "/search_flights", params={"origin": "EWR", "destination": "MCO", "date": "2024-05-29"})
     prompt = "one stop from EWR to MCO, leaving 2024-05-29, returning 2024-06-02"

@@ -52,7 +52,7 @@ def reading(of: Operation, *ids: str, prompt: str) -> Session:
         (ORDER, (TWO,), f"cancel {ONE}", CANCEL_ORDER, {"order_id": ONE}),
         (BUILD, ("8101",), "cancel 8102", CANCEL_BUILD, {"build_id": "8102"}),
         (BUILD, ("8101",), "cancel it in 10 minutes", CANCEL_BUILD, {"build_id": "8101"}),
-        (BUILD, ("8101",), "cancel 8102 and 8103", CANCEL_BUILD, {"build_id": "8101"}),
+        (BUILD, ("8101",), "cancel 8102 and 8103", CANCEL_BUILD, {"build_id": "8102"}),
         (DEPLOYMENT, ("dep_77",), "cancel dep_78", CANCEL, {"deployment_id": "dep_78"}),
     ],
 )
@@ -69,7 +69,6 @@ def test_the_id_that_the_prompt_says_goes_before_the_session_s(
         ("delete 15 please", DELETE, "15"),
         ("delete #15 and stay on page 2", DELETE, "15"),
         ("delete the 3 labels of it", DELETE, "12"),
-        ("delete #15 or #16", DELETE, "12"),
         ("say that it duplicates #15", COMMENT, "12"),
     ],
 )
@@ -164,3 +163,97 @@ def test_a_placeholder_of_a_past_path_is_no_value(value: str) -> None:
     assert session.bind(CHARGE).params == {}
     assert session.bind(REFUND).params == {}
     assert after((None, call)).bind(CHARGE).params == {}
+
+
+ORDERS = operation("GET", "/orders/{order_id}")
+DROP = Operation("DELETE", "/orders/{order_id}", destructive="delete", parameters=ORDERS.parameters)
+
+
+def orders(method: str, *ids: int) -> list[tuple[Operation, Call]]:
+    called = ORDERS if method == "GET" else DROP
+    return [(called, Call(method, f"/orders/{id}")) for id in ids]
+
+
+def test_of_alternatives_none_is_taken_nor_another_destroyed() -> None:
+    session = after((ISSUE, Call("GET", "/projects/web/issues/12")), prompt="delete #15 or #16")
+    assert session.bind(DELETE).missing == ("issue",)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["cancel 8102 and 8103", "please cancel #8102 and #8103", "cancel 8102, then 8103", "cancel 8102/8103"]
+)
+def test_of_several_ids_the_first_one_is_taken_that_was_not_called_with(prompt: str) -> None:
+    for made, expected in (
+        ([], "8102"),
+        (orders("GET", 7001), "8102"),
+        (orders("GET", 8102), "8102"),
+        (orders("GET", 8102) + orders("DELETE", 8102), "8103"),
+        (orders("DELETE", 8102) + orders("GET", 7001), "8103"),
+        (orders("DELETE", 7001), "8102"),
+    ):
+        assert after(*made, prompt=prompt).bind(DROP).params == {"order_id": expected}, made
+
+
+@pytest.mark.parametrize("prompt", ["cancel 8102 and 8103", "cancel 8102"])
+def test_when_all_are_done_no_other_id_of_the_session_takes_their_place(prompt: str) -> None:
+    made = [*orders("DELETE", 8102, 8103), *orders("GET", 7001)]
+    assert after(*made, prompt=prompt).bind(DROP).missing == ("order_id",)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("cancel 8102", {"order_id": "8102"}),
+        ("cancel 81020 and 81030", {"order_id": "81020"}),
+        ("cancel 12", {}),
+        ("move 8102 to 8103", {}),
+        ("cancel my order of 1200 cups and 2400 plates", {}),
+        ("cancel change 81020", {}),
+    ],
+)
+def test_ids_that_stand_alone_are_one_or_one_list(prompt: str, expected: dict[str, str]) -> None:
+    assert after(prompt=prompt).bind(DROP).params == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "expected"),
+    [
+        ("delete issue WEB-15", operation("DELETE", "/issue/{issueIdOrKey}"), {"issueIdOrKey": "WEB-15"}),
+        ("comments of issue WEB-15", operation("GET", "/issue/{issueIdOrKey}/comments"), {"issueIdOrKey": "WEB-15"}),
+        ("open WEB-15", operation("GET", "/issue/{idOrKey}"), {"idOrKey": "WEB-15"}),
+        ("show issue WEB-15", operation("GET", "/project/{projectIdOrKey}"), {}),
+        ("board WEB-15", operation("GET", "/boards", query("board_id", "integer")), {}),
+        ("issue WEB-15", operation("GET", "/issues", query("number", "integer")), {}),
+        (
+            "issue WEB-15",
+            operation("GET", "/issues", query("number", "integer", description="Number of the issue within its key.")),
+            {"number": 15},
+        ),
+        (
+            "open WEB-15",
+            operation("GET", "/issues", query("number", "integer", description="15 of WEB-15")),
+            {"number": 15},
+        ),
+        (
+            "issue WEB-15",
+            operation("GET", "/issues", query("issue_number_in_key", "integer")),
+            {"issue_number_in_key": 15},
+        ),
+    ],
+)
+def test_a_key_is_taken_whole_unless_its_number_is_asked_for(
+    prompt: str, target: Operation, expected: dict[str, Any]
+) -> None:
+    for made in (
+        ([], [(BUILD, Call("GET", "/builds/8101"))]) if prompt.startswith(("issue", "delete", "show")) else ([],)
+    ):
+        assert after(*made, prompt=prompt).bind(target).params == expected
+
+
+@pytest.mark.parametrize("prompt", ["compare my two orders, #W2702727 and #W8268610", "orders #W2702727, #W8268610"])
+def test_a_list_of_ids_is_of_the_noun_before_it_only(prompt: str) -> None:
+    assert after(prompt=prompt).bind(operation("GET", "/users", query("user_id"))).params == {}
+    assert (
+        after(prompt=prompt).bind(operation("POST", "/swaps", body("item_ids", "array", items="string"))).params == {}
+    )
+    assert after(prompt=prompt).bind(ORDER).params == {"order_id": "#W2702727"}

@@ -76,3 +76,10 @@ def test_an_internal_id_is_another_key_than_the_id() -> None:
     iid = names.name("iid", "issue")
     assert (iid.kind, iid.entity, iid.is_generic) == ("number", "issue", True)
     assert names.name("issue_iid", "issue").kind == "number"
+
+
+def test_what_takes_an_id_or_a_key_is_the_thing() -> None:
+    for raw in ("issueIdOrKey", "issue_id_or_slug", "idOrKey"):
+        taken = names.name(raw, "issue")
+        assert (taken.full, taken.entity, taken.kind) == ("issue", "issue", "")
+    assert names.name("true_or_key", "issue").kind == "key"

@@ -47,4 +47,4 @@ def test_a_path_may_declare_what_it_does_not_hold() -> None:
         "GET", "/cases", parameters=tuple(Parameter(n, "path", True, "string") for n in ("a_id", "b_id"))
     )
     bound = {"a_id": ("cs-90121", "prompt", -1), "b_id": ("cs-90121", "prompt", -1)}
-    assert once.spare(declared, bound, Ids("", {}, {})) == []
+    assert once.spare(declared, bound, Ids("", {}, {}, {})) == []

@@ -24,6 +24,13 @@ def found(operation: Operation, prompt: str, *trips: str) -> tuple[int, ...]:
     return standing(operation, session.bind(operation), session.past(operation))
 
 
+def test_a_header_that_lacks_is_not_counted() -> None:
+    keyed = Operation(
+        "GET", "/trips", parameters=(Parameter("X-Tenant", "header", True), Parameter("q", "query", True))
+    )
+    assert found(keyed, "")[:2] == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("operation", "prompt", "trips", "expected"),
     [

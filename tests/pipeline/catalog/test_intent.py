@@ -52,10 +52,18 @@ DESCRIBED = [
     ("add a comment saying we should delete it", "delete"),
     ("remind me to cancel it", "cancel"),
     ("delete nothing else", "delete"),
+    ("show me how to delete it", "delete"),
+    ("can you show me how to cancel my order?", "cancel"),
+    ("tell me how I can remove a member", "delete"),
+    ("explain to me how to refund a charge", "refund"),
+    ("show me how to find and delete it", "delete"),
 ]
 # prompt, family asked for
 ASKED = [
     ("can you delete it", "delete"),
+    ("show me how to archive it, then delete it", "delete"),
+    ("how do I cancel my order", "cancel"),
+    ("I don't know how to delete it", "delete"),
     ("could you please cancel it", "cancel"),
     ("can I cancel my order?", "cancel"),
     ("is it possible to cancel it?", "cancel"),

@@ -245,6 +245,41 @@ class TestBodies:
         assert {name: p.required for name, p in found.items()} == {"a": True, "b": True, "c": False, "d": False}
         assert {p.location for p in found.values()} == {"body"}
 
+    @pytest.mark.parametrize("key", ["oneOf", "anyOf"])
+    def test_what_all_alternatives_require_is_required(self, key):
+        base = {"required": ["owner"], "properties": {"owner": {"type": "string"}}}
+        card = {"required": ["type", "number"], "properties": {"type": {"enum": ["card"]}, "number": {}}}
+        bank = {"required": ["type", "iban"], "properties": {"type": {"const": "bank"}, "iban": {}}}
+        schema = {
+            key: [{"allOf": [{"$ref": "#/components/schemas/Base"}, card]}, {"$ref": "#/components/schemas/Bank"}]
+        }
+        schemas = {"Base": base, "Bank": {"allOf": [{"$ref": "#/components/schemas/Base"}, {key: [bank]}]}}
+        found = parameters(only(spec({"/a": post(schema)}, components={"schemas": schemas})))
+        required = {name for name, p in found.items() if p.required}
+        assert (required, set(found)) == ({"owner", "type"}, {"owner", "type", "number", "iban"})
+        assert found["type"].enum == ("card", "bank")
+
+    def test_what_one_alternative_leaves_open_is_not_closed_by_another(self):
+        closed = {"required": ["type"], "properties": {"type": {"type": "string", "enum": ["card"]}}}
+        opened = {"required": ["type"], "properties": {"type": {"type": "string"}}}
+        for branches in ([closed, opened], [opened, closed]):
+            found = parameters(only(spec({"/a": post({"oneOf": branches})})))["type"]
+            assert (found.required, found.enum) == (True, ())
+
+    def test_alternatives_that_share_nothing_require_nothing(self):
+        either = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {}, "b": {}}}
+        loop = {
+            "Loop": {"oneOf": [{"$ref": "#/components/schemas/Loop"}, {"required": ["a"]}], "properties": {"a": {}}}
+        }
+        listed = {"oneOf": [{"required": ["a"], "properties": {"a": {}}}, {"type": "array", "items": {}}]}
+        for schema in (either, listed, {"$ref": "#/components/schemas/Loop"}):
+            found = parameters(only(spec({"/a": post(schema)}, components={"schemas": loop})))
+            assert not any(p.required for name, p in found.items() if name != "body")
+
+    def test_a_null_among_alternatives_requires_nothing_else(self):
+        schema = {"oneOf": [{"type": "null"}, {"required": ["a"], "properties": {"a": {}}}]}
+        assert parameters(only(spec({"/a": post(schema)})))["a"].required
+
     @pytest.mark.parametrize(
         "kind", ["application/x-www-form-urlencoded", "multipart/form-data", "application/hal+json", "*/*"]
     )
@@ -467,5 +502,37 @@ def test_a_parameter_that_a_security_scheme_names_is_a_key() -> None:
     paths = {"/weather": get(parameters=declared)}
     for more in ({"components": {"securitySchemes": scheme}}, {"securityDefinitions": scheme}):
         assert {p.name: p.is_key for p in only(spec(paths, **more)).parameters} == {"appid": True, "q": False}
+    headers = [{"name": "X-API-Key", "in": "header", "required": True}, {"name": "X-Tenant", "in": "header"}]
+    scheme = {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}
+    found = only(spec({"/weather": get(parameters=headers)}, components={"securitySchemes": scheme})).parameters
+    assert {p.name: p.is_key for p in found} == {"X-API-Key": True, "X-Tenant": False}
     for more in ({}, {"components": {"securitySchemes": 1}}, {"components": 1}, {"securityDefinitions": {"key": []}}):
         assert not any(p.is_key for p in only(spec(paths, **more)).parameters)
+
+
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        ({"type": "string", "format": "uuid", "pattern": "^[0-9a-f-]{36}$"}, "uuid"),
+        ({"type": "string", "pattern": "^[A-Z]{4}-[0-9]{4}$"}, "^[A-Z]{4}-[0-9]{4}$"),
+        ({"type": "string", "pattern": r"^(?:prod|test)_\d+$"}, r"^(?:prod|test)_\d+$"),
+        ({"type": "array", "items": {"type": "string", "pattern": "^[a-z]{2}$"}}, "^[a-z]{2}$"),
+        ({"type": "string", "pattern": "plain"}, ""),
+        ({"type": "string", "pattern": "^(a+)+$"}, ""),
+        ({"type": "string", "pattern": "^a*a*a*$"}, ""),
+        ({"type": "string", "pattern": r"^(a|aa){9}$"}, ""),
+        ({"type": "string", "pattern": "^(?=a)b$"}, ""),
+        ({"type": "string", "pattern": "^[z-a]$"}, ""),
+        ({"type": "string", "format": "^(a+)+$"}, ""),
+        ({"type": "string", "pattern": 7}, ""),
+    ],
+)
+def test_a_pattern_stands_for_a_format_where_it_cannot_take_long(schema: dict[str, Any], form: str) -> None:
+    (found,) = only(spec({"/a": get(parameters=[{"name": "p", "in": "query", "schema": schema}])})).parameters
+    assert found.format == form
+
+
+def test_a_text_is_bounded_by_its_length() -> None:
+    schema = {"type": "string", "minLength": 2, "maxLength": 9, "minimum": 1}
+    (found,) = only(spec({"/a": get(parameters=[{"name": "p", "in": "query", "schema": schema}])})).parameters
+    assert (found.minimum, found.maximum) == (2.0, 9.0)

@@ -105,6 +105,8 @@ def run(
 
         def read(file: Path) -> Iterator[Recording]:
             name = format.value if format is not None else recognise(file)
+            if not name:
+                raise BadRequest(f"{file} is in no format we know ({', '.join(READERS)}); say which with --format.")
             formats[name] += 1
             for number, recording in enumerate(READERS[name](file, tally.skipped)):
                 if number % 256 == 0:

@@ -63,7 +63,7 @@ def predict(
     request: Annotated[
         Path | None, typer.Option(help="A JSON file with a body of POST /predict; replaces the other options.")
     ] = None,
-    k: Annotated[int, typer.Option(help="How many predictions, 1-50.")] = 5,
+    k: Annotated[int, typer.Option(min=1, max=50, help="How many predictions.")] = 5,
     user: Annotated[str, typer.Option(help="Whose calls they are; a service learns by it.")] = "",
     config: Config = "local",
     url: Url = "",
@@ -71,6 +71,8 @@ def predict(
 ) -> None:
     """Predict the next call, without a server and without Ray."""
     with errors():
+        for made in call or []:
+            _require_call(made, "--call")
         body: dict[str, Any] = {"k": k, "events": [{"endpoint": c} for c in call or []]}
         if prompt:
             body["prompt"] = prompt
@@ -101,6 +103,8 @@ def feedback(
     with errors():
         if not user and not prediction:
             raise typer.BadParameter("say whose prediction it was with --user, or name it with --prediction")
+        if chosen:
+            _require_call(chosen, "--chosen")
         with client(url) as service:
             kept = service.feedback(
                 outcome.value, prediction_id=prediction or None, user_id=user or None, chosen=chosen or None
@@ -194,6 +198,16 @@ async def _predict_here(body: dict[str, Any], source: Source | None, config: str
         query = msgspec.structs.replace(query, source=source)
     async with LocalStages(loaded) as stages:
         return schemas.answer_json(await tell(query, stages, None, loaded))
+
+
+def _require_call(text: str, option: str) -> None:
+    """Return when `text` is a call; raises what ends the command with status 2."""
+    from serve.calls import split_endpoint
+
+    try:
+        split_endpoint(text, option)
+    except BadRequest as error:
+        raise typer.BadParameter(error.detail) from None
 
 
 def _read(file: Path) -> bytes:

@@ -58,7 +58,7 @@ def main(
 
 def serve(
     config: Config = "local",
-    port: Annotated[int, typer.Option(help="HTTP port; 0 takes the configuration's.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes the configuration's.")] = 0,
     var: Annotated[Path, typer.Option(help="Folder of the state: Redis data, the Ray token.")] = Path("var"),
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:

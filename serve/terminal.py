@@ -64,10 +64,15 @@ Spec = Annotated[
 
 def ask(url: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
     """The JSON that a service answers; what it refuses raises an error of `opensesame_client.errors`."""
+    with client(url) as service:
+        return ask_through(service, method, path, data, kind)
+
+
+def ask_through(service: Client, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
+    """`ask` over a client that stays open."""
     headers = {"content-type": kind} if kind else {}
     is_safe = method != "POST" or path == "/predict"
-    with client(url) as service:
-        return service.send(wire.Request(method, path, lambda found: found, data, headers, is_safe))
+    return service.send(wire.Request(method, path, lambda found: found, data, headers, is_safe))
 
 
 def client(url: str) -> Client:
@@ -107,6 +112,8 @@ def errors() -> Iterator[None]:
         yield
     except OpenSesameError as error:
         _end(error.detail, TRY_AGAIN if isinstance(error, Unavailable) else FAILED)
+    except client_errors.WrongAddress as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
     except client_errors.Unauthorized as error:
         _end(f"{error.status}: {error.detail} Give the key with --api-key or OPENSESAME_API_KEY.", FAILED)
     except (client_errors.Unavailable, client_errors.RateLimited) as error:

@@ -212,7 +212,9 @@ def _tell(
     from train import prequential
 
     if url:
-        raise BadRequest("--prequential is told in this process: leave --url away; `make lift` measures a service.")
+        raise typer.BadParameter(
+            "--prequential is told in this process: leave --url away; `make lift` measures a service."
+        )
     settings = configuration.load(config)
     chosen = _ranker(ranker) or serving(settings.ranker.artifact)
     specs = Specs(settings, folder)

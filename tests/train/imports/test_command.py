@@ -104,7 +104,6 @@ def test_sessions_can_be_split_as_synthetic_ones(run: Callable[..., Result], tmp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("@access.log", "--spec", "@notes.yaml"), "Say where the sessions go with --out"),
         (("@access.log", "--spec", "nothing", "--dry-run"), "There is no spec 'nothing'"),
         (("@access.log", "--dry-run"), "access.log, line 1 names no spec: give one for all with --spec"),
         (("@gone.log", "--spec", "billing", "--dry-run"), "cannot be read: No such file"),

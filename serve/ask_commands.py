@@ -88,7 +88,7 @@ def predict(
         if json:
             print_json(answer)
         else:
-            show_predictions(answer)
+            show_predictions(answer, body)
 
 
 def feedback(
@@ -178,9 +178,13 @@ def source_of(spec: str) -> Source:
     raise OpenSesameError(f"There is no spec '{spec}': name an OpenAPI file, its URL or a packaged example.")
 
 
-def show_predictions(answer: dict[str, Any]) -> None:
-    """An answer of POST /predict as rows; on stderr what it had to do without."""
+def show_predictions(answer: dict[str, Any], asked: dict[str, Any]) -> None:
+    """The answer of POST /predict to `asked` as rows; on stderr what of the calls it knew nothing of, and what it had
+    to do without."""
     out.print(ranked(answer))
+    calls = [call.get("endpoint") or call.get("api_call") for call in asked.get("events") or asked.get("history") or []]
+    if strangers := [str(calls[i]) for i in answer["metadata"]["unmatched"]]:
+        err.print("no operation of the spec: " + ", ".join(strangers), markup=False)
     if answer["metadata"]["degraded"]:
         err.print("without: " + ", ".join(answer["metadata"]["degraded"]))
 

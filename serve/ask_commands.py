@@ -10,6 +10,7 @@ import asyncio
 import enum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -79,7 +80,7 @@ def predict(
         if user:
             body["user_id"] = user
         if request is not None:
-            body = orjson.loads(_read(request))
+            body = _read_object(request)
         if url:
             named = {} if request is not None else name_spec(spec)
             answer = ask(url, "POST", "/predict", orjson.dumps(body | named), "application/json")
@@ -103,6 +104,8 @@ def feedback(
     with errors():
         if not user and not prediction:
             raise typer.BadParameter("say whose prediction it was with --user, or name it with --prediction")
+        if outcome is Outcome.override and not chosen:
+            raise typer.BadParameter("say with --chosen which call was made instead")
         if chosen:
             _require_call(chosen, "--chosen")
         with client(url) as service:
@@ -128,13 +131,14 @@ def catalogs(
             raise typer.BadParameter("name the catalog that is meant")
         if put is not None and remove:
             raise typer.BadParameter("--put and --remove exclude each other")
+        path = f"/catalogs/{quote(name, safe='')}" if name else "/catalogs"
         if put is not None:
-            answer = ask(url, "PUT", f"/catalogs/{name}", _read(put), "application/octet-stream")
+            answer = ask(url, "PUT", path, _read(put), "application/octet-stream")
         elif remove:
-            ask(url, "DELETE", f"/catalogs/{name}")
+            ask(url, "DELETE", path)
             answer = {"removed": name}
         else:
-            answer = ask(url, "GET", f"/catalogs/{name}" if name else "/catalogs")
+            answer = ask(url, "GET", path)
         if json:
             print_json(answer)
         elif remove:
@@ -212,6 +216,16 @@ def _require_call(text: str, option: str) -> None:
         split_endpoint(text, option)
     except BadRequest as error:
         raise typer.BadParameter(error.detail) from None
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(_read(file))
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{file} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise BadRequest(f"{file} holds no JSON object: give it a body of POST /predict.")
+    return found
 
 
 def _read(file: Path) -> bytes:

@@ -111,7 +111,7 @@ def errors() -> Iterator[None]:
     try:
         yield
     except OpenSesameError as error:
-        _end(error.detail, TRY_AGAIN if isinstance(error, Unavailable) else FAILED)
+        _end(_placed(error.detail, error), TRY_AGAIN if isinstance(error, Unavailable) else FAILED)
     except client_errors.WrongAddress as error:
         raise typer.BadParameter(str(error), param_hint="--url") from None
     except client_errors.Unauthorized as error:
@@ -119,16 +119,20 @@ def errors() -> Iterator[None]:
     except (client_errors.Unavailable, client_errors.RateLimited) as error:
         _end(f"{error.status}: {error.detail or error.title}", TRY_AGAIN)
     except client_errors.ProblemError as error:
-        _end(f"{error.status}: {error.detail or error.title}", FAILED)
+        _end(f"{error.status}: {_placed(error.detail or error.title, error)}", FAILED)
     except client_errors.OpenSesameError as error:
         _end(str(error), TRY_AGAIN)
-    except orjson.JSONDecodeError as error:
-        _end(f"the file is not JSON: {error}", FAILED)
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _placed(text: str, error: Any) -> str:
+    """`text` with the place in a spec that `error` names."""
+    where = getattr(error, "where", "")
+    return f"{text.rstrip('.')}, at {where}." if where not in ("", "#") else text
 
 
 def _end(text: str, status: int) -> None:

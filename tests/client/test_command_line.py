@@ -63,6 +63,18 @@ def test_catalogs_are_put_listed_shown_and_removed(url: str, tmp_path: Path) -> 
     assert json.loads(removed.stdout) == {"removed": "notes-cli"}
 
 
+def test_a_catalogs_name_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = list[bytes]()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.url.raw_path)
+        return httpx2.Response(404, json={"slug": "unknown_catalog", "detail": "No such catalog."})
+
+    monkeypatch.setattr(terminal, "Client", functools.partial(Client, transport=httpx2.MockTransport(answer)))
+    run(app, ["catalogs", "notes?x", "--remove", "--url", "http://service"])
+    assert sent == [b"/catalogs/notes%3Fx"]
+
+
 def test_the_key_of_the_command_line_or_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = list[str | None]()
 

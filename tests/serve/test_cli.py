@@ -97,6 +97,41 @@ def test_wrong_input_ends_in_one_line_and_status_1(arguments: list[str], says: s
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["predict", "--spec", "cut.json"],
+            "The JSON is broken or cut off: unexpected end of data, at line 1, column 6.",
+        ),
+        (["predict", "--spec", "cut.yaml"], "did not find expected node content, at line 2, column 1."),
+        (["predict", "--request", "cut.json"], "cut.json is not JSON: unexpected end of data"),
+        (["predict", "--request", "list.json"], "list.json holds no JSON object"),
+        (["predict", "--request", "list.json", "--url", "http://127.0.0.1:1"], "list.json holds no JSON object"),
+        (
+            ["check-config", "cut.yaml"],
+            "cut.yaml is not YAML: expected the node content, but found '<stream end>', line 2",
+        ),
+        (["check-config", "binary.yaml"], "binary.yaml is not YAML: it is no UTF-8 text"),
+        (["serve", "--var", "list.json"], "list.json cannot hold the state"),
+        (["evaluate", "list.json", "--specs", ".", "--out", "list.json/out"], "list.json/out cannot be written"),
+        (["forget", "--user", ""], "name a user"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cut.json").write_text('{"a":')
+    (tmp_path / "cut.yaml").write_text("a: [\n")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    done = run(app, arguments)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.exception
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert says in line
+
+
 @pytest.mark.parametrize("arguments", [["catalogs"], ["predict"], ["feedback", "accept", "--user", "ana"]])
 def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
     done = run(app, [*arguments, "--url", "http://127.0.0.1:1"])
@@ -117,6 +152,8 @@ def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
         (["predict", "--call", "/v1/charges"], "--call must be 'METHOD /path'"),
         (["predict", "--call", "FETCH /v1", "--url", "http://127.0.0.1:1"], "--call: 'FETCH' is no HTTP method"),
         (["feedback", "override", "--user", "ana", "--chosen", "/v1"], "--chosen must be 'METHOD /path'"),
+        (["feedback", "override", "--user", "ana"], "--chosen"),
+        (["evaluate", ".", "--specs", ".", "--out", "."], "is a directory"),
         (["serve", "--port", "99999"], "'--port': Input should be less than or equal to 65535"),
         (["keys", "create", "--tenant", "acme", "--scope", "admin"], "'--scope'"),
         (["import", "a.har", "--spec", "billing"], "Say where the sessions go with --out"),

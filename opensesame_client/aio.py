@@ -17,7 +17,7 @@ import httpx2
 from opensesame_client import wire
 from opensesame_client.answers import Answer, Json, Prediction, Receipt, Recorded, Suggestion
 from opensesame_client.client import endpoint_of, identity
-from opensesame_client.retry import ATTEMPTS, Reply, Retry
+from opensesame_client.retry import ATTEMPTS, Reply, Retry, address
 from opensesame_client.session import AsyncSession
 
 T = TypeVar("T")
@@ -40,8 +40,11 @@ class AsyncClient:
         """`deadline_s` is for a whole call with all its `attempts`; `user_id` is sent with each call that names none.
 
         `transport` replaces the network, as httpx2 has it: for tests and for applications mounted in process.
+
+        Raises:
+            WrongAddress: `url` is no http or https address.
         """
-        self.url = url.rstrip("/")
+        self.url = address(url)
         self._deadline_s, self._attempts = deadline_s, attempts
         self._http = httpx2.AsyncClient(headers=identity(api_key, bearer, user_id), transport=transport)
 

@@ -1,6 +1,7 @@
 """What a call to an OpenSesame service can end in, in one tree.
 
     OpenSesameError
+    ├── WrongAddress             what a client was given is no http or https address
     ├── Unreachable              no connection, or it broke, as often as it was tried
     ├── DeadlineExceeded         the time the caller gave is over
     └── ProblemError             the service answered with a problem document (RFC 9457)
@@ -27,6 +28,10 @@ from typing import Any
 
 class OpenSesameError(Exception):
     """Root of the tree; the text says what went wrong, in one sentence."""
+
+
+class WrongAddress(OpenSesameError):
+    """No request can be sent there; raised when a client is made."""
 
 
 class Unreachable(OpenSesameError):

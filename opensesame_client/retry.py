@@ -8,6 +8,7 @@ https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A wa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import email.utils
@@ -18,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from opensesame_client.errors import DeadlineExceeded, OpenSesameError, Unreachable, problem
+from opensesame_client.errors import DeadlineExceeded, OpenSesameError, Unreachable, WrongAddress, problem
 
 ATTEMPTS = 12  # last for the seconds that a proxy or a whole service needs to start
 _FIRST_S, _LONGEST_S = 0.1, 2.0  # of the waits that the service did not name
@@ -75,8 +76,6 @@ class Retry:
             )
         if isinstance(outcome, httpx2.TimeoutException) and not isinstance(outcome, _NEVER_SENT):
             return False  # an attempt has all the time there is
-        if isinstance(outcome, httpx2.UnsupportedProtocol):
-            return False
         return self._is_safe or isinstance(outcome, _NEVER_SENT)
 
     def answer(self, outcome: Reply | httpx2.TransportError) -> Any:
@@ -99,6 +98,15 @@ class Retry:
         if found is None or outcome.status >= 300:
             raise OpenSesameError(f"{self._url} answered {outcome.status} without JSON: it is no OpenSesame service.")
         return found
+
+
+def address(url: str) -> str:
+    """The address of a service, without a slash at its end; raises WrongAddress where it is none."""
+    with contextlib.suppress(httpx2.InvalidURL):
+        read = httpx2.URL(url)
+        if read.scheme in ("http", "https") and read.host:
+            return url.rstrip("/")
+    raise WrongAddress(f"{url} is no address of a service: it begins with http:// or https://, and names a host.")
 
 
 def never_taken(status: int, content: bytes) -> bool:

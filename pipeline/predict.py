@@ -194,7 +194,7 @@ def prepare(
         title=compiled.catalog.title,
         operations=len(operations),
         previous=tuple(operations[index].key for index in matched[-3:]),
-        unmatched=tuple(i for i, match in enumerate(matches) if match is None),
+        unmatched=tuple(i for i, match in enumerate(matches, query.unread) if match is None),
         candidates=fitting,
         block=block[: len(fitting)],
         intents=tuple(sorted(verbs.intents(query.prompt))) if query.prompt else (),

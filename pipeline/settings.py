@@ -435,5 +435,9 @@ def load(config: str | Path = "local", **changes: dict[str, Any]) -> Settings:
         lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{overlay}: " + "; ".join(lines)) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{overlay} is not YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{overlay} is not YAML: {getattr(error, 'problem', None) or error}{where}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{overlay} is not YAML: it is no UTF-8 text.") from None
     return Settings.model_construct(**{name: getattr(layered, name) for name in Settings.model_fields})

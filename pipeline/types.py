@@ -145,6 +145,7 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     wants_propositions: bool = False  # a catalog of operations is refused
     explain: bool = False  # each prediction comes with its explanation
     today: datetime.date | None = None  # day of the request, UTC
+    unread: int = 0  # how many were sent before `calls`
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class GroundedQuery:
     title: str
     operations: int
     previous: tuple[str, ...]  # keys of the operations of the last three calls that are one, oldest first
-    unmatched: tuple[int, ...]  # indexes of the calls that are no operation of the catalog
+    unmatched: tuple[int, ...]  # indexes, among all that were sent, of the calls that are no operation of the catalog
     candidates: tuple[Candidate, ...]  # the shortlist
     block: np.ndarray  # [n_candidates, n_catalog_features] float16, as it is journalled: what depends on the catalog
     intents: tuple[str, ...] = ()  # families of destructive words the prompt asks for, negated ones left out

@@ -10,6 +10,7 @@ import asyncio
 import enum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -63,7 +64,7 @@ def predict(
     request: Annotated[
         Path | None, typer.Option(help="A JSON file with a body of POST /predict; replaces the other options.")
     ] = None,
-    k: Annotated[int, typer.Option(help="How many predictions, 1-50.")] = 5,
+    k: Annotated[int, typer.Option(min=1, max=50, help="How many predictions.")] = 5,
     user: Annotated[str, typer.Option(help="Whose calls they are; a service learns by it.")] = "",
     config: Config = "local",
     url: Url = "",
@@ -71,13 +72,15 @@ def predict(
 ) -> None:
     """Predict the next call, without a server and without Ray."""
     with errors():
+        for made in call or []:
+            _require_call(made, "--call")
         body: dict[str, Any] = {"k": k, "events": [{"endpoint": c} for c in call or []]}
         if prompt:
             body["prompt"] = prompt
         if user:
             body["user_id"] = user
         if request is not None:
-            body = orjson.loads(_read(request))
+            body = _read_object(request)
         if url:
             named = {} if request is not None else name_spec(spec)
             answer = ask(url, "POST", "/predict", orjson.dumps(body | named), "application/json")
@@ -86,7 +89,7 @@ def predict(
         if json:
             print_json(answer)
         else:
-            show_predictions(answer)
+            show_predictions(answer, body)
 
 
 def feedback(
@@ -101,6 +104,10 @@ def feedback(
     with errors():
         if not user and not prediction:
             raise typer.BadParameter("say whose prediction it was with --user, or name it with --prediction")
+        if outcome is Outcome.override and not chosen:
+            raise typer.BadParameter("say with --chosen which call was made instead")
+        if chosen:
+            _require_call(chosen, "--chosen")
         with client(url) as service:
             kept = service.feedback(
                 outcome.value, prediction_id=prediction or None, user_id=user or None, chosen=chosen or None
@@ -124,13 +131,14 @@ def catalogs(
             raise typer.BadParameter("name the catalog that is meant")
         if put is not None and remove:
             raise typer.BadParameter("--put and --remove exclude each other")
+        path = f"/catalogs/{quote(name, safe='')}" if name else "/catalogs"
         if put is not None:
-            answer = ask(url, "PUT", f"/catalogs/{name}", _read(put), "application/octet-stream")
+            answer = ask(url, "PUT", path, _read(put), "application/octet-stream")
         elif remove:
-            ask(url, "DELETE", f"/catalogs/{name}")
+            ask(url, "DELETE", path)
             answer = {"removed": name}
         else:
-            answer = ask(url, "GET", f"/catalogs/{name}" if name else "/catalogs")
+            answer = ask(url, "GET", path)
         if json:
             print_json(answer)
         elif remove:
@@ -174,9 +182,13 @@ def source_of(spec: str) -> Source:
     raise OpenSesameError(f"There is no spec '{spec}': name an OpenAPI file, its URL or a packaged example.")
 
 
-def show_predictions(answer: dict[str, Any]) -> None:
-    """An answer of POST /predict as rows; on stderr what it had to do without."""
+def show_predictions(answer: dict[str, Any], asked: dict[str, Any]) -> None:
+    """The answer of POST /predict to `asked` as rows; on stderr what of the calls it knew nothing of, and what it had
+    to do without."""
     out.print(ranked(answer))
+    calls = [call.get("endpoint") or call.get("api_call") for call in asked.get("events") or asked.get("history") or []]
+    if strangers := [str(calls[i]) for i in answer["metadata"]["unmatched"]]:
+        err.print("no operation of the spec: " + ", ".join(strangers), markup=False)
     if answer["metadata"]["degraded"]:
         err.print("without: " + ", ".join(answer["metadata"]["degraded"]))
 
@@ -194,6 +206,26 @@ async def _predict_here(body: dict[str, Any], source: Source | None, config: str
         query = msgspec.structs.replace(query, source=source)
     async with LocalStages(loaded) as stages:
         return schemas.answer_json(await tell(query, stages, None, loaded))
+
+
+def _require_call(text: str, option: str) -> None:
+    """Return when `text` is a call; raises what ends the command with status 2."""
+    from serve.calls import split_endpoint
+
+    try:
+        split_endpoint(text, option)
+    except BadRequest as error:
+        raise typer.BadParameter(error.detail) from None
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(_read(file))
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{file} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise BadRequest(f"{file} holds no JSON object: give it a body of POST /predict.")
+    return found
 
 
 def _read(file: Path) -> bytes:

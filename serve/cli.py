@@ -17,6 +17,7 @@ import typer
 import yaml
 
 from pipeline import settings as configuration
+from pipeline.errors import BadRequest
 from pipeline.priority import idle_group, shared_by_session
 from serve import ask_commands, demo_command, key_commands, model_commands, terminal, watch_command
 from serve.mcp_server import mcp
@@ -58,7 +59,7 @@ def main(
 
 def serve(
     config: Config = "local",
-    port: Annotated[int, typer.Option(help="HTTP port; 0 takes the configuration's.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes the configuration's.")] = 0,
     var: Annotated[Path, typer.Option(help="Folder of the state: Redis data, the Ray token.")] = Path("var"),
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
@@ -106,6 +107,8 @@ def forget(
 ) -> None:
     """Remove a user's data from the state and from the journal's files; a running service may go on."""
     with errors():
+        if not user:
+            raise BadRequest("Nobody is meant by an empty name: name a user.")
         gone = asyncio.run(_forget(user, tenant, config, var))
         if json:
             print_json(gone, line=True)

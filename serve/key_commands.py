@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import enum
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,11 +20,20 @@ import yaml
 
 from pipeline import settings as configuration
 from pipeline.errors import NotFound
-from pipeline.stores.apikeys import SCOPES, ApiKeys, id_of, mint
+from pipeline.stores.apikeys import ApiKeys, id_of, mint
 from serve.terminal import Config, Json, Var, err, errors, out, print_json, table
 
 T = TypeVar("T")
 _DAY_S = 86400.0
+
+
+class Scope(enum.StrEnum):
+    """What a key may open, as `apikeys.SCOPES` has it."""
+
+    predict = "predict"
+    feedback = "feedback"
+    catalogs = "catalogs"
+    operator = "operator"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +44,7 @@ def register(app: typer.Typer) -> None:
     @keys.command()
     def create(
         tenant: Annotated[str, typer.Option(help="Whose catalogs and learning the key opens.")],
-        scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; repeat it.")],
+        scope: Annotated[list[Scope], typer.Option(help="What it opens; repeat it.")],
         name: Annotated[str, typer.Option(help="Whose key it is, or what for.")] = "",
         days: Annotated[float, typer.Option(min=0, help="It expires after so many; 0: never.")] = 0,
         entry: Annotated[
@@ -46,7 +56,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Print a new key, once: nobody can be told it again."""
         with errors():
-            presented, record = mint(tenant, scope, name, days * _DAY_S)
+            presented, record = mint(tenant, [one.value for one in scope], name, days * _DAY_S)
             if not entry:
                 _keep(config, var, lambda store: store.put(record))
             if json:

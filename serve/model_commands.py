@@ -165,7 +165,9 @@ def register(app: typer.Typer, ask: Ask, errors: Errors) -> None:
             if json:
                 _print(now)
                 return
-            _out.print(f"champion {now['champion']}, challenger {now['challenger'] or 'none'}", highlight=False)
+            _out.print(
+                f"champion {now['champion'] or 'none'}, challenger {now['challenger'] or 'none'}", highlight=False
+            )
 
     @models.command()
     def compare(

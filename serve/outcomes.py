@@ -7,6 +7,7 @@ the business of `pipeline/feedback.py`. Called by the ingress.
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ import pydantic
 from pipeline.catalog.fetch import canonical_url
 from pipeline.errors import BadRequest
 from pipeline.settings import Settings
-from pipeline.types import Exposure, Observation, Source
+from pipeline.types import Call, Exposure, Observation, Source
 from serve import schemas
 from serve.calls import Event, Wire, read_call, read_time
 
@@ -104,7 +105,7 @@ def read_events(request: EventsRequest, settings: Settings, header_user: str, id
             raise BadRequest(
                 f"events.{i}.ts is missing: a call is told from its repetition by its time, or by an Idempotency-Key."
             )
-        once = f"{key} {i} {call.endpoint}" if call.ts is None else ""
+        once = f"{key} {i} {call.endpoint}" if call.ts is None else _once(call)
         ts = now + i * 1e-6 if call.ts is None else call.ts  # a call without a time was just made, in this order
         calls.append((call.method, call.path, call.params))
         observations.append(Observation(ts, call.endpoint, "", once))
@@ -122,6 +123,14 @@ def read_exposure(request: LogEventRequest, tenant: str, header_user: str, idemp
         tenant=tenant,
         idempotency_key=_key(idempotency_key),
     )
+
+
+def _once(call: Call) -> str:
+    """What tells a call from others of its instant where endpoint and time do not: '' where it has no params."""
+    if not call.params:
+        return ""
+    params = {name: value if isinstance(value, dict | list) else str(value) for name, value in call.params.items()}
+    return f"{call.ts!r} {call.endpoint} {json.dumps(params, sort_keys=True)}"
 
 
 def _user(named: str | None, header: str) -> str:

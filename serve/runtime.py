@@ -139,12 +139,15 @@ class Runtime:
         return self._settings
 
     def start(self) -> None:
-        """Raises SettingsError when a port is taken or the state cannot be used."""
+        """Raises SettingsError when a port is taken, or the folder or the state cannot be used."""
         settings = self._settings
         _require_free("server.port", settings.server.host, settings.server.port)
         if settings.ray.dashboard_port and not settings.ray.address:
             _require_free("ray.dashboard_port", "127.0.0.1", settings.ray.dashboard_port)
-        self._var.mkdir(parents=True, exist_ok=True)
+        try:
+            self._var.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{self._var} cannot hold the state: {error.strerror}.") from None
         # Short: the paths of unix sockets are limited to 107 bytes, and Ray adds 60 of its own.
         self._folder = Path(tempfile.mkdtemp(prefix="os-", dir="/tmp" if os.path.isdir("/tmp") else None))
         _write_token(self.token_file)

@@ -164,6 +164,7 @@ def to_query(request: PredictRequest, settings: Settings, *, tenant: str, header
     return Query(
         source=read_source(request, settings),
         calls=calls,
+        unread=len(request.history or request.events or []) - len(calls),
         prompt=request.prompt or "",
         k=k,
         user=request.user_id or header_user or "anonymous",

@@ -64,10 +64,15 @@ Spec = Annotated[
 
 def ask(url: str, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
     """The JSON that a service answers; what it refuses raises an error of `opensesame_client.errors`."""
+    with client(url) as service:
+        return ask_through(service, method, path, data, kind)
+
+
+def ask_through(service: Client, method: str, path: str, data: bytes | None = None, kind: str = "") -> Any:
+    """`ask` over a client that stays open."""
     headers = {"content-type": kind} if kind else {}
     is_safe = method != "POST" or path == "/predict"
-    with client(url) as service:
-        return service.send(wire.Request(method, path, lambda found: found, data, headers, is_safe))
+    return service.send(wire.Request(method, path, lambda found: found, data, headers, is_safe))
 
 
 def client(url: str) -> Client:
@@ -106,22 +111,28 @@ def errors() -> Iterator[None]:
     try:
         yield
     except OpenSesameError as error:
-        _end(error.detail, TRY_AGAIN if isinstance(error, Unavailable) else FAILED)
+        _end(_placed(error.detail, error), TRY_AGAIN if isinstance(error, Unavailable) else FAILED)
+    except client_errors.WrongAddress as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
     except client_errors.Unauthorized as error:
         _end(f"{error.status}: {error.detail} Give the key with --api-key or OPENSESAME_API_KEY.", FAILED)
     except (client_errors.Unavailable, client_errors.RateLimited) as error:
         _end(f"{error.status}: {error.detail or error.title}", TRY_AGAIN)
     except client_errors.ProblemError as error:
-        _end(f"{error.status}: {error.detail or error.title}", FAILED)
+        _end(f"{error.status}: {_placed(error.detail or error.title, error)}", FAILED)
     except client_errors.OpenSesameError as error:
         _end(str(error), TRY_AGAIN)
-    except orjson.JSONDecodeError as error:
-        _end(f"the file is not JSON: {error}", FAILED)
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _placed(text: str, error: Any) -> str:
+    """`text` with the place in a spec that `error` names."""
+    where = getattr(error, "where", "")
+    return f"{text.rstrip('.')}, at {where}." if where not in ("", "#") else text
 
 
 def _end(text: str, status: int) -> None:

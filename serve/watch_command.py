@@ -25,7 +25,7 @@ from pipeline import settings as configuration
 from pipeline.settings import Settings
 from pipeline.types import Call
 from serve.ask_commands import name_spec, source_of
-from serve.terminal import Config, Spec, Url, ask, err, errors, out, print_json
+from serve.terminal import Config, Spec, Url, ask_through, client, err, errors, out, print_json
 
 _USERS = 10_000  # whose calls are held; the longest silent goes first
 _HOSTS = 100  # other hosts that are told of, each once
@@ -56,7 +56,7 @@ def register(app: typer.Typer, follow: Follow, chooser: Chooser) -> None:
         file: Annotated[Path, typer.Argument(help="A HAR file or an access log that something writes to.")],
         spec: Spec = "billing",
         prompt: Annotated[str, typer.Option(help="What the users want, in a sentence.")] = "",
-        k: Annotated[int, typer.Option(help="How many predictions after each call, 1-50.")] = 3,
+        k: Annotated[int, typer.Option(min=1, max=50, help="How many predictions after each call.")] = 3,
         host: Annotated[
             list[str] | None, typer.Option(help="Take requests to this host (* is any text); else those of the spec.")
         ] = None,
@@ -115,7 +115,8 @@ def _answered(seen: Iterator[Seen], predict: Predict, asked: dict[str, Any]) -> 
 def _predictor(spec: str, url: str, config: str) -> Iterator[Predict]:
     if url:
         named = name_spec(spec)
-        yield lambda body: ask(url, "POST", "/predict", orjson.dumps(body | named), "application/json")
+        with client(url) as service:
+            yield lambda body: ask_through(service, "POST", "/predict", orjson.dumps(body | named), "application/json")
         return
     from pipeline.local import LocalStages
     from pipeline.predict import predict

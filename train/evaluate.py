@@ -120,7 +120,7 @@ def run(
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Give each case a prompt of another one.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="Also measure each source of the shortlist.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything measured as JSON instead of tables.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write everything measured here as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Write everything measured here as JSON.")] = None,
     prequential: Annotated[
         bool,
         typer.Option("--prequential", help="Tell the cases one after the other, and show how use makes it better."),
@@ -128,7 +128,7 @@ def run(
     seeds: Annotated[int, typer.Option(min=1, help="Orders of --prequential.")] = 5,
     flipped: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong feedback in --prequential.")] = 0.0,
     drift: Annotated[int, typer.Option(min=0, help="Events of --prequential after which all habits change.")] = 0,
-    png: Annotated[Path | None, typer.Option(help="Draw a chart here.")] = None,
+    png: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw a chart here.")] = None,
     config: Annotated[str, typer.Option(help="A name in configs/ or a path.")] = "local",
 ) -> None:
     """Measure predictions on cases, beside the baselines."""
@@ -137,7 +137,10 @@ def run(
     try:
         for file in (out, png):
             if file is not None:  # before the work, not after it
-                file.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise BadRequest(f"{file} cannot be written: {error.strerror or error}.") from None
         if prequential:
             _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, out, png)
             return
@@ -212,7 +215,9 @@ def _tell(
     from train import prequential
 
     if url:
-        raise BadRequest("--prequential is told in this process: leave --url away; `make lift` measures a service.")
+        raise typer.BadParameter(
+            "--prequential is told in this process: leave --url away; `make lift` measures a service."
+        )
     settings = configuration.load(config)
     chosen = _ranker(ranker) or serving(settings.ranker.artifact)
     specs = Specs(settings, folder)

@@ -200,8 +200,10 @@ class ServerPredictor:
     def __init__(self, url: str, specs: Specs, key: str = "") -> None:
         import httpx2
 
+        from opensesame_client.retry import address
+
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=60.0)
+        self._client = httpx2.Client(base_url=address(url), headers=headers, timeout=60.0)
         self._url, self.specs, self.version = url, specs, ""
         self._sizes: dict[str, int] = {}
 

@@ -7,18 +7,22 @@ is fetched. Called by `parse_spec` only.
 from __future__ import annotations
 
 import codecs
+import json
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pipeline.catalog.schema import escape
 from pipeline.errors import SpecInvalid, TooLarge
 
 if TYPE_CHECKING:
     from pipeline.settings import Parse
 
 _MERGED_MAX = 100_000  # entries that merge keys (`<<`) may copy in one document
+_NOTES_MAX = 100
 
 
 def load(data: bytes, limits: Parse, notes: list[str]) -> Any:
@@ -34,7 +38,7 @@ def load(data: bytes, limits: Parse, notes: list[str]) -> Any:
         raise SpecInvalid("The document is empty.")
     if start == b"<" and not text.lstrip().startswith(b"<<"):
         raise SpecInvalid("This is a web page or XML, not an OpenAPI document: give the raw JSON or YAML file.")
-    return _json(text, limits) if start in (b"{", b"[") else _yaml(text, limits, notes)
+    return _json(text, limits, notes) if start in (b"{", b"[") else _yaml(text, limits, notes)
 
 
 def _text(data: bytes) -> bytes:
@@ -51,7 +55,7 @@ def _text(data: bytes) -> bytes:
     return data if encoding == "utf-8" and not text.startswith("\ufeff") else text.lstrip("\ufeff").encode()
 
 
-def _json(text: bytes, limits: Parse) -> Any:
+def _json(text: bytes, limits: Parse, notes: list[str]) -> Any:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -60,9 +64,16 @@ def _json(text: bytes, limits: Parse) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise SpecInvalid(f"The JSON is broken or cut off: {error.msg}.", where) from None
     level: list[Any] = [document]
+    keys = 0
     for _ in range(limits.depth_max + 1):
         if not level:
+            if _keys_written(text) > keys:
+                try:
+                    notes.extend(_repeated(text))
+                except RecursionError:  # in what an equal key has replaced
+                    break
             return document
+        keys += sum([len(node) for node in level if type(node) is dict])
         level = [
             child
             for node in level
@@ -70,6 +81,35 @@ def _json(text: bytes, limits: Parse) -> Any:
             if type(child) is dict or type(child) is list
         ]
     raise SpecInvalid(f"The JSON is nested deeper than {limits.depth_max} levels.")
+
+
+def _keys_written(text: bytes) -> int:
+    """How many keys a JSON text writes, or fewer: a quote within a string has a backslash before it."""
+    return sum(text.count(b'"' + colon) - text.count(b'\\"' + colon) for colon in (b":", b" :"))
+
+
+def _repeated(text: bytes) -> list[str]:
+    """Which keys of a JSON text stand twice: read anew, for orjson keeps the last of equal ones without a word."""
+    twice: dict[int, tuple[Any, list[tuple[str, Any]]]] = {}  # the object is held, so that its id stays its own
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        node = dict(pairs)
+        if len(node) < len(pairs):
+            twice[id(node)] = node, pairs
+        return node
+
+    notes: list[str] = []
+    document = json.loads(text, object_pairs_hook=object_of, parse_int=str, parse_float=str)
+    stack: list[tuple[str, Any]] = [("#", document)]
+    while stack and len(notes) < _NOTES_MAX:
+        pointer, node = stack.pop()
+        counts = Counter(name for name, _ in twice[id(node)][1]) if id(node) in twice else Counter[str]()
+        for name, count in counts.items():
+            if count > 1:
+                notes.append(f"key {name[:100]!r} stands twice in {pointer}; the last one counts")
+        children = node.items() if type(node) is dict else enumerate(node) if type(node) is list else ()
+        stack += [(f"{pointer}/{escape(str(name))}", child) for name, child in children]
+    return notes[:_NOTES_MAX]
 
 
 # YAML 1.2's core schema (10.3.2), by the first character of a plain scalar
@@ -186,6 +226,8 @@ class _Builder:
             top = self._open[-1]
             if type(top.container) is dict and top.key is _NO_KEY:
                 top.key = _MERGE if text == "<<" and is_plain else text
+                if top.key in top.container and len(self._notes) < _NOTES_MAX:
+                    self._notes.append(f"{_line(event)}: key {text[:100]!r} stands twice; the last one counts")
                 if event.anchor is not None:
                     self._anchors[event.anchor] = text
                 return
@@ -206,7 +248,7 @@ class _Builder:
             top.container.append(value)
         elif top.key is _NO_KEY:
             top.key = value if type(value) is str else _LEFT_OUT
-            if top.key is _LEFT_OUT and len(self._notes) < 100:
+            if top.key is _LEFT_OUT and len(self._notes) < _NOTES_MAX:
                 self._notes.append(f"{_line(event)}: a key that is no text is left out")
         else:
             if top.key is _MERGE:
@@ -219,7 +261,7 @@ class _Builder:
         """Copy what the merged mappings have and this one lacks (YAML 1.1, merge key), within a budget."""
         for donor in ended.merges:
             if type(donor) is not dict:
-                if len(self._notes) < 100:
+                if len(self._notes) < _NOTES_MAX:
                     self._notes.append(f"{_line(event)}: a merge of no mapping is left out")
                 continue
             self._merged += len(donor)

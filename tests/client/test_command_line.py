@@ -31,6 +31,21 @@ def test_predict_and_feedback_through_a_service(url: str) -> None:
     assert refused.stderr.startswith("error: 409: Something else was said")
 
 
+@pytest.mark.parametrize("place", ["here", "there"])
+def test_calls_that_are_no_operation_are_told(url: str, tmp_path: Path, place: str) -> None:
+    asked = ["predict", *(["--url", url] if place == "there" else [])]
+    done = run(app, [*asked, "--call", "GET /nonsense", "--call", "GET /v1/charges", "--call", "get /v1/nonsense?x=1"])
+    assert done.stderr.splitlines()[0] == "no operation of the spec: GET /nonsense, get /v1/nonsense?x=1"
+    for body in (
+        {"catalog": "billing", "events": [{"endpoint": "GET /nonsense"}]},
+        {"catalog": "billing", "history": [{"api_call": "GET /nonsense"}]},
+    ):
+        (tmp_path / "request.json").write_text(json.dumps(body))
+        done = run(app, [*asked, "--request", str(tmp_path / "request.json")])
+        assert done.stderr.splitlines()[0] == "no operation of the spec: GET /nonsense"
+    assert "no operation" not in run(app, [*asked, "--call", "GET /v1/charges"]).stderr
+
+
 def test_catalogs_are_put_listed_shown_and_removed(url: str, tmp_path: Path) -> None:
     (tmp_path / "notes.yaml").write_text(NOTES)
     put = run(app, ["catalogs", "notes-cli", "--put", str(tmp_path / "notes.yaml"), "--url", url])
@@ -46,6 +61,18 @@ def test_catalogs_are_put_listed_shown_and_removed(url: str, tmp_path: Path) -> 
     run(app, ["catalogs", "notes-cli", "--put", str(tmp_path / "notes.yaml"), "--url", url])
     removed = run(app, ["catalogs", "notes-cli", "--remove", "--url", url, "--json"])
     assert json.loads(removed.stdout) == {"removed": "notes-cli"}
+
+
+def test_a_catalogs_name_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = list[bytes]()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.url.raw_path)
+        return httpx2.Response(404, json={"slug": "unknown_catalog", "detail": "No such catalog."})
+
+    monkeypatch.setattr(terminal, "Client", functools.partial(Client, transport=httpx2.MockTransport(answer)))
+    run(app, ["catalogs", "notes?x", "--remove", "--url", "http://service"])
+    assert sent == [b"/catalogs/notes%3Fx"]
 
 
 def test_the_key_of_the_command_line_or_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,13 @@ from typer.cli import get_docs_for_click
 from typer.testing import CliRunner
 
 from pipeline import settings
-from pipeline.stores.apikeys import id_of, read_keys
+from pipeline.stores.apikeys import SCOPES, id_of, read_keys
 from pipeline.stores.embedded import EmbeddedRedis
 from pipeline.stores.pseudonym import pseudonym, secret_of
 from pipeline.stores.state import State, new_id
 from pipeline.types import Feedback, Impression
 from serve.cli import app
+from serve.key_commands import Scope
 from tests.conftest import NOTES, ROOT
 from tests.documented import documented, every
 
@@ -82,8 +83,7 @@ def test_a_file_of_any_size_is_read_without_a_server(tmp_path: Path):
     ("arguments", "says"),
     [
         (["predict", "--spec", "no-such-spec"], "There is no spec 'no-such-spec'"),
-        (["predict", "--call", "charges"], "endpoint must be 'METHOD /path'"),
-        (["predict", "--k", "99"], "k must be between 1 and 50"),
+        (["predict", "--call", "charges"], "endpoint must be 'METHOD /path'"),  # could be the id of a proposition
         (["check-config", "nope"], "There is no configuration 'nope'"),
         (["predict", "--request", "nowhere.json"], "nowhere.json cannot be read"),
         (["synthesize", "--specs", "nowhere", "--out", "nowhere"], "nowhere is no folder"),
@@ -97,6 +97,41 @@ def test_wrong_input_ends_in_one_line_and_status_1(arguments: list[str], says: s
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["predict", "--spec", "cut.json"],
+            "The JSON is broken or cut off: unexpected end of data, at line 1, column 6.",
+        ),
+        (["predict", "--spec", "cut.yaml"], "did not find expected node content, at line 2, column 1."),
+        (["predict", "--request", "cut.json"], "cut.json is not JSON: unexpected end of data"),
+        (["predict", "--request", "list.json"], "list.json holds no JSON object"),
+        (["predict", "--request", "list.json", "--url", "http://127.0.0.1:1"], "list.json holds no JSON object"),
+        (
+            ["check-config", "cut.yaml"],
+            "cut.yaml is not YAML: expected the node content, but found '<stream end>', line 2",
+        ),
+        (["check-config", "binary.yaml"], "binary.yaml is not YAML: it is no UTF-8 text"),
+        (["serve", "--var", "list.json"], "list.json cannot hold the state"),
+        (["evaluate", "list.json", "--specs", ".", "--out", "list.json/out"], "list.json/out cannot be written"),
+        (["forget", "--user", ""], "name a user"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cut.json").write_text('{"a":')
+    (tmp_path / "cut.yaml").write_text("a: [\n")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    done = run(app, arguments)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.exception
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert says in line
+
+
 @pytest.mark.parametrize("arguments", [["catalogs"], ["predict"], ["feedback", "accept", "--user", "ana"]])
 def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
     done = run(app, [*arguments, "--url", "http://127.0.0.1:1"])
@@ -104,16 +139,60 @@ def test_a_service_that_does_not_answer_is_status_3(arguments: list[str]):
     assert "does not answer" in done.output
 
 
-def test_a_wrong_command_line_is_status_2():
-    for arguments in (
-        ["feedback", "accept"],
-        ["catalogs", "--remove"],
-        ["catalogs", "ghost", "--put", "shop.yaml", "--remove"],
-        ["predict", "--no-such-option"],
-    ):
-        done = run(app, arguments)
-        assert done.exit_code == 2
-        assert "Traceback" not in done.output
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["feedback", "accept"], "--user"),
+        (["catalogs", "--remove"], "name the catalog"),
+        (["catalogs", "ghost", "--put", "shop.yaml", "--remove"], "exclude each other"),
+        (["predict", "--no-such-option"], "No such option"),
+        (["predict", "--k", "99"], "'--k': Input should be less than or equal to 50"),
+        (["predict", "--k", "0", "--url", "http://127.0.0.1:1"], "'--k': Input should be greater than or equal to 1"),
+        (["watch", "a.log", "--k", "99"], "'--k': Input should be less than or equal to 50"),
+        (["predict", "--call", "/v1/charges"], "--call must be 'METHOD /path'"),
+        (["predict", "--call", "FETCH /v1", "--url", "http://127.0.0.1:1"], "--call: 'FETCH' is no HTTP method"),
+        (["feedback", "override", "--user", "ana", "--chosen", "/v1"], "--chosen must be 'METHOD /path'"),
+        (["feedback", "override", "--user", "ana"], "--chosen"),
+        (["evaluate", ".", "--specs", ".", "--out", "."], "is a directory"),
+        (["serve", "--port", "99999"], "'--port': Input should be less than or equal to 65535"),
+        (["keys", "create", "--tenant", "acme", "--scope", "admin"], "'--scope'"),
+        (["import", "a.har", "--spec", "billing"], "Say where the sessions go with --out"),
+        (["evaluate", ".", "--specs", ".", "--prequential", "--url", "http://127.0.0.1:1"], "leave --url away"),
+    ],
+)
+def test_a_wrong_command_line_is_status_2(arguments: list[str], says: str):
+    done = run(app, arguments)
+    assert done.exit_code == 2
+    assert says in " ".join(re.sub("[│╭╮╰╯─]", " ", done.output).split())
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "localhost:8000", "http://", "http://x:y"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict"],
+        ["feedback", "accept", "--user", "ana"],
+        ["catalogs"],
+        ["watch", "a.log", "--to-end"],
+        ["mcp"],
+        ["models", "list"],
+        ["train"],
+        ["evaluate", ".", "--specs", "."],
+        ["import", "a.log", "--spec", "billing", "--learn"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_address_that_is_none_is_status_2(
+    arguments: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.log").write_text('1.2.3.4 - - [10/Oct/2026:13:00:00 +0000] "GET /v1/charges HTTP/1.1" 200 5\n' * 2)
+    done = run(app, [*arguments, "--url", url])
+    assert done.exit_code == 2, done.output
+    assert "is no address of a service: it begins with http:// or https://" in " ".join(
+        re.sub("[│╭╮╰╯─]", " ", done.output).split()
+    )
 
 
 def test_the_version_is_the_projects():
@@ -197,8 +276,10 @@ def test_keys_are_made_listed_and_revoked_and_told_once(tmp_path: Path):
     assert run(app, ["keys", "revoke", presented, *here]).exit_code == 0
     again = run(app, ["keys", "revoke", presented, *here])
     assert (again.exit_code, "no such key" in again.output) == (1, True)
-    wrong = run(app, ["keys", "create", "--tenant", "acme", "--scope", "admin", *here])
-    assert (wrong.exit_code, "admin is not" in wrong.output) == (1, True)
+
+
+def test_the_scopes_offered_are_those_there_are():
+    assert [scope.value for scope in Scope] == list(SCOPES)
 
 
 def test_an_entry_for_a_file_is_printed_beside_its_key_and_kept_nowhere(tmp_path: Path):

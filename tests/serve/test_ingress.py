@@ -32,6 +32,12 @@ async def test_a_prediction_names_everything_the_wire_promises(app):
     assert len(body["predictions"]) == 2
 
 
+async def test_calls_that_are_no_operation_are_named_by_their_place_among_all_that_were_sent(app):
+    events = [{"endpoint": "GET /v1/charges"}] * 120 + [{"endpoint": "GET /nonsense"}]
+    body = (await app.predict(events=events, catalog="billing")).json()
+    assert body["metadata"]["unmatched"] == [120]
+
+
 async def test_an_explanation_is_told_when_asked_for(app):
     body = (await app.predict(**REFUND, k=2, explain=True)).json()
     why = body["predictions"][0]["explanation"]

@@ -55,6 +55,23 @@ async def test_the_observed_next_call_answers_the_open_prediction_and_moves_the_
     assert agreed.json() == {"prediction_id": id_, "status": "duplicate"}
 
 
+async def test_calls_of_one_instant_are_told_apart_by_what_they_ask_and_not_by_how_it_is_written(app):
+    ana, ts = user(), "2026-01-31T12:00:00Z"
+
+    async def recorded(endpoint: str, ts: str = ts, **more: Any) -> int:
+        return (await report(app, [{"ts": ts, "endpoint": endpoint} | more], ana)).json()["recorded"]
+
+    assert await recorded("GET /v1/charges?limit=5&x=1") == 1
+    assert await recorded("  get   /v1/charges?x=1&limit=5 ", "2026-01-31T13:00:00+01:00") == 0
+    assert await recorded("GET /v1/charges", params={"limit": 5, "x": "1"}) == 0
+    assert await recorded("GET /v1/charges?limit=6&x=1") == 1
+    assert await recorded("Get /v1/charges#top") == 1
+    assert await recorded("GET /v1/charges") == 0
+    assert await recorded("POST /v1/refunds", params={"amount": 5, "metadata": {"a": 1, "b": 2}}) == 1
+    assert await recorded("POST /v1/refunds", params={"metadata": {"b": 2, "a": 1}, "amount": 5}) == 0
+    assert await recorded("POST /v1/refunds", params={"amount": 6}) == 1
+
+
 async def test_events_without_times_need_a_key_and_are_known_again_by_it(app):
     ana, events = user(), [{"endpoint": CHARGE["endpoint"]}, {"endpoint": REFUND["endpoint"]}]
     refused = await report(app, events, ana)

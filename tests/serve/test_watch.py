@@ -60,9 +60,12 @@ def test_a_har_file_is_read_and_another_format_is_refused(tmp_path: Path, spec: 
     (tmp_path / "a.har").write_text(har("GET /notes", "GET /notes/n1"))
     done = run(app, ["watch", str(tmp_path / "a.har"), "--spec", spec, "--to-end", "--json"])
     assert [json.loads(row)["call"] for row in done.stdout.splitlines()] == ["GET /api/notes", "GET /api/notes/n1"]
-    refused = run(app, ["watch", spec, "--spec", spec])
-    assert refused.exit_code == 1
-    assert "in no format we know" in refused.stderr
+    (tmp_path / "rows.jsonl").write_text('{"session": "s", "events": []}')
+    for file in (spec, str(tmp_path / "rows.jsonl")):
+        refused = run(app, ["watch", file, "--spec", spec, "--to-end"])
+        assert refused.exit_code == 1
+        assert "is neither a HAR file nor an access log" in refused.stderr
+        assert "--format" not in refused.stderr  # an option of `import` only
 
 
 def test_calls_to_other_hosts_are_left_out_as_in_an_import(tmp_path: Path, spec: str) -> None:

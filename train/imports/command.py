@@ -20,6 +20,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
+from opensesame_client.retry import address
 from pipeline import settings as configuration
 from pipeline.catalog.compile import content_digest
 from pipeline.catalog.fetch import canonical_url
@@ -90,7 +91,11 @@ def run(
 ) -> None:
     """Import recorded sessions, matched to the operations of a spec."""
     if out is None and not dry_run and not learn:
-        raise BadRequest("Say where the sessions go with --out, or --learn from them, or look first with --dry-run.")
+        raise typer.BadParameter(
+            "Say where the sessions go with --out, or --learn from them, or look first with --dry-run."
+        )
+    if url:
+        address(url)  # before the work, not after it
     settings = configuration.load(config)
     tally = Tally()
 
@@ -105,6 +110,8 @@ def run(
 
         def read(file: Path) -> Iterator[Recording]:
             name = format.value if format is not None else recognise(file)
+            if not name:
+                raise BadRequest(f"{file} is in no format we know ({', '.join(READERS)}); say which with --format.")
             formats[name] += 1
             for number, recording in enumerate(READERS[name](file, tally.skipped)):
                 if number % 256 == 0:

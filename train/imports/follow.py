@@ -36,7 +36,8 @@ def follow(file: Path, *, from_start: bool, to_end: bool = False) -> Iterator[Re
     elif kind == "access-log":
         yield from _log(file, from_start, to_end)
     else:
-        raise BadRequest(f"{file} is neither a HAR file nor an access log: read it with 'opensesame import'.")
+        other = f": it is {kind}, which 'opensesame import' reads" if kind else ""
+        raise BadRequest(f"{file} is neither a HAR file nor an access log{other}.")
 
 
 def _har(file: Path, from_start: bool, to_end: bool) -> Iterator[Request]:

@@ -31,6 +31,35 @@ def spec(paths: Any) -> bytes:
     return json.dumps({"openapi": "3.0.3", "paths": paths}).encode()
 
 
+def test_a_key_that_stands_twice_is_told_with_its_place():
+    yaml = "openapi: 3.0.0\npaths:\n  /a:\n    get: {}\n  /b:\n    get: {}\n    get: {}\n  /a:\n    put: {}\n"
+    told = parse(yaml.encode())
+    assert {o.key for o in told.operations} == {"PUT /a", "GET /b"}
+    assert told.warnings == (
+        "#: line 7: key 'get' stands twice; the last one counts",
+        "#: line 8: key '/a' stands twice; the last one counts",
+    )
+    merged = "openapi: 3.0.0\nx-base: &base {get: {}}\npaths:\n  /a:\n    <<: *base\n    get: {}\n"
+    assert parse(merged.encode()).warnings == ()
+
+
+@pytest.mark.parametrize("colon", [":", ": ", " : "])
+def test_a_key_that_stands_twice_in_json_is_told_too(colon: str):
+    told = parse(
+        '{"openapi"="3.0.0", "paths"={"/a~\\""={"get"={"summary"="x\\"= y"}, "get"={}}, "/b"={"get"={}},'
+        ' "/b"={"put"={}}}}'.replace("=", colon).encode()
+    )
+    assert len(told.operations) == 2
+    assert told.warnings == (
+        "#: key '/b' stands twice in #/paths; the last one counts",
+        "#: key 'get' stands twice in #/paths/~1a~0\"; the last one counts",
+    )
+    nested = b'{"openapi":"3.0.0","x":' + b"[" * 1000 + b"]" * 1000 + b',"x":1,"paths":{"/a":{"get":{}}}}'
+    with pytest.raises(SpecInvalid, match="nested deeper"):  # in what the second one replaces
+        parse(nested)
+    assert parse(b'{"openapi":"3.0.0","paths":{"/a":{"get":{"summary":"\\":\\\\"}}}}').warnings == ()
+
+
 REFUSED = [
     (b"", "empty"),
     (b"  \n", "empty"),

@@ -104,10 +104,10 @@ def test_sessions_can_be_split_as_synthetic_ones(run: Callable[..., Result], tmp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("@access.log", "--spec", "@notes.yaml"), "Say where the sessions go with --out"),
         (("@access.log", "--spec", "nothing", "--dry-run"), "There is no spec 'nothing'"),
         (("@access.log", "--dry-run"), "access.log, line 1 names no spec: give one for all with --spec"),
         (("@gone.log", "--spec", "billing", "--dry-run"), "cannot be read: No such file"),
+        (("@notes.yaml", "--spec", "billing", "--dry-run"), "in no format we know .*--format"),
         (("@access.log", "--format", "har", "--spec", "billing", "--dry-run"), "access.log is not JSON"),
         (("@access.log", "--spec", "billing", "--out", "@out"), "Nothing was written.*is it the right spec"),
         (("@access.log", "--spec", "@access.log", "--dry-run"), "neither JSON nor readable YAML|OpenAPI"),

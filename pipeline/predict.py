@@ -30,7 +30,7 @@ from pipeline.catalog.fetch import canonical_url
 from pipeline.catalog.library import Compiled, lineage
 from pipeline.catalog.retrieve import gather
 from pipeline.catalog.terms import prompt_terms
-from pipeline.errors import BadRequest, StateUnavailable, Unavailable
+from pipeline.errors import StateUnavailable, Unavailable
 from pipeline.generate import outlook
 from pipeline.ranking import adapt, features
 from pipeline.ranking.entry import entry, entry_scores
@@ -39,7 +39,6 @@ from pipeline.ranking.table import Head
 from pipeline.reasons import Reasons, explained
 from pipeline.settings import Settings, Shortlist
 from pipeline.types import (
-    SHOW,
     Answer,
     Candidate,
     GroundedQuery,
@@ -130,7 +129,8 @@ def prepare(
         BadRequest: an event names a proposition, or propositions are wanted, and the catalog holds operations.
     """
     started = time.perf_counter()
-    _check_kind(query, compiled)
+    if not compiled.catalog.holds_propositions:
+        guardrails.operations_only(query)
     operations = compiled.catalog.operations
     matches = tuple(compiled.matcher.match(call.method, call.path, call.params) for call in query.calls)
     matched = [match.index for match in matches if match is not None]
@@ -240,6 +240,7 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
     showable = set(allowed := np.flatnonzero(may).tolist())
     explain, rival = _MORE * query.k if query.explain else min(query.k, _EXPLAINED), None
     head = _head(query, bool(grounded.previous))
+    alone: tuple[Scores | None, Scores | None] = None, None  # what champion and challenger say without the generator
     prediction_id: str | None = None if memory is None or "state" in degraded else memory.new_id()
     arm = arms.assigned(query, settings.experiments) if prediction_id else "champion"
 
@@ -265,12 +266,12 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         proposed = features.compute(grounded, query, proposal)
         try:
             async with asyncio.timeout(max(due - time.perf_counter(), _RESCORE_S)):
-                scores, rival = await scored(proposed)
+                (scores, rival), alone = await scored(proposed), (scores, rival)
         except (TimeoutError, Unavailable):
             proposal, route = None, dataclasses.replace(route, is_degraded=True)
         else:
             matrix = proposed
-            adapted, order = _ordered(scores, kept, grounded, recall)
+            adapted, order = _ordered(scores, kept, grounded, recall, alone[0])
     rescored_at = time.perf_counter()
     if route.is_degraded:
         degraded.append("generator")
@@ -278,7 +279,9 @@ async def predict(query: Query, stages: Stages, memory: Memory | None, settings:
         degraded.append("registry")
 
     best = [i for i in order if i in showable]
-    theirs = None if rival is None else [i for i in _ordered(rival, kept, grounded, recall)[1] if i in showable]
+    theirs = None
+    if rival is not None:
+        theirs = [i for i in _ordered(rival, kept, grounded, recall, alone[1])[1] if i in showable]
     harmless = {i for i in allowed if not grounded.candidates[i].destructive}
     how = arms.arranged(query, settings.experiments, scores, best, theirs, harmless, prediction_id or "")
     shown = how.shown
@@ -401,27 +404,15 @@ def _impression(
     )
 
 
-def _ordered(scores: Scores, query: Query, grounded: GroundedQuery, recall: Recall) -> tuple[adapt.Adapted, list[int]]:
-    """The scores after what was learnt here, and all candidates by them, best first."""
+def _ordered(
+    scores: Scores, query: Query, grounded: GroundedQuery, recall: Recall, alone: Scores | None = None
+) -> tuple[adapt.Adapted, list[int]]:
+    """The scores after what was learnt here, and all candidates by them, best first; `alone`: without a generator."""
     adapted = adapt.unchanged(scores)
     if grounded.entry is None:
         operations = [candidate.operation for candidate in grounded.candidates]
-        adapted = adapt.adapt(scores, operations, grounded.previous, prompt_terms(query.prompt), recall)
+        adapted = adapt.adapt(scores, operations, grounded.previous, prompt_terms(query.prompt), recall, alone)
     return adapted, np.lexsort((-scores.raw, -adapted.scores)).tolist()
-
-
-def _check_kind(query: Query, compiled: Compiled) -> None:
-    if compiled.catalog.holds_propositions:
-        return
-    if query.wants_propositions:
-        raise BadRequest("This catalog holds operations, not propositions: ask POST /predict, or name another one.")
-    for call in query.calls:
-        if call.method == SHOW:
-            raise BadRequest(
-                "An event's endpoint must be 'METHOD /path', such as 'GET /v1/charges/ch_123'; "
-                f"it is {call.path[1:80]!r}, which could only be the id of a proposition; "
-                "this catalog holds operations."
-            )
 
 
 def _head(query: Query, has_history: bool) -> Head:

@@ -128,6 +128,9 @@ def run(
     seeds: Annotated[int, typer.Option(min=1, help="Orders of --prequential.")] = 5,
     flipped: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong feedback in --prequential.")] = 0.0,
     drift: Annotated[int, typer.Option(min=0, help="Events of --prequential after which all habits change.")] = 0,
+    chooser: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Play a generator in --prequential that is so often right.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw a chart here.")] = None,
     config: Annotated[str, typer.Option(help="A name in configs/ or a path.")] = "local",
 ) -> None:
@@ -142,7 +145,7 @@ def run(
                 except OSError as error:
                     raise BadRequest(f"{file} cannot be written: {error.strerror or error}.") from None
         if prequential:
-            _tell(cases, specs, url, ranker, config, seeds, flipped, drift, json, out, png)
+            _tell(cases, specs, url, ranker, config, seeds, flipped, drift, chooser, json, out, png)
             return
         report = _report(cases, specs, url, api_key, ranker, shuffle, recall, config)
         whole = orjson.dumps(dataclasses.asdict(report), option=orjson.OPT_INDENT_2)
@@ -203,6 +206,7 @@ def _tell(
     seeds: int,
     flipped: float,
     drift: int,
+    chooser: float | None,
     json: bool,
     out: Path | None,
     png: Path | None,
@@ -231,6 +235,7 @@ def _tell(
             seeds,
             flipped=flipped,
             drift=drift,
+            chooser=chooser,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     whole = orjson.dumps({s: prequential.figures(t) for s, t in suites.items()}, option=orjson.OPT_INDENT_2)

@@ -24,7 +24,7 @@ from pipeline.predict import assemble
 from pipeline.ranking import adapt, features, measures
 from pipeline.ranking.ranker import Ranker
 from pipeline.settings import Settings
-from pipeline.types import GroundedQuery, Remembered, Scores, Source
+from pipeline.types import GroundedQuery, Proposal, Remembered, Scores, Source
 from train.cases import Case, query_of
 from train.predictors import Specs
 
@@ -134,15 +134,17 @@ class Teller:
         asked: Asked = "mixed",
         flipped: float = 0.0,
         drift: int = 0,
+        chooser: float | None = None,
     ) -> Stream:
         """One suite, told once.
 
         A share `flipped` of what is learnt is wrong; after `drift` events, if any, operations swap roles for good.
+        With a `chooser`, a generator is played beside the ranker, and is right among what it is offered so often.
 
         Raises:
             BadRequest: no sequence can be asked this way.
         """
-        rng = random.Random(seed)
+        rng, dice = random.Random(seed), random.Random(f"chooser {seed}")
         events = in_order(cases, rng, asked)
         if not events:
             raise BadRequest(f"There is no case to ask with {asked}.")
@@ -157,9 +159,12 @@ class Teller:
         flat: dict[str, Counter[str]] = defaultdict(Counter)
         for number, (case, answer, history) in enumerate(zip(events, truth, histories, strict=True)):
             user, terms = users[sequence(case)], prompt_terms(case.prompt or "")
-            grounded, scores = self._scores(case, learnt.habit(user, history))
+            grounded, plain = self._scores(case, learnt.habit(user, history))
             operations = [candidate.operation for candidate in grounded.candidates]
-            adapted = adapt.adapt(scores, operations, grounded.previous, terms, learnt.known(user))
+            scores, unheeded = plain, None
+            if chooser is not None and case.prompt:
+                scores, unheeded = self._played(case, grounded, answer, dice.random() < chooser, dice), plain
+            adapted = adapt.adapt(scores, operations, grounded.previous, terms, learnt.known(user), unheeded)
             row = operations.index(answer) if answer in operations else None
             by_habit = np.array([candidate.sources == ("habit",) for candidate in grounded.candidates])
             alone = np.where(by_habit, -np.inf, scores.raw)
@@ -196,6 +201,17 @@ class Teller:
             self._seen[key] = told
         return told
 
+    def _played(self, case: Case, grounded: GroundedQuery, answer: str, is_right: bool, dice: random.Random) -> Scores:
+        """What the ranker says beside a generator that picks all it is offered, the right one first or another."""
+        offered = list(range(min(self._settings.generator.options, len(grounded.candidates))))
+        dice.shuffle(offered)
+        right = [i for i in offered if grounded.candidates[i].operation == answer]
+        others = [i for i in offered if i not in right]
+        picks = right + others if is_right else others[:1] + right + others[1:]
+        proposal = Proposal(tuple((i, {}, "") for i in picks), "played")
+        query = query_of(case, Source(digest=grounded.digest))
+        return self._ranker.score(features.compute(grounded, query, proposal), features.head(query))
+
 
 def sequence(case: Case) -> str:
     """The sequence a case is of: its name without the position."""
@@ -228,6 +244,7 @@ def curves(
     asked: Asked = "mixed",
     flipped: float = 0.0,
     drift: int = 0,
+    chooser: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, list[Stream]]:
     """Each suite of the cases told in `seeds` orders."""
@@ -237,7 +254,7 @@ def curves(
     out: dict[str, list[Stream]] = {}
     for done, (suite, seed) in enumerate(itertools.product(suites, range(seeds))):
         progress(done, len(suites) * seeds)
-        out.setdefault(suite, []).append(teller.tell(suites[suite], seed, asked, flipped, drift))
+        out.setdefault(suite, []).append(teller.tell(suites[suite], seed, asked, flipped, drift, chooser))
     return out
 
 

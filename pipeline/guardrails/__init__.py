@@ -7,7 +7,7 @@ deserve a second look, `clean_params` makes argument values safe to send. Called
 `pipeline/feedback.py`.
 """
 
-from pipeline.guardrails.bounds import METHODS, URI_MAX, admit, allow, clean_params, printable
+from pipeline.guardrails.bounds import METHODS, URI_MAX, admit, allow, clean_params, operations_only, printable
 from pipeline.guardrails.screen import FLAGS, Screened, screen, suspicions, unveil, veil
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "admit",
     "allow",
     "clean_params",
+    "operations_only",
     "printable",
     "screen",
     "suspicions",

@@ -1,8 +1,9 @@
 """The bounds of a query that comes in and of arguments that go out.
 
-`admit` cleans a query or refuses it with what to mend; everything after it may rely on the limits. `allow` holds
-destructive operations back, `clean_params` makes argument values safe to send. That only operations of the catalog
-are predicted needs no guard: the shortlist is made of them. Reading JSON and its types is left to `serve/schemas.py`.
+`admit` cleans a query or refuses it with what to mend; everything after it may rely on the limits. `operations_only`
+refuses what a catalog of operations cannot answer. `allow` holds destructive operations back, `clean_params` makes
+argument values safe to send. That only operations of the catalog are predicted needs no guard: the shortlist is made
+of them. Reading JSON and its types is left to `serve/schemas.py`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,19 @@ _CONTROLS = dict.fromkeys(
     [c for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)]
     + [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
 )
+
+
+def operations_only(query: Query) -> None:
+    """Raises BadRequest for a query of propositions, which is for a catalog that holds some."""
+    if query.wants_propositions:
+        raise BadRequest("This catalog holds operations, not propositions: ask POST /predict, or name another one.")
+    for call in query.calls:
+        if call.method == SHOW:
+            raise BadRequest(
+                "An event's endpoint must be 'METHOD /path', such as 'GET /v1/charges/ch_123'; "
+                f"it is {call.path[1:80]!r}, which could only be the id of a proposition; "
+                "this catalog holds operations."
+            )
 
 
 def admit(query: Query, limits: settings.Predict) -> Query:

@@ -3,7 +3,8 @@
 Several experts read the same counts of what followed what and the same prompt memory, and one of them trusts the
 ranker alone. Each gives every candidate a probability; they are mixed by how well each foretold the latest choices in
 this lineage (S. Vovk's aggregating algorithm, 1990, with the past fading), so that a habit is followed where habits
-hold and the ranker where they do not. The first place is the mixture's only while it leads: until it has had one more
+hold and the ranker where they do not. What a generator said is heeded as far as that foretold them, in the same way,
+before any expert reads the ranker. The first place is the mixture's only while it leads: until it has had one more
 than the ranker alone, it orders what comes after. While answers have gained nothing by it that could be lost, it must
 be much surer besides, and the ranker alone wrong in seven choices of ten. Nothing is fitted and nothing is kept here:
 what is known comes from the state's recall, and the losses returned go with the impression, to be kept once it is
@@ -108,6 +109,10 @@ EXPERTS = (
 # Trust before anything was tried. A prompt says more than what followed: beside one, counts have to prove themselves.
 _PRIOR = np.array([[4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], [9, 0.05, 0.05, 0.05, 0.3, 0.2, 0.05, 0.15, 0.15]])
 
+# How far a generator is heeded: not at all, as the ranker does, which may never have met one, or further.
+HEED = (0.0, 1.0, 5.0, 12.0)
+_HEED_PRIOR = np.array([1.0, 4.0, 1.0, 0.5])
+
 _BACK_OFF, _BACK_OFF_TWO = 4.0, 3.0  # imaginary observations of the simpler distribution: ranking.md, untuned and fine
 _DOUBT, _LIKELY = 3.0, 30.0  # imaginary observations of a product, spread over so many operations
 _SHARPEN = 1.1  # power of the ranker's probability in a product, fitted on dev suites and written sessions
@@ -128,18 +133,25 @@ _POOR, _CREDIT = 0.3, 1.0  # and only beside a ranker that had less than this of
 # A row's last byte: the ranker alone had it first, the mixture had; the lead before it; the mixture's was the answer's.
 _ALONE, _MIXED, _LEAD, _SHOWN = 1, 2, 4, 128
 _LEAD_MAX = 16  # so many first places later a drift of habits has ended it
-_WIDTH = 1 + len(EXPERTS) + 1  # bytes of a row: whose, what each expert loses, who had it first
+_OF_EXPERTS, _OF_HEED = slice(1, 1 + len(EXPERTS)), slice(1 + len(EXPERTS), 1 + len(EXPERTS) + len(HEED))
+_WIDTH = _OF_HEED.stop + 1  # bytes of a row: whose, what each expert loses, and each way to heed, who had it first
 # Rows of others are not read.
-_TAG = zlib.crc32(repr((EXPERTS, _SURPRISE, _MISS, _FEW, _SURER, _SURE, _STAKE)).encode()) & 0xFE
+_TAG = zlib.crc32(repr((EXPERTS, HEED, _SURPRISE, _MISS, _FEW, _SURER, _SURE, _STAKE)).encode()) & 0xFE
 
 
 def adapt(
-    scores: Scores, operations: Sequence[str], history: Sequence[str], terms: Sequence[int], known: Known
+    scores: Scores,
+    operations: Sequence[str],
+    history: Sequence[str],
+    terms: Sequence[int],
+    known: Known,
+    unheeded: Scores | None = None,
 ) -> Adapted:
     """Probabilities of the candidates after what was learnt of this lineage and user.
 
     `operations` are the candidates' keys, `history` those of the last calls' operations, oldest first; `terms` is
-    what `catalog/terms.py` makes of the prompt, () without one. Where nothing is known it is the ranker's confidence.
+    what `catalog/terms.py` makes of the prompt, () without one. Where a generator spoke, `unheeded` is what the ranker
+    says without it. Where nothing is known it is the ranker's confidence.
     """
     last = history[-1] if history else ""
     before = (history[-2] if len(history) > 1 else "", last) if history else None
@@ -147,9 +159,11 @@ def adapt(
     everybody = _Counts(known.followed, (last,), before, index)
     own = _Counts(known.own_followed, (last,), before, index)
     memory = _alike(known, last, terms, index)
-    if not (everybody.total or own.total or memory.total):
+    is_known = bool(everybody.total or own.total or memory.total)
+    if not is_known and unheeded is None:
         return unchanged(scores)
-    views = _views(_spread(scores), everybody, own, memory)
+    heeding = _heeding(scores, unheeded)
+    views = _views(heed(known.losses) @ heeding, everybody, own, memory)
     probability = trust(known.losses, bool(terms)) @ views
     ranks, ahead = _ranks(scores.raw), lead(known.losses, bool(terms))
     alone, mixed = int(ranks.argmax()), int((probability + 1e-9 * ranks).argmax())
@@ -157,7 +171,9 @@ def adapt(
     is_sure = everybody.total >= _FEW or surer >= _SURER
     may_dare = surer >= _SURE and record(known.losses) < _POOR
     is_shown = ahead > 0 and is_sure and (may_dare or stake(known.losses) > 0)
-    losses = _losses(views, ranks, bool(terms), alone, mixed if is_sure else alone, ahead, is_shown)
+    losses = _losses(views, heeding, ranks, bool(terms), alone, mixed if is_sure else alone, ahead, is_shown)
+    if not is_known and not known.losses:  # but what comes of it tells whom to heed
+        return Adapted(scores.confidence, scores.raw, losses)
     if alone != mixed and not is_shown:  # the first place stays the ranker's, by a hair: both are as likely
         whole = probability.sum()
         probability[alone] = _HAIR * probability[mixed]
@@ -173,10 +189,17 @@ def unchanged(scores: Scores) -> Adapted:
 
 def trust(losses: Sequence[bytes], prompted: bool) -> Array:
     """How far each expert is trusted by its latest losses, with or without a prompt; [len(EXPERTS)] float64, sum 1."""
-    rows = _rows(losses, prompted)
-    log_weights = np.log(_PRIOR[int(prompted)])
-    if len(rows):
-        log_weights = log_weights - _STEP * (_FADE ** np.arange(len(rows)) @ rows[:, 1:-1])
+    return _weigh(_PRIOR[int(prompted)], _rows(losses, prompted)[:, _OF_EXPERTS])
+
+
+def heed(losses: Sequence[bytes]) -> Array:
+    """How far each way to heed a generator is trusted by its latest losses; [len(HEED)] float64, sum 1."""
+    rows = _rows(losses, True, False)[:, _OF_HEED]
+    return _weigh(_HEED_PRIOR, rows[np.ptp(rows, axis=1) > 0])  # where none spoke, all lose the same
+
+
+def _weigh(prior: Array, lost: Array) -> Array:
+    log_weights = np.log(prior) - _STEP * (_FADE ** np.arange(len(lost)) @ lost)
     weights = np.exp(log_weights - log_weights.max())
     return weights / weights.sum()
 
@@ -210,12 +233,12 @@ def record(losses: Sequence[bytes]) -> float:
 
 def _firsts(losses: Sequence[bytes]) -> list[int]:
     """The last bytes of the rows, with a prompt and without."""
-    return [row[-1] for row in losses if len(row) == _WIDTH and row[0] in (_TAG, _TAG + 1)]
+    return _rows(losses, True, False)[:, -1].tolist()
 
 
-def _rows(losses: Sequence[bytes], prompted: bool) -> Array:
-    """What was lost with or without a prompt, newest first; [n, _WIDTH] uint8."""
-    mine = [row for row in losses if len(row) == _WIDTH and row[0] == _TAG + prompted]
+def _rows(losses: Sequence[bytes], *prompted: bool) -> Array:
+    """What was lost with a prompt, without or both, newest first; [n, _WIDTH] uint8."""
+    mine = [row for row in losses if len(row) == _WIDTH and row[0] - _TAG in prompted]
     return np.frombuffer(b"".join(mine), dtype=np.uint8).reshape(len(mine), _WIDTH)
 
 
@@ -277,22 +300,34 @@ def _views(static: Array, everybody: _Counts, own: _Counts, memory: _Memory) -> 
 
 
 def _losses(
-    views: Array, ranks: Array, prompted: bool, alone: int, mixed: int, ahead: int, is_shown: bool
+    views: Array, heeding: Array, ranks: Array, prompted: bool, alone: int, mixed: int, ahead: int, is_shown: bool
 ) -> tuple[bytes, ...]:
     """For each candidate, what each expert loses should it be chosen, and who has it first."""
-    surprise = np.minimum(-np.log(np.maximum(views, 1e-9)), _SURPRISE_MAX)
-    losses = _SURPRISE * surprise + _MISS
-    rows = np.arange(len(views))
-    leaders = (views + 1e-9 * ranks).argmax(axis=1)
-    losses[rows, leaders] -= _MISS
     table = np.zeros((views.shape[1], _WIDTH), dtype=np.uint8)
     table[:, 0] = _TAG + prompted
-    table[:, 1:-1] = np.rint(losses.T / _STEP)
+    table[:, _OF_EXPERTS], table[:, _OF_HEED] = _lost(views, ranks), _lost(heeding, ranks)
     table[:, -1] = ahead * _LEAD + is_shown * _SHOWN
     table[alone, -1] |= _ALONE
     table[mixed, -1] |= _MIXED
     data = table.tobytes()
     return tuple(data[start : start + _WIDTH] for start in range(0, len(data), _WIDTH))
+
+
+def _lost(views: Array, ranks: Array) -> Array:
+    """What each of `views` loses should a candidate be chosen, in steps; [n, len(views)]."""
+    losses = _SURPRISE * np.minimum(-np.log(np.maximum(views, 1e-9)), _SURPRISE_MAX) + _MISS
+    losses[np.arange(len(views)), (views + 1e-9 * ranks).argmax(axis=1)] -= _MISS
+    return np.rint(losses.T / _STEP)
+
+
+def _heeding(scores: Scores, unheeded: Scores | None) -> Array:
+    """The ranker's probabilities by how far the generator is heeded; [len(HEED), n] float64."""
+    static = _spread(scores)
+    if unheeded is None:
+        return np.tile(static, (len(HEED), 1))
+    said, before = (np.log(np.maximum(p, _LEAST)) for p in (static, _spread(unheeded)))
+    views = np.exp(before + np.outer(HEED, said - before))
+    return views * (static.sum() / views.sum(axis=1, keepdims=True))
 
 
 def _spread(scores: Scores) -> Array:

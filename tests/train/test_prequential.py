@@ -130,6 +130,18 @@ def test_a_drift_is_made_good_after_150_events_because_counts_age(specs: Specs, 
     assert regained[0] > 0.9 > regained[1]
 
 
+def test_a_generator_that_chooses_well_is_heeded_and_one_that_does_not_costs_nothing(cases: list[Case], teller: Teller):
+    again = [
+        Case(**{f: getattr(case, f) for f in case.__struct_fields__} | {"case": case.case.replace("#", f"x{n}#")})
+        for n in range(6)
+        for case in cases
+    ]
+    hits = {chooser: teller.tell(again, 3, "prompt", chooser=chooser).hits[40:].mean(axis=0) for chooser in (0.0, 0.9)}
+    static, adapted = METHODS.index(STATIC), METHODS.index(ADAPTED)
+    assert hits[0.9][adapted] > hits[0.9][static] > hits[0.0][static]
+    assert hits[0.0][adapted] >= hits[0.0][static]
+
+
 def test_counts_age_with_each_observation_of_their_context():
     counts = Counts(0.5)
     for operation in ("GET /b", "GET /b", "GET /c"):

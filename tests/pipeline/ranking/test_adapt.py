@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ranking import adapt
-from pipeline.ranking.adapt import EXPERTS, Nothing, lead, record, stake, trust
+from pipeline.ranking.adapt import EXPERTS, HEED, Nothing, heed, lead, record, stake, trust
 from pipeline.types import Remembered, Scores
 
 A, B, C, D = OPERATIONS = ("GET /a", "GET /b", "POST /c", "GET /d")
@@ -133,7 +133,7 @@ def test_a_users_own_habit_goes_on_top_of_everybodys():
 @given(
     st.dictionaries(st.sampled_from([*OPERATIONS, "GET /gone"]), st.floats(0, 1e6)),
     st.dictionaries(st.sampled_from([*OPERATIONS, "GET /gone"]), st.floats(0, 1e6)),
-    st.lists(st.binary(max_size=12), max_size=5),
+    st.lists(st.binary(max_size=15), max_size=5),
     st.lists(st.integers(0, 5), max_size=4),
 )
 def test_probabilities_are_such_whatever_was_counted(one, two, losses, terms):
@@ -142,9 +142,47 @@ def test_probabilities_are_such_whatever_was_counted(one, two, losses, terms):
     assert np.isfinite(result.scores).all()
     assert (result.probability >= 0).all()
     assert result.probability.sum() <= 1 + 1e-5
-    assert all(len(row) == 2 + len(EXPERTS) for row in result.losses)
+    assert all(len(row) == 2 + len(EXPERTS) + len(HEED) for row in result.losses)
     if not lead(losses, bool(terms)):
         assert first(result) == A
+
+
+SAID = Scores(RAW + np.array([0, 0, 0.6, 0], np.float32), np.array([0.55, 0.23, 0.17, 0.0], np.float32), "1")  # of C
+
+
+def beside(known: Known, said: Scores = SAID) -> adapt.Adapted:
+    return adapt.adapt(said, OPERATIONS, (B, A), (1, 2), known, SCORES)
+
+
+def choosing(chosen: str, times: int) -> list[bytes]:
+    """Losses where a generator picked C, and `chosen` came, so often."""
+    known = Known()
+    for _ in range(times):
+        known.losses = [beside(known).losses[OPERATIONS.index(chosen)], *known.losses]
+    return list(known.losses)
+
+
+def test_a_generator_is_heeded_as_far_as_it_foretold_what_was_chosen():
+    none, little, well, badly = (heed(losses) for losses in ([], choosing(C, 3), choosing(C, 40), choosing(A, 40)))
+    assert (none.argmax(), none.sum()) == (HEED.index(1.0), pytest.approx(1.0))
+    assert none[-1] < little[-1] < well[-1] > 0.5
+    assert badly[0] > none[0]
+    assert badly[-1] < 1e-3
+
+
+def test_who_is_heeded_moves_the_order_and_a_query_without_a_generator_stays_as_it_is():
+    known = Known(losses=choosing(C, 40))
+    assert first(beside(known)) == C
+    assert first(beside(Known(losses=choosing(A, 40)))) == A
+    alone = adapt.adapt(SCORES, OPERATIONS, (B, A), (1, 2), known)
+    assert alone.scores is SCORES.raw
+    assert beside(Known()).scores is SAID.raw  # nothing was told: as far as the ranker does
+
+
+def test_what_a_generator_said_is_nothing_to_queries_without_a_prompt():
+    rows = choosing(C, 40)
+    assert all(row[0] == adapt._TAG + 1 for row in rows)
+    assert trust(rows, False) == pytest.approx(trust([], False))
 
 
 def test_the_first_place_stays_the_rankers_until_the_mixture_has_had_one_more():

@@ -39,7 +39,10 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""  # at most 200 characters
     fields: tuple[str, ...] = ()  # of an object, or of the objects of an array
     parts: tuple[Parameter, ...] = ()  # of an object in a body: its properties, as far as a call could be told them
-    is_key: bool = False  # a security scheme of the document is an API key in the query by this name
+    is_key: bool = False  # a security scheme of the document is an API key by this name, in the same place
+    min_length: int = 0  # of a text, in characters
+    max_length: int | None = None
+    pattern: str = ""  # that is found in a text (ECMA-262); only such as cannot take long: `catalog/patterns.py`
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Collection, Sequence, Set
 from typing import Any
 
-from pipeline.candidates import beside, formats, names, parameters, spans
+from pipeline.candidates import beside, names, parameters, spans
 from pipeline.candidates.names import Name
 from pipeline.candidates.periods import Period
 from pipeline.candidates.vocabulary import BIRTH, DUE, FIRST_DAY, HAPPENED, LAST_DAY, PLAIN_DAY
@@ -60,8 +60,7 @@ class Dates:
             return self._end(frozenset(name.words), parameter) if self._period and operation.method == "GET" else None
         words, is_day = frozenset(name.words), parameters.is_date(parameter)
         sets = operation.method in ("POST", "PUT", "PATCH")
-        may_set = sets and parameters.takes_day(name, parameter)
-        may_set = may_set and bool(formats.named(parameter) or name.words[-1] != "time")
+        may_set = sets and parameters.takes_day(name, parameter) and (parameter.format or name.words[-1] != "time")
         is_plain = is_day and operation.method == "GET" and words <= _PLAIN
         if not (may_set or is_plain or (is_day and words & _SIDED)):
             return None

@@ -67,7 +67,7 @@ def fit(value: Any, parameter: Parameter, was_sent: bool = False) -> Any:
     """
     cast = coerce(value, parameter)
     is_bound = parameter.minimum is not None or parameter.maximum is not None
-    if cast is None or not (parameter.enum or is_bound or parameter.format):
+    if cast is None or not (parameter.enum or is_bound or formats.is_asked(parameter)):
         return cast
     items = [_within(item, parameter, was_sent) for item in (cast if isinstance(cast, list) else [cast])]
     return None if None in items else items if isinstance(cast, list) else items[0]

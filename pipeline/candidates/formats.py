@@ -20,31 +20,27 @@ _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 _EMAIL = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,190}")
 _URI = re.compile(r"(?i)[a-z][a-z0-9+.-]{0,30}:\S+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?")
-_PATTERN = re.compile(r"[\^$\[\\]")  # stands in no name of a format
+
+
+def is_asked(parameter: Parameter) -> bool:
+    """Whether the schema asks anything of a text but to be one."""
+    return bool(parameter.format or parameter.pattern or parameter.min_length or parameter.max_length is not None)
 
 
 def takes(text: str, parameter: Parameter) -> bool:
     """Whether a text has the format, the pattern and the length that the parameter's schema gives."""
-    if parameter.type == "string" and not (parameter.minimum or 0) <= len(text) <= (parameter.maximum or math.inf):
+    longest = math.inf if parameter.max_length is None else parameter.max_length
+    if parameter.type == "string" and not parameter.min_length <= len(text) <= longest:
         return False
-    form = named(parameter)
-    if parameter.format and not form:
-        return len(text) > _MATCHED_MAX or _compiled(parameter.format).search(text) is not None
-    known = _FORMS.get(form.lower())
+    if parameter.pattern and len(text) <= _MATCHED_MAX and _compiled(parameter.pattern).search(text) is None:
+        return False
+    known = _FORMS.get(parameter.format.lower())
     return known is None or known(text)
-
-
-def named(parameter: Parameter) -> str:
-    """The format that a schema names; "" where it gives none, or a pattern, which then stands in its place."""
-    return "" if _PATTERN.search(parameter.format) else parameter.format
 
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, re.ASCII)
-    except re.error:
-        return re.compile("")
+    return re.compile(pattern, re.ASCII)
 
 
 def _is_day(text: str) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.candidates import dayforms, formats, names
+from pipeline.candidates import dayforms, names
 from pipeline.candidates.names import Name
 from pipeline.candidates.vocabulary import (
     BIRTH,
@@ -102,7 +102,7 @@ def twin_day(name: Name, parameter: Parameter, operation: Operation) -> bool:
 
 def has_formal_twin(sides: Collection[str], parameter: Parameter, operation: Operation) -> bool:
     """Whether it takes a day in any form, and another parameter of that side one in a format of its own."""
-    if formats.named(parameter) or not sides:
+    if parameter.format or not sides:
         return False
     formal = (p for p in operation.parameters if p.format in ("date", "date-time"))
     return any(not set(sides).isdisjoint(names.split(p.name)) for p in formal)
@@ -128,7 +128,7 @@ def is_date(parameter: Parameter) -> bool:
 
 def is_clock(parameter: Parameter) -> bool:
     """Whether a parameter takes a time of the day without the day: `time`, unless its description speaks of moments."""
-    is_plain = parameter.name.lower() == "time" and not formats.named(parameter) and parameter.type == "string"
+    is_plain = parameter.name.lower() == "time" and not parameter.format and parameter.type == "string"
     description = _TIME_OF_DAY.sub("", parameter.description) if is_plain else ""
     return parameter.format == "time" or (is_plain and _MOMENT.search(description) is None)
 
@@ -298,7 +298,7 @@ def literals(parameter: Parameter) -> tuple[str, ...]:
     """What a description without an enum says that it takes: "'no longer needed' or 'ordered by mistake'", or a list of
     capitalised words: "One of Bronze, Silver or Gold."
     """
-    if parameter.enum or parameter.type != "string" or formats.named(parameter):
+    if parameter.enum or parameter.type != "string" or parameter.format:
         return ()
     return _quoted(parameter.description) if " or " in parameter.description or "'" in parameter.description else ()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.candidates import beside, codes, countries, formats, names
+from pipeline.candidates import beside, codes, countries, names
 from pipeline.candidates.names import Name
 from pipeline.candidates.spans import Span, is_time
 from pipeline.candidates.vocabulary import DATE_WORDS, SENTENCE_STARTERS, TEXT
@@ -104,7 +104,7 @@ def labelled(name: Name, parameter: Parameter, found: Mapping[str, Sequence[Span
 
     "size s-1vcpu-1gb", "promo code WELCOME10"; "hotels in Vienna".
     """
-    if parameter.type != "string" or formats.named(parameter) or name.kind in ("id", "number", "sha", "key"):
+    if parameter.type != "string" or parameter.format or name.kind in ("id", "number", "sha", "key"):
         return None
     for kind in ("slug", "id", "code"):
         for span in found.get(kind, ()):

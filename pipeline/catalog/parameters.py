@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.catalog.forms import form
+from pipeline.catalog.patterns import harmless
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
-from pipeline.catalog.text import INVISIBLE, Texts, without_credentials
+from pipeline.catalog.text import INVISIBLE, Texts, label, without_credentials
 from pipeline.types import Parameter
 
 NAME_MAX = 512  # characters of an operation id or a parameter's name
@@ -148,13 +148,16 @@ class Parameters:
             location=location,
             required=required,
             type=kind,
-            format=form(detail, items_detail),
+            format=label(detail.get("format") or items_detail.get("format"), 40),
             items=items_kind,
             enum=tuple(v for v in map(_value, values[:_ENUM_MAX]) if v is not None),
             default=None if is_secret else _value(own.get("default", detail.get("default"))),
             example=None if is_secret else _example(outer, own, detail),
-            minimum=_bound(detail, kind, "min"),
-            maximum=_bound(detail, kind, "max"),
+            minimum=_number(detail.get("minimum"), detail.get("exclusiveMinimum")),
+            maximum=_number(detail.get("maximum"), detail.get("exclusiveMaximum")),
+            min_length=_length(detail.get("minLength")) or 0,
+            max_length=_length(detail.get("maxLength")),
+            pattern=harmless(detail.get("pattern") or items_detail.get("pattern")),
             description=self._text(description, 200),
             fields=_fields(detail, items_detail, location),
             is_key=(_key_name(name, location), location) in self._keys,
@@ -346,11 +349,12 @@ def _fields(detail: dict[str, Any], items: dict[str, Any], location: str) -> tup
     return tuple(name for name in properties if _is_name(name))
 
 
-def _bound(schema: dict[str, Any], kind: str, side: str) -> float | None:
-    """The least or greatest value that a schema allows; of a text its length."""
-    keys = (f"{side}Length",) if kind == "string" else (f"{side}imum", f"exclusive{side.capitalize()}imum")
-    bounds: list[Any] = [schema.get(key) for key in keys]
-    for value in bounds:
+def _length(bound: Any) -> int | None:
+    return bound if type(bound) is int and 0 <= bound < 2**31 else None
+
+
+def _number(bound: Any, exclusive: Any) -> float | None:
+    for value in (bound, exclusive):
         if type(value) in (int, float) and -1e308 < value < 1e308 and math.isfinite(value):
             return float(value)
     return None

@@ -85,7 +85,7 @@ def _give_way(pid: int, idle: bool, group: Path | None) -> None:
     """What `giving_way` does, to a process that runs; as far as this one may."""
     with contextlib.suppress(OSError):
         if not idle:
-            os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+            os.setpriority(os.PRIO_PROCESS, pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, pid)))
             return
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
         if group is not None:

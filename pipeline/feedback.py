@@ -176,7 +176,7 @@ async def observe(
     A prediction is before a call when the last call it knew is, by the client's clock; where the client told no
     time, when it was made before, by ours. Calls are taken in the order of their times, one of a time to come as made
     when it came; a call longer than the join window after the one before it opens a session. Calls kept before, by
-    time and endpoint, count as duplicates.
+    time, endpoint and params, count as duplicates.
 
     Raises:
         BadRequest: no user, or too many calls.
@@ -308,10 +308,10 @@ def _settle(
     told_at = (call.ts for call in calls if not call.once and call.ts <= now + _AHEAD_S)
     ahead_s = max(0.0, max(told_at, default=0.0) - now)
     waiting = list(sight.open)
-    told: set[tuple[float, str] | str] = set()
+    told: set[tuple[float, str, str] | str] = set()
     sighted = []
     for call, is_known in zip(calls, sight.seen, strict=True):
-        name = call.once or (call.ts, call.endpoint)
+        name = call.once or (call.ts, call.endpoint, call.params)
         if is_known or name in told:
             continue
         told.add(name)

@@ -379,7 +379,8 @@ class Observation(msgspec.Struct, frozen=True):
     ts: float  # seconds since the epoch, UTC, by the client's clock
     endpoint: str  # METHOD /path as it was sent
     operation: str  # METHOD /template; "" when it is none of the catalog
-    once: str = ""  # what tells it from others, where it is not user, lineage, ts and endpoint
+    once: str = ""  # of one told without a time, which has just been made: what tells it from others
+    params: str = ""  # of one told with its time, as text: with user, lineage, ts and endpoint they tell it from others
 
 
 class Exposure(msgspec.Struct, frozen=True):

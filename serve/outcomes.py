@@ -105,10 +105,10 @@ def read_events(request: EventsRequest, settings: Settings, header_user: str, id
             raise BadRequest(
                 f"events.{i}.ts is missing: a call is told from its repetition by its time, or by an Idempotency-Key."
             )
-        once = f"{key} {i} {call.endpoint}" if call.ts is None else _once(call)
+        once = f"{key} {i} {call.endpoint}" if call.ts is None else ""
         ts = now + i * 1e-6 if call.ts is None else call.ts  # a call without a time was just made, in this order
         calls.append((call.method, call.path, call.params))
-        observations.append(Observation(ts, call.endpoint, "", once))
+        observations.append(Observation(ts, call.endpoint, "", once, _written(call)))
     return Reported(user, source, tuple(calls), tuple(observations))
 
 
@@ -125,12 +125,10 @@ def read_exposure(request: LogEventRequest, tenant: str, header_user: str, idemp
     )
 
 
-def _once(call: Call) -> str:
-    """What tells a call from others of its instant where endpoint and time do not: '' where it has no params."""
-    if not call.params:
-        return ""
+def _written(call: Call) -> str:
+    """The params of a call as one text, however they were ordered and wherever they stood; "" without any."""
     params = {name: value if isinstance(value, dict | list) else str(value) for name, value in call.params.items()}
-    return f"{call.ts!r} {call.endpoint} {json.dumps(params, sort_keys=True)}"
+    return json.dumps(params, sort_keys=True) if params else ""
 
 
 def _user(named: str | None, header: str) -> str:

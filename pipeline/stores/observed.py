@@ -304,7 +304,7 @@ def _own_keys(tenant: str, user: str, lineage: str) -> list[str]:
 
 def _call_id(call: Observation) -> str:
     """32 characters that tell an observed call from the user's others."""
-    told = f"once {call.once}" if call.once else f"{call.ts!r} {call.endpoint}"
+    told = f"once {call.once}" if call.once else f"{call.ts!r} {call.endpoint} {call.params}".rstrip()
     return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:32]
 
 

@@ -173,6 +173,14 @@ async def test_calls_count_once_however_they_are_reported(state: State, server: 
     assert len(inbox(server)) == 1
 
 
+async def test_params_tell_calls_of_one_instant_apart_and_say_nothing_of_when_they_were_made(state: State):
+    later = await shown_to(state, last_ts=5.0)
+    calls = [Observation(2.0, CALLS[LIST], LIST, params=params) for params in ("", '{"page": "1"}', '{"page": "2"}')]
+    assert await watch(state, [*calls, calls[1]]) == Witnessed(3, 1, ())
+    assert (await watch(state, calls)).duplicates == 3
+    assert (await watch(state, seen((6.0, GET)))).closed == (later.id,)
+
+
 async def test_what_followed_goes_on_over_requests_and_begins_anew_after_a_pause(state: State):
     pause = state.join_window_s + 1
     await watch(state, seen((1.0, LIST)))

@@ -152,15 +152,28 @@ def test_counts_age_with_each_observation_of_their_context():
     assert counts.after("GET /z", "GET /a") == {}
 
 
-def test_the_command_tells_the_curve_and_draws_it(examples_folder: Path, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(
+    "command",
+    [
+        documented(
+            "opensesame evaluate ../shared/eval/dev/tau2_retail.jsonl --specs ../shared/eval/specs --prequential"
+        ),
+        documented(
+            "opensesame evaluate ../shared/eval/dev/*.jsonl --specs ../shared/eval/specs --prequential --seeds 3 "
+            "--chooser 0.5"
+        ),
+    ],
+    ids=["alone", "beside a generator"],
+)
+def test_the_command_tells_the_curve_and_draws_it(
+    examples_folder: Path, tmp_path: Path, monkeypatch, command: list[str]
+):
     monkeypatch.setattr("train.predictors.Encoder", lambda _: None)
     import typer
 
     app = typer.Typer()
     app.command()(run)
-    _, _, cases, option, _, *rest = documented(
-        "opensesame evaluate ../shared/eval/dev/tau2_retail.jsonl --specs ../shared/eval/specs --prequential"
-    )
+    _, _, cases, option, _, *rest = command
     assert cases.startswith("../")  # what everybody has stands in its place
     arguments = [str(examples_folder / "billing.sessions.jsonl"), option, str(examples_folder), *rest]
     arguments += [

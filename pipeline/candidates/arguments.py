@@ -166,14 +166,17 @@ class Session:
                 bound.setdefault(raw, (value, found[1], found[2]))  # a path's goes before a body's
             elif needed and raw not in missing:
                 missing.append(raw)
-        if missing and self._last < 0 and (lone := self._lone(operation, template, missing)) is not None:
+        lone = self._lone(operation, template, missing) if missing and self._last < 0 else None
+        if lone is not None and all(lone[1] != found[0] for found in bound.values()):
             missing.remove(lone[0])
             bound[lone[0]] = lone[1], "prompt", -1
         missing += once.spare(operation, bound, self._wish.ids) if self._wish.speaks else []
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := repeats.freshen(operation, bound, done, self._writes, self._wish, self._seen)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
-        missing = [raw for raw in missing if raw not in bound] + self._against.doubted(operation, bound)
+        missing = [raw for raw in missing if raw not in bound]
+        lost = self._against.doubted(operation, bound)
+        missing = [raw for raw in (*missing, *lost) if raw not in bound]
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         for whole in objects:
             if whole.name in origins and whole.name in parts:
@@ -321,6 +324,9 @@ class Session:
             if key not in self._known:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
+        if found is None and self._wish.ids.are_any and parameter.location == "path":
+            said = self._wish.ids.keyed(name, parameter.name, template.path, given)
+            found = None if said is None else (said, "prompt", -1)
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
             value = self._wish.ids.lone(name, parameter, template, self._is_own)
             return None if value is None else (value, "prompt", -1)  # later calls may need an id that an answer gave

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline import keynames
-from pipeline.candidates import answers, changes, days, kindred, loose, names, once, parameters, repeats, wish
+from pipeline.candidates import answers, changes, choices, days, kindred, loose, names, once, parameters, repeats, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
@@ -45,6 +45,7 @@ class Binding:
     missing: tuple[str, ...]  # required and path parameters nothing was found for
     guessed: tuple[str, ...]  # filled from a default or an example
     origins: dict[str, tuple[str, int]]  # parameter -> (path | params | response | prompt | default, call or -1)
+    chosen: tuple[str, ...] = ()  # of the missing those that only the alternative which the others pick requires
 
 
 class Session:
@@ -183,7 +184,9 @@ class Session:
                 del origins[whole.name]
                 origins |= parts[whole.name]
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
-        return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
+        params = {raw: found[0] for raw, found in bound.items()}
+        chosen = [raw for raw in choices.lacking(operation, params) if raw not in missing] if operation.choices else ()
+        return Binding(params, (*missing, *chosen), guessed, origins, tuple(chosen))
 
     def _fill(
         self,

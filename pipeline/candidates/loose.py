@@ -315,9 +315,11 @@ class Against:
         resources = names.template(operation.path).resources
         thing = bound.get(numbered.taker(operation.path), ("", "", -1))
         is_said = thing[1] == "prompt" and numbered.KEY.fullmatch(str(thing[0])) is not None
-        for raw in numbered.holders(operation.path):
+        held = numbered.holders(operation.path)
+        for parameter in [p for p in operation.parameters if p.location == "path" and p.name in held] if held else ():
+            raw = parameter.name
             noun, found = names.name(raw, resources[raw]).entity, bound.get(raw)
-            if (holder := self._ids.holder(noun)) is not None:
+            if (holder := self._ids.holder(noun)) is not None and fit(holder, parameter) is not None:
                 bound[raw] = holder, "prompt", -1
             elif found is not None:
                 key = str(found[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.candidates import numbered
-from pipeline.types import Call, Operation
+from pipeline.types import Call, Operation, Parameter
 from tests.pipeline.candidates.test_arguments import after, body, operation, query
 
 ISSUE = operation("GET", "/issue/{issueIdOrKey}")
@@ -94,6 +94,12 @@ def test_of_listed_keys_the_next_one_is_taken() -> None:
 )
 def test_one_parameter_of_a_path_takes_a_key(path: str, expected: str) -> None:
     assert numbered.taker(path) == expected
+
+
+def test_a_project_gets_no_letters_that_its_key_cannot_be() -> None:
+    key = Parameter("project_key", "path", required=True, type="string", pattern="^[a-z]+$")
+    target = Operation("GET", PROJECT.path, parameters=(key,))
+    assert after(prompt="show the project of WEB-15").bind(target).missing == ("project_key",)
 
 
 def test_a_query_parameter_takes_no_key_by_its_name_alone() -> None:

@@ -52,6 +52,14 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, str] = {}  # parameter -> runtime expression
 
 
+class Alternative(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of several forms of a body (`oneOf`, `anyOf`) or of an object in it; names are dotted: `ticket.subject`."""
+
+    names: tuple[str, ...] = ()  # of the properties that it has and not all of the others
+    required: tuple[str, ...] = ()
+    literals: tuple[tuple[str, str | int], ...] = ()  # property -> a value that it takes; of others any
+
+
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One method + path template of a spec."""
 
@@ -69,6 +77,7 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
     destructive: str = (
         ""  # family of what it destroys or moves away ("delete", "cancel", "refund"...); "" when harmless
     )
+    choices: tuple[tuple[Alternative, ...], ...] = ()  # of its body: of each group a call picks one
 
     @property
     def key(self) -> str:

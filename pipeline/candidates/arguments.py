@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pipeline import keynames
-from pipeline.candidates import answers, changes, days, kindred, loose, names, once, parameters, repeats, wish
+from pipeline.candidates import answers, changes, choices, days, kindred, loose, names, once, parameters, repeats, wish
 from pipeline.candidates.answers import ReaderOf
 from pipeline.candidates.called import CalledSo
 from pipeline.candidates.context import Context
@@ -45,6 +45,7 @@ class Binding:
     missing: tuple[str, ...]  # required and path parameters nothing was found for
     guessed: tuple[str, ...]  # filled from a default or an example
     origins: dict[str, tuple[str, int]]  # parameter -> (path | params | response | prompt | default, call or -1)
+    chosen: tuple[str, ...] = ()  # of the missing those that only the alternative which the others pick requires
 
 
 class Session:
@@ -166,21 +167,26 @@ class Session:
                 bound.setdefault(raw, (value, found[1], found[2]))  # a path's goes before a body's
             elif needed and raw not in missing:
                 missing.append(raw)
-        if missing and self._last < 0 and (lone := self._lone(operation, template, missing)) is not None:
+        lone = self._lone(operation, template, missing) if missing and self._last < 0 else None
+        if lone is not None and all(lone[1] != found[0] for found in bound.values()):
             missing.remove(lone[0])
             bound[lone[0]] = lone[1], "prompt", -1
         missing += once.spare(operation, bound, self._wish.ids) if self._wish.speaks else []
         parts = self._fill(objects, operation, bound, missing, scope, done) if objects else {}
         if done and (raw := repeats.freshen(operation, bound, done, self._writes, self._wish, self._seen)):
             missing = [name for name in missing if not name.startswith(f"{raw}.")] + [raw]
-        missing = [raw for raw in missing if raw not in bound] + self._against.doubted(operation, bound)
+        missing = [raw for raw in missing if raw not in bound]
+        lost = self._against.doubted(operation, bound)
+        missing = [raw for raw in (*missing, *lost) if raw not in bound]
         origins = {raw: (found[1], found[2]) for raw, found in bound.items()}
         for whole in objects:
             if whole.name in origins and whole.name in parts:
                 del origins[whole.name]
                 origins |= parts[whole.name]
         guessed = tuple(raw for raw, origin in origins.items() if origin[0] == "default")
-        return Binding({raw: found[0] for raw, found in bound.items()}, tuple(missing), guessed, origins)
+        params = {raw: found[0] for raw, found in bound.items()}
+        chosen = [raw for raw in choices.lacking(operation, params) if raw not in missing] if operation.choices else ()
+        return Binding(params, (*missing, *chosen), guessed, origins, tuple(chosen))
 
     def _fill(
         self,
@@ -321,6 +327,9 @@ class Session:
             if key not in self._known:
                 self._known[key] = parameter, self._sought(name, parameter, scope, None, given, is_read)
             found = self._known[key][1]
+        if found is None and self._wish.ids.are_any and parameter.location == "path":
+            said = self._wish.ids.keyed(name, parameter.name, template.path, given)
+            found = None if said is None else (said, "prompt", -1)
         if found is None and self._last < 0 and parameters.is_key(name, parameter):
             value = self._wish.ids.lone(name, parameter, template, self._is_own)
             return None if value is None else (value, "prompt", -1)  # later calls may need an id that an answer gave

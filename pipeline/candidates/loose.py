@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from pipeline.candidates import names, parameters
+from pipeline.candidates import names, numbered, parameters
 from pipeline.candidates.fitting import fit
 from pipeline.candidates.names import Name
 from pipeline.candidates.seen import Found, Seen
@@ -22,7 +22,6 @@ _QUOTES = ("'", '"', "“", "`")
 _THEN = r"(?:,? (?:and|or|then|plus|vs\.?|versus) |, ?| ?[/;+&] ?|→| -> )"
 _LIST = re.compile(rf"{_THEN}((?:[A-ZÀ-Ž][\w'’.-]{{0,40}} ){{1,3}}[A-ZÀ-Ž][\w'’-]{{0,40}}|[^\s,;/+&()?!]{{1,60}})")
 _QUOTED_LIST = re.compile(rf"[\"'”`]{_THEN}[\"'“`]([^\"'”`]{{1,60}})[\"'”`]")
-_NUMBERED = re.compile(r"[A-Z][A-Z0-9]{1,9}-\d{1,9}")
 _IN_KEY = re.compile(  # "Number of the ticket within its key", "15 of WEB-15"
     r"(?i)\bnumber\b[^.;]{0,40}\b(?:with)?in (?:(?:its|the|an?|each|that) )?(?:\w+ )?key\b|\bnumeric part\b"
     r"|\b(\d{1,9}) (?:of|in|for) ['\"`]?[A-Z]{2,10}-\1\b"
@@ -186,8 +185,30 @@ class Ids:
         """The number in the only key that has one, `15` of WEB-15, for what says that it takes no more of it."""
         if parameter.type != "integer" or _IN_KEY.search(f"{' '.join(name.words)}. {parameter.description}") is None:
             return None
-        keys = {span.value for span in self._found.get("id", ()) if _NUMBERED.fullmatch(span.value)}
+        keys = {span.value for span in self._found.get("id", ()) if numbered.KEY.fullmatch(span.value)}
         return keys.pop().partition("-")[2] if len(keys) == 1 else None
+
+    def keyed(self, name: Name, raw: str, path: str, given: Collection[str]) -> str | None:
+        """The only key of a numbered thing (WEB-15), or the next of a list, for the argument of a path that takes it.
+
+        None where the prompt says another noun before it.
+        """
+        if numbered.taker(path) != raw:
+            return None
+        keys = [span for span in self._found.get("id", ()) if numbered.KEY.fullmatch(span.value)]
+        said = dict.fromkeys(s.value for s in keys if not numbered.is_anothers(s, name, _VERBS))
+        if not said or (len(said) > 1 and not set(self._listed(next(iter(said)))).issuperset(said)):
+            return None
+        return next((value for value in said if value not in given), next(reversed(said)))
+
+    def holder(self, noun: str) -> str | None:
+        """The key of what holds a numbered thing, where the prompt asks for it: `WEB` for "the project of WEB-15"."""
+        keys = (s.value for s in self._found.get("id", ()) if numbered.KEY.fullmatch(s.value))
+        return next((key.partition("-")[0] for key in keys if numbered.is_held(self._prompt, key, noun)), None)
+
+    def is_called(self, value: str, noun: str) -> bool:
+        """Whether the prompt says that a key is the noun's own: "project WEB-15"."""
+        return numbered.is_called(self._prompt, value, noun)
 
     def prefixed(self, name: Name, given: Collection[str]) -> str | None:
         """An id whose prefix is short for the entity: `ch_1` of a charge."""
@@ -253,7 +274,7 @@ class Against:
         if self._ids.says(near) or self._is_meant(found, name):
             return found
         if parameters.is_key(name, parameter):
-            said = [self._ids.of(name, parameter, given, others)]
+            said = [self._ids.of(name, parameter, given, others), self._ids.keyed(name, raw, operation.path, given)]
         else:
             said = [self._ids.prefixed(name, given)]
         if _takes_what_is_said(raw, operation, together):
@@ -268,7 +289,7 @@ class Against:
 
         Returns which of them the call cannot do without.
         """
-        lost: list[str] = []
+        lost = self._unheld(operation, bound) if self._ids.are_any else []
         template = names.template(operation.path)
         for parameter in operation.parameters if self._ids.are_any else ():
             raw = parameter.name
@@ -286,6 +307,27 @@ class Against:
             if is_wrong:
                 del bound[raw]
                 lost += [raw] if parameter.required or is_inside else []
+        return lost
+
+    def _unheld(self, operation: Operation, bound: dict[str, Found]) -> list[str]:
+        """Takes out, or puts right, keys of what holds a numbered thing: WEB-15 is no project, but in WEB."""
+        lost: list[str] = []
+        resources = names.template(operation.path).resources
+        thing = bound.get(numbered.taker(operation.path), ("", "", -1))
+        is_said = thing[1] == "prompt" and numbered.KEY.fullmatch(str(thing[0])) is not None
+        held = numbered.holders(operation.path)
+        for parameter in [p for p in operation.parameters if p.location == "path" and p.name in held] if held else ():
+            raw = parameter.name
+            noun, found = names.name(raw, resources[raw]).entity, bound.get(raw)
+            if (holder := self._ids.holder(noun)) is not None and fit(holder, parameter) is not None:
+                bound[raw] = holder, "prompt", -1
+            elif found is not None:
+                key = str(found[0])
+                is_thing = numbered.KEY.fullmatch(key) is not None and not self._ids.is_called(key, noun)
+                is_other = is_said and numbered.HEAD.fullmatch(key) and not str(thing[0]).startswith(f"{key}-")
+                if is_other or (is_thing and found[1] == "prompt"):
+                    del bound[raw]
+                    lost.append(raw)
         return lost
 
     def _is_rivalled(self, found: Found, name: Name, bound: Mapping[str, Found]) -> bool:

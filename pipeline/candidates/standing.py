@@ -23,13 +23,13 @@ _PERSONS = frozenset(_WORDS.split())
 def standing(operation: Operation, binding: Binding, past: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
     """How many arguments the operation requires, how many have no value, how many the prompt gave, `anew`, `caller`.
 
-    A header or cookie without a value is not counted. `past` are the arguments of its past calls; `anew` is 1 where
-    none had these, -1 where one had, 0 without any.
+    Not counted is a header or cookie without a value, nor what only a picked alternative of the body requires. `past`
+    are the arguments of its past calls; `anew` is 1 where none had these, -1 where one had, 0 without any.
     `caller`: it reads by what the prompt says a person is called or known by.
     """
     required = [one.name for one in operation.parameters if one.required or one.location == "path"]
     asked = {one.name for one in operation.parameters if one.location not in ("header", "cookie")}
-    missing = len(asked.intersection(name.partition(".")[0] for name in binding.missing))
+    missing = len(asked.intersection(name.partition(".")[0] for name in binding.missing if name not in binding.chosen))
     counts = {one.name for one in operation.parameters if one.type in ("integer", "number") and _counts(one.name)}
     told = {raw.partition(".")[0] for raw, (kind, _) in binding.origins.items() if kind == "prompt"}
     is_caller = operation.verb == "read" and not past and not missing and any(map(_is_persons, told - counts))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.catalog import verbs
+from pipeline.catalog.choices import Choices
 from pipeline.catalog.parameters import NAME_MAX, PLACEHOLDER, Parameters, key_names
 from pipeline.catalog.schema import Schemas, Warnings, escape, scalar
 from pipeline.catalog.text import INVISIBLE, Texts, label
@@ -36,6 +37,7 @@ class Reader:
         self._schemas = Schemas(document, warnings)
         self._is_v2 = "openapi" not in document and "swagger" in document
         self._methods = METHODS | ({"query"} if scalar(document.get("openapi")).startswith("3.2") else set())
+        self._choices = Choices(self._schemas)
         texts = Texts()
         self._text = texts.plain
         self._parameters = Parameters(self._schemas, texts, warnings, self._is_v2, key_names(document))
@@ -123,6 +125,7 @@ class Reader:
             deprecated=node.get("deprecated") is True,
             verb=verb,
             destructive=destructive,
+            choices=() if self._is_v2 else self._choices.of(node.get("requestBody"), f"{pointer}/requestBody"),
         )
 
     # Responses

@@ -171,11 +171,11 @@ class Schemas:
 
         The second where it takes any value and the first only one, which would be filled in as if there were no other.
         """
-        literals = [_literals(self.resolve(schema, pointer)) for schema in (first, second)]
-        if not all(literals) or literals[0] == literals[1]:
-            return second if len(literals[0]) == 1 and not literals[1] else first
+        found = [literals(self.resolve(schema, pointer)) for schema in (first, second)]
+        if not all(found) or found[0] == found[1]:
+            return second if len(found[0]) == 1 and not found[1] else first
         known = self.resolve(first, pointer)
-        both = [*literals[0], *(value for value in literals[1] if value not in literals[0])]
+        both = [*found[0], *(value for value in found[1] if value not in found[0])]
         return {**{key: value for key, value in known.items() if key != "const"}, "enum": both}
 
     def fields(self, schema: Any, pointer: str) -> tuple[str, ...]:
@@ -254,7 +254,7 @@ class Schemas:
         return _schema_of(self.media(content, pointer))
 
 
-def _literals(schema: Any) -> list[Any]:
+def literals(schema: Any) -> list[Any]:
     """The values that a schema lists, or the only one that it takes."""
     values = schema.get("enum") if type(schema) is dict else None
     if type(values) is list:

@@ -57,6 +57,15 @@ DESCRIBED = [
     ("tell me how I can remove a member", "delete"),
     ("explain to me how to refund a charge", "refund"),
     ("show me how to find and delete it", "delete"),
+    ("walk me through deleting it", "delete"),
+    ("can you walk us through how to delete it?", "delete"),
+    ("guide me through the steps to cancel an order", "cancel"),
+    ("walk me through the cancellation", "cancel"),
+    ("how to delete it", "delete"),
+    ("How to refund a charge?", "refund"),
+    ("what is the way to cancel an order", "cancel"),
+    ("what's the best way to remove a member?", "remove"),
+    ("what are the steps to delete a project", "delete"),
 ]
 # prompt, family asked for
 ASKED = [
@@ -64,6 +73,9 @@ ASKED = [
     ("show me how to archive it, then delete it", "delete"),
     ("how do I cancel my order", "cancel"),
     ("I don't know how to delete it", "delete"),
+    ("I want to know how to delete it", "delete"),
+    ("walk me through archiving it, then delete it", "delete"),
+    ("what is the way to archive it? please delete it", "delete"),
     ("could you please cancel it", "cancel"),
     ("can I cancel my order?", "cancel"),
     ("is it possible to cancel it?", "cancel"),
@@ -108,6 +120,8 @@ def test_a_polite_or_a_later_order_is_asked_for(prompt, asked):
     [
         ("what happens if I delete it", {"read"}),
         ("is it safe to delete it?", {"read"}),
+        ("how to create an issue", {"read", "create"}),
+        ("how to delete an issue", {"read"}),
         ("create an issue titled 'Delete user fails'", {"create"}),
         ("add a comment saying we should delete it and close the issue", {"create", "action"}),
     ],

@@ -70,8 +70,8 @@ def _json(text: bytes, limits: Parse, notes: list[str]) -> Any:
             if _keys_written(text) > keys:
                 try:
                     notes.extend(_repeated(text))
-                except RecursionError:  # in what an equal key has replaced
-                    break
+                except RecursionError:  # in what an equal key has replaced; how deep that may be is not ours to say
+                    notes.append("a key stands twice; the last one counts")
             return document
         keys += sum([len(node) for node in level if type(node) is dict])
         level = [

@@ -55,8 +55,8 @@ def test_a_key_that_stands_twice_in_json_is_told_too(colon: str):
         "#: key 'get' stands twice in #/paths/~1a~0\"; the last one counts",
     )
     nested = b'{"openapi":"3.0.0","x":' + b"[" * 1000 + b"]" * 1000 + b',"x":1,"paths":{"/a":{"get":{}}}}'
-    with pytest.raises(SpecInvalid, match="nested deeper"):  # in what the second one replaces
-        parse(nested)
+    (warning,) = parse(nested).warnings  # in what the second one replaces
+    assert "stands twice" in warning
     assert parse(b'{"openapi":"3.0.0","paths":{"/a":{"get":{"summary":"\\":\\\\"}}}}').warnings == ()
 
 

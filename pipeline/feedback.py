@@ -141,10 +141,8 @@ async def record(feedback: Feedback, memory: Memory, match: Match) -> Receipt:
     outcome = feedback.outcome
     for _ in range(_TRIES):
         joined = await memory.join(feedback)
-        if joined.said:
-            if joined.said != request:
-                raise Conflict("This Idempotency-Key was used for another request: take a new one.")
-            return Receipt(joined.said_of, "duplicate")
+        if (again := _again(joined, request)) is not None:
+            return again
         impression = _own_impression(feedback.prediction_id, feedback.user, joined.impression, memory.join_window_s)
         chosen = await _chosen_operation(feedback, impression, match)
         if outcome == "reject" and any(map(joined.has_chosen, joined.marks)):
@@ -224,10 +222,8 @@ async def expose(exposure: Exposure, watch: Watch, join_window_s: int) -> Receip
     request = _hash(exposure.suggestion_id, exposure.event, exposure.proposition)
     for _ in range(_TRIES):
         found = await watch.find(exposure)
-        if found.said:
-            if found.said != request:
-                raise Conflict("This Idempotency-Key was used for another request: take a new one.")
-            return Receipt(found.said_of, "duplicate")
+        if (again := _again(found, request)) is not None:
+            return again
         impression = _own_impression(
             exposure.suggestion_id, exposure.user, found.impression, join_window_s, "suggestion"
         )
@@ -279,6 +275,17 @@ def _strongest(outcomes: str) -> Grade:
 def _amount(outcome: str, before: str) -> float:
     """What an outcome of an operation counts beyond what it counted before."""
     return max(0.0, SCALE[outcome].amount - _strongest(before).amount)
+
+
+def _again(joined: Joined, request: str) -> Receipt | None:
+    """The receipt of a request that was answered under its Idempotency-Key before; None where nothing was.
+
+    Raises:
+        Conflict: another request was answered under it.
+    """
+    if joined.said and joined.said != request:
+        raise Conflict("This Idempotency-Key was used for another request: take a new one.")
+    return Receipt(joined.said_of, "duplicate") if joined.said else None
 
 
 def _said(joined: Joined) -> str:

@@ -1,8 +1,8 @@
 """Names of parameters and path templates, taken apart: what entity a name means, and by which kind of key.
 
 `order_id`, `orderId` and the `{id}` of /orders/{id} all mean entity `order`, kind `id`; so does `orderIdOrKey`, of any
-kind. Everything here is
-a pure function of a string and remembered, as the same names come back with every request; used by `arguments`.
+kind. Everything here is a pure function of a string and remembered, as the same names come back with every request;
+used by `arguments`.
 """
 
 from __future__ import annotations

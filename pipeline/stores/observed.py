@@ -141,7 +141,7 @@ class Observed:
                     data.append(pack_remembered(entry))
                     entry_number = 3 + len(data)
                 losses_number = 0
-                if lost := losses(group):
+                if one.amount > 0 and (lost := losses(group)):
                     data.append(lost)
                     losses_number = 3 + len(data)
                 once = statement + following(group.chosen)

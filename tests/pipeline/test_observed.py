@@ -464,6 +464,15 @@ async def test_an_act_told_on_two_routes_counts_once_and_what_contradicts_is_ref
     assert again.own_followed.after("") == start.own_followed.after("")
 
 
+@pytest.mark.parametrize("way", ["log_event", "events", "feedback"])
+async def test_what_was_gone_through_with_teaches_no_expert_and_no_prompt_again(state: State, way: str):
+    shown = await suggest(state, terms=(1, 2), losses=(b"tea", b"cake", b"ice"))
+    await log(state, "conversion", "tea", shown.id)
+    await tell(state, shown.id, way, "accept" if way == "feedback" else "click")
+    found = await state.recall(Query(Source(name="notes"), user="ann", prompt="tea"))
+    assert (found.losses, len(found.prompts), len(found.own_prompts)) == ([b"tea"], 1, 1)
+
+
 async def test_what_else_was_clicked_stays_when_something_is_accepted(state: State, server: redis.Redis):
     shown = await suggest(state)
     await log(state, "click", "ice", shown.id)
